@@ -1,0 +1,61 @@
+/** The base image as the builder sees it: a linked program or library on disk. Made by elf/base.ts and pe/base.ts. */
+import type { BaseIdentity } from '../patch/identity.ts'
+import type { Machine } from './graph.ts'
+
+export interface BaseImage {
+  /** As given on the command line. */
+  readonly path: string
+  /** The file's name without folders: how a process' module is shown. */
+  readonly name: string
+  readonly format: 'elf' | 'pe'
+  readonly machine: Machine
+  readonly identity: BaseIdentity
+  /** The address that RVA 0 stands for in the file (0 for ELF shared objects and PIE). RVA = address - preferredBase. */
+  readonly preferredBase: bigint
+  /** Whether the loader may place it anywhere. false: a non-PIE ELF program. */
+  readonly relocatable: boolean
+  /** One past the last RVA that the image maps. */
+  readonly imageSize: number
+  readonly sections: readonly BaseSection[]
+  readonly symbols: readonly BaseSymbol[]
+  /** Pointers that the loader fills with addresses of other modules: the import address table, the GOT. */
+  readonly importSlots: readonly ImportSlot[]
+  /** Initialised bytes as mapped before relocation, or undefined where the range is not (wholly) file-backed. */
+  bytes(rva: number, length: number): Uint8Array | undefined
+  /** Whether the loader changes the 8 (or 4) bytes at `rva` (a relative relocation): they can't be compared with an object. */
+  isRelocated(rva: number): boolean
+}
+
+export interface BaseSection {
+  readonly name: string
+  readonly rva: number
+  /** Bytes in memory. */
+  readonly size: number
+  readonly kind: 'code' | 'rodata' | 'data' | 'bss' | 'tls' | 'other'
+}
+
+export interface BaseSymbol {
+  readonly name: string
+  readonly rva: number
+  /** 0 where the format does not say (COFF). */
+  readonly size: number
+  readonly kind: 'function' | 'object' | 'tls' | 'ifunc' | 'none'
+  readonly binding: 'local' | 'global' | 'weak'
+  /** The source file's name that the symbol table gives for local symbols (STT_FILE, .file). */
+  readonly file: string | undefined
+  readonly exported: boolean
+}
+
+export interface ImportSlot {
+  /** The imported function's or variable's name (without a symbol version). */
+  readonly name: string
+  /** The DLL's name as the import directory has it; undefined for ELF, where any module may define it. */
+  readonly library: string | undefined
+  /** Of the pointer-sized slot. */
+  readonly rva: number
+  /**
+   * eager: holds the final address once the image is loaded (an IAT entry, a GLOB_DAT).
+   * lazy: a JUMP_SLOT, which may still point back into the PLT: good for calls, not for comparing pointers.
+   */
+  readonly binding: 'eager' | 'lazy'
+}

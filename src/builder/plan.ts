@@ -1,0 +1,40 @@
+/** What the passes hand to a back end: everything that goes into one patch image, resolved. */
+import type { BaseImage } from './base-image.ts'
+import type { Block, Edge } from './graph.ts'
+
+export interface PatchPlan {
+  readonly base: BaseImage
+  readonly sequence: number
+  readonly id: string
+  readonly description: string
+  readonly cves: readonly string[]
+  readonly functions: readonly PatchedFunction[]
+  /** Everything that the image holds, in the order in which it is laid out within its kind. Companions are among them. */
+  readonly blocks: readonly Block[]
+  /** Where each edge of those blocks leads. Edges that a back end rewrites itself (cie32) are not in it. */
+  readonly resolutions: ReadonlyMap<Edge, Resolution>
+}
+
+export interface PatchedFunction {
+  /** The linker's name. */
+  readonly name: string
+  /** The source or object file that distinguishes statics of one name. */
+  readonly file: string
+  /** Of the old function in the base image. */
+  readonly rva: number
+  readonly size: number
+  /** The new function. */
+  readonly block: Block
+  /** How the base image's function is redirected, as machine/x64/redirect.ts names it. */
+  readonly redirect: string
+  /** The first 4 bytes of the old function, little-endian: the first extra of the FUNCTION record. */
+  readonly originalBytes: number
+}
+
+export type Resolution =
+  /** A place in the patch image. */
+  | { readonly to: 'patch'; readonly block: Block; readonly offset: number }
+  /** An address in the base image. It need not be inside a symbol. */
+  | { readonly to: 'base'; readonly rva: number }
+  /** The pointer that the base image holds at `rva` (its IAT or GOT). Only for abs64 edges. */
+  | { readonly to: 'base-pointer'; readonly rva: number }

@@ -1,0 +1,43 @@
+/** A patch image as the engine and `inspect` see it, whatever its file format. Made by readPatchImage. */
+import type { Manifest } from './manifest.ts'
+import type { HotPatchTable } from './table.ts'
+
+export interface PatchImage {
+  readonly format: 'elf' | 'pe'
+  readonly machine: 'x64' | 'arm64'
+  /** One past the last RVA that is mapped, rounded up to pages. */
+  readonly imageSize: number
+  /** Page-aligned parts of the image with their final protections, by ascending RVA, not overlapping. */
+  readonly segments: readonly PatchSegment[]
+  readonly table: HotPatchTable
+  readonly manifest: Manifest
+  /** 8-byte fields inside the image that get the image's load address added (PE DIR64, ELF R_X86_64_RELATIVE). */
+  readonly relativeRelocations: readonly RelativeRelocation[]
+  readonly unwind: PatchUnwind | undefined
+  /** SHA-256 of the file's bytes: what a ledger remembers as the image applied. */
+  readonly fileSha256: Uint8Array
+}
+
+export interface PatchSegment {
+  readonly rva: number
+  /** Bytes in memory, page-multiple. */
+  readonly size: number
+  readonly protection: Protection
+  /** File bytes; shorter than `size` where the rest is zero. */
+  readonly content: Uint8Array
+}
+
+/** Never writable and executable at once. */
+export type Protection = 'r' | 'rw' | 'rx'
+
+export interface RelativeRelocation {
+  readonly rva: number
+  /** What the field holds is load address + addend. */
+  readonly addend: bigint
+}
+
+export type PatchUnwind =
+  /** ELF: the .eh_frame and .eh_frame_hdr sections. */
+  | { readonly kind: 'eh_frame'; readonly rva: number; readonly size: number; readonly headerRva: number }
+  /** PE: RUNTIME_FUNCTION records. */
+  | { readonly kind: 'pdata'; readonly rva: number; readonly count: number }

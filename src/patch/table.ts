@@ -1,0 +1,63 @@
+/**
+ * The hot patch table of winnt.h as values. Reading, writing and validation are in the files beside this one. One table serves
+ * both formats: in a PE it is found through IMAGE_LOAD_CONFIG_DIRECTORY64.HotPatchTableOffset, in an ELF through a note.
+ */
+
+/** Chunk types: bits 14 to 19 of a chunk header, unshifted, as winnt.h writes them (IMAGE_HOT_PATCH_*). */
+export const CHUNK_TYPES = {
+  FUNCTION: 0x0001c000,
+  ABSOLUTE: 0x0002c000,
+  REL32: 0x0003c000,
+  CALL_TARGET: 0x00044000,
+  /** Ours, on a free number: a 32-bit absolute reference (non-PIE ELF programs below 2 GB). Inverse only. */
+  ABSOLUTE32: 0x0004c000,
+  INDIRECT: 0x0005c000,
+  NO_CALL_TARGET: 0x00064000,
+  DYNAMIC_VALUE: 0x00078000,
+} as const
+
+export type ChunkType = keyof typeof CHUNK_TYPES
+
+export interface HotPatchTable {
+  readonly version: number
+  readonly sequenceNumber: number
+  /** Version 2 and later, else 0. */
+  readonly bufferOffset: number
+  /** Extra u32s in every record. Version 3 and later, else 0. */
+  readonly extraPatchSize: number
+  /** Version 4, else 0. */
+  readonly minSequenceNumber: number
+  readonly flags: number
+  readonly bases: readonly HotPatchBase[]
+}
+
+export interface HotPatchBase {
+  readonly sequenceNumber: number
+  readonly flags: number
+  readonly originalTimeDateStamp: number
+  readonly originalCheckSum: number
+  /** IMAGE_HOT_PATCH_HASHES. undefined: CodeIntegrityInfo is 0. */
+  readonly hashes: { readonly sha256: Uint8Array; readonly sha1: Uint8Array } | undefined
+  readonly bufferOffset: number
+  readonly chunks: readonly HotPatchChunk[]
+}
+
+export interface HotPatchChunk {
+  readonly type: ChunkType
+  /** true: records are written into the patch image, their values come from the base image. */
+  readonly inverse: boolean
+  readonly obligatory: boolean
+  readonly records: readonly HotPatchRecord[]
+}
+
+export interface HotPatchRecord {
+  /** RVA of where it is written. */
+  readonly source: number
+  /**
+   * RVA of what it refers to, in the other image. REL32: the field becomes target - (source + 4); where the
+   * instruction does not end with its field, the target is shifted to make up for it.
+   */
+  readonly target: number
+  /** As many as HotPatchTable.extraPatchSize. FUNCTION: the first is the 4 bytes expected at the source, little-endian. */
+  readonly extras: readonly number[]
+}

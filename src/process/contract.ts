@@ -1,0 +1,157 @@
+/**
+ * A live process, whatever the system. linux/, windows/ and fake/ implement this; conformance.test.ts holds all three to it.
+ * Addresses are bigint and absolute; sizes are bytes. No promise anywhere: every call is done when it returns, on the one
+ * OS thread that opened the process (ptrace belongs to a thread).
+ */
+import type { Protection } from '../patch/image.ts'
+
+export interface Backend {
+  readonly system: 'linux' | 'windows' | 'fake'
+  /** Processes that the caller could look at. Never throws for a process that vanishes meanwhile. */
+  list(): ProcessSummary[]
+  /**
+   * Opens a process for reading, changing nothing in it and stopping nothing.
+   * Throws PROCESS_GONE, PERMISSION_DENIED (naming what denies it), PROCESS_UNSUPPORTED (32-bit, zombie, kernel thread).
+   */
+  open(pid: number): Process
+}
+
+export interface ProcessSummary {
+  readonly pid: number
+  readonly name: string
+}
+
+export interface Process {
+  readonly pid: number
+  readonly name: string
+  readonly machine: 'x64' | 'arm64'
+  /** Distinguishes it from a later process of the same pid (start time in the system's own unit, as text). */
+  readonly incarnation: string
+
+  /** Modules that are files mapped by the loader, main program first. */
+  modules(): MappedModule[]
+  /** The whole memory map by ascending address. */
+  regions(): Region[]
+  threads(): ThreadSummary[]
+
+  /** Throws MEMORY_UNREADABLE naming address and length, PROCESS_GONE. */
+  read(address: bigint, length: number): Uint8Array
+  /**
+   * Writes whatever the protection is, leaves the protection as it was, and makes the new bytes visible to execution.
+   * An aligned write of 1, 2, 4 or 8 bytes is one store. Throws MEMORY_UNWRITABLE, PROCESS_GONE.
+   */
+  write(address: bigint, bytes: Uint8Array): void
+
+  /**
+   * A free range of `size` bytes (whole pages) inside [low, high), as near to `near` as there is one; only a look, nothing is
+   * reserved. undefined: there is none.
+   */
+  findPlace(request: { size: number; near: bigint; low: bigint; high: bigint }): bigint | undefined
+  /**
+   * Maps segments at `address` with their final protections and contents; nothing is ever writable and executable at once.
+   * Everything or nothing. Throws PLACE_TAKEN (look for another), MAPPING_REFUSED (the system forbids it; names what), PROCESS_GONE.
+   */
+  map(request: MapRequest): void
+  /** Removes a mapping made by `map`, whole. */
+  unmap(address: bigint, size: number): void
+
+  /**
+   * Stops every thread, looks, writes, lets go. Nothing is written unless `inspect` finds no blocker. Does its own preparation
+   * before the first thread is stopped. Always resumes what it stopped, whatever is thrown.
+   * Throws STOP_TIMEOUT when a thread does not stop within `stopTimeout` milliseconds (in the kernel, uninterruptible).
+   */
+  switchCode(request: SwitchRequest): SwitchOutcome
+
+  /** Makes unwinders of the target know code that `map` brought. undefined: the target has none that could be told. */
+  registerUnwind(request: UnwindRequest): UnwindRegistration | undefined
+  unregisterUnwind(registration: UnwindRegistration): void
+
+  close(): void
+}
+
+export interface MappedModule {
+  /** File name without folders. */
+  readonly name: string
+  /** As the target's system sees it. */
+  readonly path: string
+  /** Where RVA 0 lies: ELF load bias + lowest segment page, PE module handle. For a non-PIE ELF program: its lowest mapped page. */
+  readonly base: bigint
+  /** From base to one past the last mapped byte. */
+  readonly size: number
+  /** The file was deleted or replaced on disk since it was mapped, as far as the system says. */
+  readonly deleted: boolean
+  readonly format: 'elf' | 'pe'
+}
+
+export interface Region {
+  readonly start: bigint
+  readonly end: bigint
+  readonly read: boolean
+  readonly write: boolean
+  readonly execute: boolean
+  /** Path or the system's name of it; '' where it has none. */
+  readonly name: string
+}
+
+export interface ThreadSummary {
+  readonly id: number
+  readonly name: string
+}
+
+export interface MapRequest {
+  readonly address: bigint
+  /** Shown in the target's memory map where the system can: `hotpatch:…`. */
+  readonly name: string
+  /** Page-aligned, ascending, together covering [0, size) without holes. */
+  readonly segments: readonly MapSegment[]
+}
+
+export interface MapSegment {
+  /** From `address`. */
+  readonly offset: number
+  readonly size: number
+  readonly protection: Protection
+  readonly content: Uint8Array
+}
+
+export interface SwitchRequest {
+  /** Done in this order, each as `write` would. Later ones are not begun if one fails; those done are taken back. */
+  readonly writes: readonly { readonly address: bigint; readonly bytes: Uint8Array }[]
+  /**
+   * Called once with all threads stopped. Must not allocate much, read files, log or wait. A blocker makes the switch let go
+   * with nothing written.
+   */
+  inspect(stopped: StoppedThreads): Blocker | undefined
+  /** Milliseconds for all threads to stop. */
+  readonly stopTimeout: number
+}
+
+export interface StoppedThreads {
+  readonly count: number
+  id(index: number): number
+  instructionPointer(index: number): bigint
+  stackPointer(index: number): bigint
+}
+
+export interface Blocker {
+  readonly threadId: number
+  readonly instructionPointer: bigint
+  /** Index into what the caller guards; the caller knows its meaning. */
+  readonly guard: number
+}
+
+export type SwitchOutcome =
+  | { readonly switched: true; readonly stoppedMicroseconds: number; readonly threads: number }
+  | { readonly switched: false; readonly blocker: Blocker; readonly stoppedMicroseconds: number; readonly threads: number }
+
+export type UnwindRequest =
+  /** ELF. The section's absolute address and size. */
+  | { readonly kind: 'eh_frame'; readonly address: bigint; readonly size: number }
+  /** PE. `imageBase` is what the RVAs of the records count from. */
+  | { readonly kind: 'pdata'; readonly address: bigint; readonly count: number; readonly imageBase: bigint }
+
+/** What undoing needs, small enough for the ledger. */
+export interface UnwindRegistration {
+  readonly kind: 'eh_frame' | 'pdata'
+  readonly address: bigint
+}
