@@ -39,6 +39,7 @@ export const ERRORS = {
 
   // Bad input: files.
   FILE_UNREADABLE: entry('badInput', 'a file cannot be read', 'check the path and its permissions'),
+  FILE_UNWRITABLE: entry('badInput', 'a file cannot be written', 'check the path, its permissions and the room on the disk'),
   FORMAT_UNKNOWN: entry(
     'badInput',
     'the file is of no format that hotpatch reads',

@@ -1,0 +1,45 @@
+/** The table of commands. Each is loaded only when it is asked for: start-up time is part of every command's time. */
+import { buildApplication, buildRouteMap, text_en } from '@stricli/core'
+import { VERSION } from '../version.ts'
+import { applyCommand } from './commands/apply.ts'
+import { buildCommand as build } from './commands/build.ts'
+import { checkCommand } from './commands/check.ts'
+import { diffCommand } from './commands/diff.ts'
+import { inspectCommand } from './commands/inspect.ts'
+import { rollbackCommand } from './commands/rollback.ts'
+import { statusCommand } from './commands/status.ts'
+import { verifyCommand } from './commands/verify.ts'
+import type { Context } from './context.ts'
+
+const routes = buildRouteMap<string, Context>({
+  routes: {
+    diff: diffCommand,
+    build,
+    inspect: inspectCommand,
+    check: checkCommand,
+    apply: applyCommand,
+    status: statusCommand,
+    verify: verifyCommand,
+    rollback: rollbackCommand,
+  },
+  docs: {
+    brief: 'Puts security fixes into running programs, with no restart.',
+    fullDescription: [
+      'Puts security fixes into running programs, with no restart.',
+      '',
+      'From two builds of a program (before and after the fix) hotpatch makes a patch image, loads it into a live process',
+      'beside the base image, and switches the changed functions. Everything can be undone at once.',
+      '',
+      'Exit codes: 0 done, already done or nothing to do; 1 a defect of hotpatch; 2 usage; 3 refused; 4 busy;',
+      '5 no permission; 6 bad input. docs/errors.md explains every error code.',
+    ].join('\n'),
+  },
+})
+
+export const app = buildApplication<Context>(routes, {
+  name: 'hotpatch',
+  versionInfo: { currentVersion: VERSION },
+  scanner: { caseStyle: 'allow-kebab-for-camel' },
+  documentation: { caseStyle: 'convert-camel-to-kebab', useAliasInUsageLine: false },
+  localization: { loadText: () => text_en },
+})

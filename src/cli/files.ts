@@ -1,0 +1,39 @@
+/** Reading and writing the files that a person names. */
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { HotpatchError } from '../errors.ts'
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  EACCES: 'permission is denied',
+  EPERM: 'permission is denied',
+  EISDIR: 'it is a folder',
+  ENOSPC: 'the disk is full',
+  EROFS: 'the file system is read-only',
+  ENOTDIR: 'a part of the path is not a folder',
+}
+
+const why = (cause: unknown): string => {
+  const code = (cause as NodeJS.ErrnoException).code ?? ''
+  return REASONS[code] ?? String((cause as Error).message)
+}
+
+/** Throws FILE_UNREADABLE. */
+export function readInput(path: string): Uint8Array {
+  try {
+    return readFileSync(path)
+  } catch (cause) {
+    throw new HotpatchError('FILE_UNREADABLE', `${path}: ${why(cause)}`, { cause })
+  }
+}
+
+/** Writes beside and renames, so that a reader never sees half a file. Throws FILE_UNWRITABLE. */
+export function writeOutput(path: string, bytes: Uint8Array): void {
+  const beside = `${path}.${process.pid}.tmp`
+  try {
+    writeFileSync(beside, bytes)
+    renameSync(beside, path)
+  } catch (cause) {
+    rmSync(beside, { force: true })
+    throw new HotpatchError('FILE_UNWRITABLE', `${path}: ${why(cause)}`, { cause })
+  }
+}

@@ -1,0 +1,49 @@
+/** Arguments that several commands share, each parsed and described once. */
+
+/** stricli reports what a parser throws as a usage error. */
+export function processId(text: string): number {
+  const pid = Number(text)
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(pid) || pid === 0) throw new SyntaxError(`"${text}" is not a process id`)
+  return pid
+}
+
+export function seconds(text: string): number {
+  const value = Number(text)
+  if (!/^\d+(\.\d+)?$/.test(text) || value > 86_400) throw new SyntaxError(`"${text}" is not a number of seconds up to 86400`)
+  return value
+}
+
+export function sequenceNumber(text: string): number {
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || value < 1 || value > 0xffffffff) throw new SyntaxError(`"${text}" is not a sequence number (1 to 4294967295)`)
+  return value
+}
+
+export function patchId(text: string): string {
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(text)) throw new SyntaxError(`"${text}" is not an id: letters, digits, dot, dash and underscore, at most 64`)
+  return text
+}
+
+export function cveId(text: string): string {
+  if (!/^CVE-\d{4}-\d{4,}$/.test(text)) throw new SyntaxError(`"${text}" is not a CVE id (CVE-2023-0809)`)
+  return text
+}
+
+
+/** A path as it stands; the empty one is nobody's file. */
+export function path(text: string): string {
+  if (text === '') throw new SyntaxError('a path is empty')
+  return text
+}
+
+export const pidFlag = { kind: 'parsed', parse: processId, brief: 'The process', placeholder: 'pid' } as const
+
+export const timeoutFlag = {
+  kind: 'parsed',
+  parse: seconds,
+  brief: 'How long to wait for a safe moment, in seconds',
+  placeholder: 'seconds',
+  default: '10',
+} as const
+
+export const patchArgument = { kind: 'tuple', parameters: [{ brief: 'The patch image', parse: path, placeholder: 'PATCH' }] } as const
