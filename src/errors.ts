@@ -63,6 +63,18 @@ export const ERRORS = {
 
   // Bad input: patch images (src/patch).
 
+  // Refusals: machine code (src/machine).
+  CODE_UNDECODABLE: entry(
+    'refused',
+    'code cannot be decoded where a reference lies',
+    'the function holds data among its instructions, or instructions that hotpatch does not know: leave it unchanged',
+  ),
+  REDIRECT_OUT_OF_REACH: entry(
+    'refused',
+    'a jump to the stub does not reach',
+    'the address table must lie within 2 GB of the function: the address space around the image is full',
+  ),
+
   // Refusals: the builder's reasons (src/builder).
 
   // Refusals: the process or its base image does not fit the patch (src/engine).

@@ -1,0 +1,130 @@
+/**
+ * Decoding x64 code, through iced-x86. Its objects live in wasm memory and must be freed by hand; they do not leave this file:
+ * what comes out are plain values. Loading it takes some 40 ms, so that happens at the first call and not at import.
+ */
+import { createRequire } from 'node:module'
+import type * as Iced from 'iced-x86'
+
+let loaded: typeof Iced | undefined
+
+/** iced-x86 itself. The package is CommonJS and compiles its wasm when required: no promise is needed to load it late. */
+function iced(): typeof Iced {
+  loaded ??= createRequire(import.meta.url)('iced-x86') as typeof Iced
+  return loaded
+}
+
+/** Where execution goes on after an instruction. */
+export type Flow = 'next' | 'jump' | 'jump-indirect' | 'branch' | 'return' | 'call' | 'call-indirect' | 'interrupt' | 'transaction' | 'trap'
+
+export interface Instruction {
+  /** From the start of the code, in bytes. */
+  readonly offset: number
+  readonly length: number
+  readonly flow: Flow
+  /** Where a direct jump, branch or call leads, from the start of the code; may lie outside it. */
+  readonly target: number | undefined
+  /** Does nothing: any encoding of `nop`. */
+  readonly nop: boolean
+  /** What a RIP-relative operand addresses, from the start of the code. */
+  readonly ripTarget: number | undefined
+}
+
+export interface Decoded {
+  readonly instructions: readonly Instruction[]
+  /** Offset of the first byte that begins no valid instruction (or one that the code cuts off). undefined: all was decoded. */
+  readonly stoppedAt: number | undefined
+}
+
+/** Decodes one instruction after the other from `start`, to the end of the code or to the first that is none. */
+export function decode(code: Uint8Array, start = 0): Decoded {
+  const { Decoder, DecoderOptions, Instruction: IcedInstruction, FlowControl, Mnemonic } = iced()
+  const flows: Readonly<Record<number, Flow>> = {
+    [FlowControl.Next]: 'next',
+    [FlowControl.UnconditionalBranch]: 'jump',
+    [FlowControl.IndirectBranch]: 'jump-indirect',
+    [FlowControl.ConditionalBranch]: 'branch',
+    [FlowControl.Return]: 'return',
+    [FlowControl.Call]: 'call',
+    [FlowControl.IndirectCall]: 'call-indirect',
+    [FlowControl.Interrupt]: 'interrupt',
+    [FlowControl.XbeginXabortXend]: 'transaction',
+    [FlowControl.Exception]: 'trap',
+  }
+  const decoder = new Decoder(64, code, DecoderOptions.None)
+  const current = new IcedInstruction()
+  try {
+    decoder.position = start
+    decoder.ip = BigInt(start)
+    const instructions: Instruction[] = []
+    while (decoder.canDecode) {
+      const offset = decoder.position
+      decoder.decodeOut(current)
+      if (current.isInvalid) return { instructions, stoppedAt: offset }
+      const flow = flows[current.flowControl] ?? 'next'
+      const direct = flow === 'jump' || flow === 'branch' || flow === 'call' || flow === 'transaction'
+      const target = direct ? Number(BigInt.asIntN(64, current.nearBranchTarget)) : undefined
+      instructions.push({
+        offset,
+        length: current.length,
+        flow,
+        // xend and xabort share the flow of xbegin and have no target.
+        target: flow === 'transaction' && target === 0 ? undefined : target,
+        nop: current.mnemonic === Mnemonic.Nop,
+        ripTarget: current.isIpRelMemoryOperand ? Number(BigInt.asIntN(64, current.ipRelMemoryAddress)) : undefined,
+      })
+    }
+    return { instructions, stoppedAt: undefined }
+  } finally {
+    current.free()
+    decoder.free()
+  }
+}
+
+/** A displacement, immediate or branch distance as it stands in an instruction's bytes. */
+export interface EncodedField {
+  /** From the start of the code. */
+  readonly offset: number
+  /** In bytes. */
+  readonly size: number
+}
+
+/** The displacement and immediates in the bytes of the instruction at `offset`; none where no instruction begins. */
+export function encodedFields(code: Uint8Array, offset: number): EncodedField[] {
+  const { Decoder, DecoderOptions } = iced()
+  const decoder = new Decoder(64, code.subarray(offset, offset + 15), DecoderOptions.None)
+  const instruction = decoder.decode()
+  const constants = decoder.getConstantOffsets(instruction)
+  try {
+    if (instruction.isInvalid) return []
+    const fields: EncodedField[] = []
+    if (constants.hasDisplacement) fields.push({ offset: offset + constants.displacementOffset, size: constants.displacementSize })
+    if (constants.hasImmediate) fields.push({ offset: offset + constants.immediateOffset, size: constants.immediateSize })
+    if (constants.hasImmediate2) fields.push({ offset: offset + constants.immediateOffset2, size: constants.immediateSize2 })
+    return fields
+  } finally {
+    constants.free()
+    instruction.free()
+    decoder.free()
+  }
+}
+
+/** One line of assembly for every instruction, in iced's Intel dialect: for people and tests, never for decisions. */
+export function disassemble(code: Uint8Array, address: bigint): string[] {
+  const { Decoder, DecoderOptions, Instruction: IcedInstruction, Formatter, FormatterSyntax } = iced()
+  const decoder = new Decoder(64, code, DecoderOptions.None)
+  const current = new IcedInstruction()
+  const formatter = new Formatter(FormatterSyntax.Intel)
+  try {
+    decoder.ip = address
+    const lines: string[] = []
+    while (decoder.canDecode) {
+      decoder.decodeOut(current)
+      lines.push(formatter.format(current))
+    }
+    return lines
+  } finally {
+    formatter.free()
+    current.free()
+    decoder.free()
+  }
+}
