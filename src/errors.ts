@@ -60,6 +60,11 @@ export const ERRORS = {
     'the file is for a processor that hotpatch does not patch',
     'x64 is patched; see the README for what is planned',
   ),
+  ARCHIVE_THIN: entry(
+    'badInput',
+    'the archive is a thin one: it names its members instead of holding them',
+    'give the folder of the object files themselves',
+  ),
 
   // Bad input: patch images (src/patch).
 
