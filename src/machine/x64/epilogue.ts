@@ -1,0 +1,70 @@
+/**
+ * Epilogues on Windows x64. Its unwind information (version 1) does not say where they are; instead their form is fixed: an optional
+ * `add rsp, constant` or `lea rsp, [frame register + constant]`, pops of 8-byte registers, then `ret` or a jump out of the function.
+ * Whoever stops a thread there must see it from the instructions, since the prologue has been taken back in part.
+ */
+
+/** DWARF numbers of the registers as instructions number them. */
+const DWARF_REGISTERS = [0, 2, 1, 3, 7, 6, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15] as const
+
+export interface EpilogueState {
+  /** DWARF number of the register that the frame's end is counted from: rsp, or the frame register of a `lea`. */
+  readonly register: number
+  /** The return address lies at register + offset - 8, the CFA at register + offset. */
+  readonly offset: number
+  /** Pops that are still to come, as pairs: DWARF number, offset from the CFA. */
+  readonly saved: readonly number[]
+}
+
+/**
+ * What remains of an epilogue whose next instruction is at the start of `code`; undefined: that is no epilogue. A jump counts as its end
+ * only when `leaves` says that its target (relative to the start of `code`) lies outside the function.
+ */
+export function epilogueAt(code: Uint8Array, leaves: (target: number) => boolean): EpilogueState | undefined {
+  let at = 0
+  let register = 7
+  let offset = 0
+  const byte = (i: number): number => code[i] ?? -1
+  const i32 = (i: number): number => byte(i) | (byte(i + 1) << 8) | (byte(i + 2) << 16) | (byte(i + 3) << 24)
+
+  // add rsp, imm8 | add rsp, imm32
+  if (byte(0) === 0x48 && byte(1) === 0x83 && byte(2) === 0xc4) {
+    offset = (byte(3) << 24) >> 24
+    at = 4
+  } else if (byte(0) === 0x48 && byte(1) === 0x81 && byte(2) === 0xc4) {
+    offset = i32(3)
+    at = 7
+  } else if ((byte(0) & 0xfe) === 0x48 && byte(1) === 0x8d && (byte(2) & 0x38) === 0x20 && (byte(2) & 7) !== 4) {
+    // lea rsp, [register + disp8 | disp32]
+    const mode = byte(2) >> 6
+    if (mode === 0 || mode === 3) return undefined
+    register = DWARF_REGISTERS[(byte(2) & 7) | ((byte(0) & 1) << 3)] as number
+    offset = mode === 1 ? (byte(3) << 24) >> 24 : i32(3)
+    at = mode === 1 ? 4 : 7
+  }
+
+  const pops: [register: number, place: number][] = []
+  for (;;) {
+    const wide = byte(at) === 0x41 ? 1 : 0
+    const opcode = byte(at + wide)
+    if (opcode < 0x58 || opcode > 0x5f) break
+    pops.push([DWARF_REGISTERS[(opcode & 7) | (wide << 3)] as number, offset])
+    offset += 8
+    at += 1 + wide
+  }
+
+  if (!endsFunction(code, at, leaves)) return undefined
+  const cfa = offset + 8
+  return { register, offset: cfa, saved: pops.flatMap(([popped, place]) => [popped, place - cfa]) }
+}
+
+function endsFunction(code: Uint8Array, at: number, leaves: (target: number) => boolean): boolean {
+  const [first = -1, second = -1] = code.subarray(at, at + 2)
+  // ret | ret imm16 | rep ret
+  if (first === 0xc3 || first === 0xc2 || (first === 0xf3 && second === 0xc3)) return true
+  const view = new DataView(code.buffer, code.byteOffset, code.byteLength)
+  if (first === 0xeb && at + 2 <= code.length) return leaves(at + 2 + view.getInt8(at + 1))
+  if (first === 0xe9 && at + 5 <= code.length) return leaves(at + 5 + view.getInt32(at + 1, true))
+  // jmp [rip + disp32], with or without REX.W: a tail call through an import slot.
+  return (first === 0xff && second === 0x25) || (first === 0x48 && second === 0xff && code[at + 2] === 0x25)
+}
