@@ -88,6 +88,47 @@ export const ERRORS = {
     'the process does not map the base image that the patch is for',
     'check the process, or build the patch for the image that it runs',
   ),
+  BASE_MISMATCH: entry(
+    'refused',
+    'the process maps another build of the base image than the patch is for',
+    'build the patch for the image that the process runs, or restart the process with the image that the patch is for',
+  ),
+  BASE_AMBIGUOUS: entry(
+    'refused',
+    'the process maps the base image more than once',
+    'patching one of them would leave the others as they are: restart the process instead',
+  ),
+  ORIGINAL_BYTES_DIFFER: entry(
+    'refused',
+    'code in memory is not what the patch expects to replace',
+    'another tool has changed the function (a tracer, a debugger, another patcher): take that away first',
+  ),
+  ANOTHER_PATCH_ACTIVE: entry(
+    'refused',
+    'another patch is applied to the same base image',
+    'roll it back first; a cumulative patch contains its fixes',
+  ),
+  PATCH_ID_TAKEN: entry(
+    'refused',
+    'a patch of the same name and other content is applied to the process',
+    'roll it back first, or build the new one with another --id and a higher --sequence',
+  ),
+  PATCH_AMBIGUOUS: entry('usage', 'the process carries several patches', 'say which one with --id'),
+  VERIFY_FAILED: entry(
+    'refused',
+    'bytes in the process are not what hotpatch wrote there',
+    'another tool has written over them: take that away first, or restart the process',
+  ),
+  LEDGER_DAMAGED: entry(
+    'refused',
+    'the ledger that the process carries cannot be read',
+    'it was made by a later hotpatch (use that one), or something has written over it (restart the process)',
+  ),
+  BUSY: entry(
+    'busy',
+    'the process had no safe moment before the deadline',
+    'try again later or with a longer --timeout; the thread and the function that were in the way are named',
+  ),
 
   // Permission and the system (src/os, src/process).
   PERMISSION_DENIED: entry(
@@ -102,6 +143,16 @@ export const ERRORS = {
   PLACE_TAKEN: entry('busy', 'another mapping took the place meant for the patch image', 'try again'),
   NO_PLACE: entry('refused', 'there is no free room within reach of the base image', 'the address space around it is full'),
   MAPPING_REFUSED: entry('refused', 'the system forbids the process to map the patch image', 'see the particulars for what forbids it'),
+  PROCESS_TRACED: entry(
+    'permission',
+    'another tracer is attached to the process',
+    'end or detach the debugger or tracer that is named, then try again',
+  ),
+  NO_SAFE_THREAD: entry(
+    'busy',
+    'no thread of the process could be borrowed for a system call',
+    'every thread was inside the kernel without interruption, or on a stack with too little room: try again later',
+  ),
   STOP_TIMEOUT: entry(
     'busy',
     'a thread of the process did not stop in time',

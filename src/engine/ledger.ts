@@ -1,0 +1,395 @@
+/**
+ * The ledger: what a patched process knows of its own patch.
+ *
+ * One region of memory is mapped beside the base image for every patch that is applied to it:
+ *
+ *     ledger pages            r     header, records, original bytes, names
+ *     stub page, pointer page rx r  512 stubs of 8 bytes; stub i jumps through pointer i, 4096 bytes behind it
+ *     ... one such pair for every 512 functions
+ *
+ * The ledger stands first, so that the start of a region in the memory map is the start of a ledger: whoever looks for ledgers
+ * reads eight bytes of each candidate. Nothing in it refers to a file: status, verify and rollback need the process alone. The
+ * header also holds its own address, so that a copy of a ledger lying elsewhere is not taken for one.
+ *
+ * Everything but six words is fixed and under a checksum from the first instant: the region is mapped with its contents. The words
+ * are aligned and each change is one 8-byte store. The state goes
+ *
+ *     loading → prepared → switching → applied → reverting → reverted
+ *
+ * and every step of the engine comes after the word that announces it and before the word that says it is done. So an engine may
+ * be killed between any two steps; what the next one finds, and may conclude, is:
+ *
+ *     loading    The region is there. The patch image may be missing, there, or there in part. The base image is untouched.
+ *     prepared   The patch image is wholly there. Pads before functions may have been written; no way leads to them yet. Not one
+ *                entry is changed, so no thread has ever been in the patch image or in a stub.
+ *     switching  Entries may have been changed: none, some or all. Threads may be in the patch image.
+ *     applied    Every entry leads to the patch image.
+ *     reverting  As switching: the bytes decide.
+ *     reverted   Every original byte is back. Threads may still be in the patch image or hold pointers into it, so the image and
+ *                this region stay mapped, registered for unwinding; they are called retired.
+ *
+ * The bytes of the entries, not the state, decide between `switching` and `applied`: an entry either leads to its stub or it does
+ * not. Entries are written together while all threads are stopped; if some are new and some are not, a switch was cut off, and the
+ * next engine takes it back. recover.ts is that rule.
+ *
+ * A call that registers unwind data cannot be made together with the word that remembers it. Undoing a registration that was
+ * never made ends the process (libgcc aborts), so when the word says registering or unregistering nobody knows, and the image stays
+ * where it is. unwindState: none → registering → registered → unregistering → none.
+ *
+ * Undoing needs the sites: address, original bytes, replacement. Sites of phase `prepare` are pads; sites of phase `switch` are
+ * entries. The names are for people: a ledger whose names another version writes differently can still be undone.
+ */
+import { createHash } from 'node:crypto'
+import { z } from 'zod'
+import { HotpatchError } from '../errors.ts'
+import type { Protection } from '../patch/image.ts'
+import type { Process, UnwindRequest } from '../process/contract.ts'
+import {
+  FORMATS,
+  HASH_BYTES,
+  LEDGER_FUNCTION,
+  LEDGER_HEADER,
+  LEDGER_LAYOUT,
+  LEDGER_MAGIC,
+  LEDGER_MAX_SIZE,
+  LEDGER_SEGMENT,
+  LEDGER_SITE,
+  LEDGER_STATES,
+  type LedgerState,
+  MACHINES,
+  nameOf,
+  PROTECTIONS,
+  REDIRECT_KINDS,
+  type RedirectKind,
+  SITE_BYTES,
+  SITE_PHASES,
+  type SitePhase,
+  UNWIND_KINDS,
+  UNWIND_STATES,
+  type UnwindState,
+} from './ledger-format.ts'
+
+/** What people call the things that the records hold. */
+const LedgerNames = z.object({
+  id: z.string(),
+  description: z.string(),
+  cves: z.array(z.string()),
+  /** hotpatch's own version, that applied it. */
+  tool: z.string(),
+  baseName: z.string(),
+  basePath: z.string(),
+  /** In the order of the function records. */
+  functions: z.array(z.object({ name: z.string(), file: z.string() })),
+})
+export type LedgerNames = z.infer<typeof LedgerNames>
+
+export interface LedgerFunction {
+  readonly name: string
+  readonly file: string
+  readonly entryAddress: bigint
+  /** Address of the new function. */
+  readonly target: bigint
+  readonly rva: number
+  readonly size: number
+  readonly targetRva: number
+  readonly targetSize: number
+  /** Counted over all pairs. */
+  readonly stub: number
+  readonly stubCode: Uint8Array
+  readonly kind: RedirectKind
+}
+
+/** Bytes of the base image that are rewritten as one. */
+export interface Site {
+  readonly address: bigint
+  /** Index into the functions. */
+  readonly function: number
+  readonly phase: SitePhase
+  readonly original: Uint8Array
+  readonly replacement: Uint8Array
+}
+
+export interface LedgerSegment {
+  readonly rva: number
+  readonly size: number
+  readonly protection: Protection
+  /** SHA-256 of every page; empty where the segment is writable. */
+  readonly pageHashes: readonly Uint8Array[]
+}
+
+/** What never changes in a ledger. */
+export interface LedgerBody {
+  /** Of the region, and so of the ledger. */
+  readonly address: bigint
+  readonly regionSize: number
+  readonly machine: 'x64' | 'arm64'
+  readonly sequence: number
+  readonly base: {
+    readonly address: bigint
+    readonly size: number
+    readonly format: 'elf' | 'pe'
+    readonly timeDateStamp: number
+    readonly checkSum: number
+  }
+  readonly image: { readonly address: bigint; readonly size: number; readonly fileSha256: Uint8Array }
+  readonly unwind: UnwindRequest | undefined
+  /** Offset of the first pair of stub page and pointer page. */
+  readonly pairsOffset: number
+  readonly pairCount: number
+  readonly functions: readonly LedgerFunction[]
+  readonly sites: readonly Site[]
+  readonly segments: readonly LedgerSegment[]
+  readonly names: Omit<LedgerNames, 'functions'>
+}
+
+export interface Ledger extends LedgerBody {
+  readonly state: LedgerState
+  readonly unwindState: UnwindState
+  readonly unwindRegistration: bigint
+  /** Milliseconds since 1970; 0: not yet. */
+  readonly switchedAt: number
+  readonly revertedAt: number
+}
+
+/** Not undone, or not wholly. */
+export const isActive = (ledger: Ledger): boolean => ledger.state !== 'reverted'
+/** An engine was cut off in the middle, or is at work right now. */
+export const isInterrupted = (ledger: Ledger): boolean => ledger.state !== 'reverted' && ledger.state !== 'applied'
+
+/** One of the words that change. */
+export type LedgerWord = 'state' | 'unwindState' | 'unwindRegistration' | 'switchedAt' | 'revertedAt'
+
+export function writeWord(process: Process, ledger: Pick<LedgerBody, 'address'>, word: LedgerWord, value: bigint): void {
+  const data = new Uint8Array(8)
+  new DataView(data.buffer).setBigUint64(0, value, true)
+  process.write(ledger.address + BigInt(LEDGER_HEADER.offsets[word]), data)
+}
+
+export const setState = (process: Process, ledger: Pick<LedgerBody, 'address'>, state: LedgerState): void =>
+  writeWord(process, ledger, 'state', BigInt(LEDGER_STATES[state]))
+
+export const setUnwindState = (process: Process, ledger: Pick<LedgerBody, 'address'>, state: UnwindState): void =>
+  writeWord(process, ledger, 'unwindState', BigInt(UNWIND_STATES[state]))
+
+/** How many bytes encodeLedger will make. */
+export function ledgerSize(body: Pick<LedgerBody, 'functions' | 'sites' | 'segments' | 'names'>): number {
+  const hashes = body.segments.reduce((sum, segment) => sum + segment.pageHashes.length, 0)
+  return recordsSize(body.functions.length, body.sites.length, body.segments.length, hashes) + encodeNames(body).length
+}
+
+const recordsSize = (functions: number, sites: number, segments: number, hashes: number): number =>
+  LEDGER_HEADER.size +
+  functions * LEDGER_FUNCTION.size +
+  sites * LEDGER_SITE.size +
+  segments * LEDGER_SEGMENT.size +
+  hashes * HASH_BYTES
+
+const encodeNames = (body: Pick<LedgerBody, 'functions' | 'names'>): Uint8Array =>
+  Buffer.from(JSON.stringify({ ...body.names, functions: body.functions.map(({ name, file }) => ({ name, file })) } satisfies LedgerNames))
+
+/** The ledger as it is mapped: state `loading`. */
+export function encodeLedger(body: LedgerBody): Uint8Array {
+  const names = encodeNames(body)
+  const hashes = body.segments.flatMap((segment) => segment.pageHashes)
+  const size = recordsSize(body.functions.length, body.sites.length, body.segments.length, hashes.length) + names.length
+  const data = new Uint8Array(size)
+  const view = new DataView(data.buffer)
+  let at = LEDGER_HEADER.size
+  for (const f of body.functions) {
+    LEDGER_FUNCTION.write(view, at, { ...f, kind: REDIRECT_KINDS[f.kind] })
+    at += LEDGER_FUNCTION.size
+  }
+  for (const site of body.sites) {
+    LEDGER_SITE.write(view, at, {
+      address: site.address,
+      function: site.function,
+      phase: SITE_PHASES[site.phase],
+      length: site.original.length,
+      reserved: 0,
+      original: padded(site.original),
+      replacement: padded(site.replacement),
+    })
+    at += LEDGER_SITE.size
+  }
+  for (const segment of body.segments) {
+    LEDGER_SEGMENT.write(view, at, {
+      rva: segment.rva,
+      size: segment.size,
+      protection: PROTECTIONS[segment.protection],
+      pageHashes: segment.pageHashes.length,
+    })
+    at += LEDGER_SEGMENT.size
+  }
+  for (const hash of hashes) {
+    data.set(hash, at)
+    at += HASH_BYTES
+  }
+  data.set(names, at)
+  LEDGER_HEADER.write(view, 0, {
+    magic: LEDGER_MAGIC,
+    layout: LEDGER_LAYOUT,
+    headerSize: LEDGER_HEADER.size,
+    state: BigInt(LEDGER_STATES.loading),
+    unwindState: BigInt(UNWIND_STATES.none),
+    unwindRegistration: 0n,
+    switchedAt: 0n,
+    revertedAt: 0n,
+    successor: 0n,
+    selfAddress: body.address,
+    ledgerSize: size,
+    regionSize: body.regionSize,
+    machine: MACHINES[body.machine],
+    sequence: body.sequence,
+    baseAddress: body.base.address,
+    baseSize: body.base.size,
+    baseFormat: FORMATS[body.base.format],
+    baseTimeDateStamp: body.base.timeDateStamp,
+    baseCheckSum: body.base.checkSum,
+    imageAddress: body.image.address,
+    imageSize: body.image.size,
+    unwindKind: UNWIND_KINDS[body.unwind?.kind ?? 'none'],
+    unwindAddress: body.unwind?.address ?? 0n,
+    unwindExtent: body.unwind === undefined ? 0 : body.unwind.kind === 'eh_frame' ? body.unwind.size : body.unwind.count,
+    pairCount: body.pairCount,
+    pairsOffset: body.pairsOffset,
+    functionCount: body.functions.length,
+    siteCount: body.sites.length,
+    segmentCount: body.segments.length,
+    pageHashCount: hashes.length,
+    namesSize: names.length,
+    fileSha256: body.image.fileSha256,
+    checksum: new Uint8Array(HASH_BYTES),
+  })
+  data.set(checksumOf(data), LEDGER_HEADER.offsets.checksum)
+  return data
+}
+
+function padded(site: Uint8Array): Uint8Array {
+  const data = new Uint8Array(SITE_BYTES)
+  data.set(site)
+  return data
+}
+
+/** Over everything that never changes, itself left out. */
+const checksumOf = (ledger: Uint8Array): Uint8Array =>
+  createHash('sha256')
+    .update(ledger.subarray(LEDGER_HEADER.offsets.selfAddress, LEDGER_HEADER.offsets.checksum))
+    .update(ledger.subarray(LEDGER_HEADER.size))
+    .digest()
+
+/**
+ * The ledger at `address` of the process. undefined: there is none (the memory does not begin with a ledger's mark, or the mark is a
+ * copy lying elsewhere). Throws LEDGER_DAMAGED where there is one that contradicts itself or is of another layout.
+ */
+export function readLedger(process: Process, address: bigint): Ledger | undefined {
+  const header = readHeader(process, address)
+  if (header === undefined) return undefined
+  const damaged = (what: string): never => {
+    throw new HotpatchError('LEDGER_DAMAGED', `the ledger at 0x${address.toString(16)} of process ${process.pid} is damaged: ${what}`, {
+      facts: { pid: process.pid, ledger: `0x${address.toString(16)}` },
+    })
+  }
+  if (header.layout !== LEDGER_LAYOUT || header.headerSize !== LEDGER_HEADER.size)
+    return damaged(`its layout is ${header.layout}, this hotpatch knows layout ${LEDGER_LAYOUT}`)
+  const { functionCount, siteCount, segmentCount, pageHashCount, namesSize, pairCount } = header
+  const expected = recordsSize(functionCount, siteCount, segmentCount, pageHashCount) + namesSize
+  if (header.ledgerSize !== expected || expected > LEDGER_MAX_SIZE) return damaged(`its records need ${expected} bytes, it says ${header.ledgerSize}`)
+  const data = process.read(address, header.ledgerSize)
+  if (!Buffer.from(checksumOf(data)).equals(header.checksum)) return damaged('its checksum is wrong')
+
+  const state = nameOf(LEDGER_STATES, header.state) ?? damaged(`its state is ${header.state}`)
+  const unwindState = nameOf(UNWIND_STATES, header.unwindState) ?? damaged(`its unwind state is ${header.unwindState}`)
+  const unwindKind = nameOf(UNWIND_KINDS, header.unwindKind) ?? damaged(`its unwind kind is ${header.unwindKind}`)
+
+  let at = LEDGER_HEADER.size
+  const functionRecords = LEDGER_FUNCTION.readMany(data, at, functionCount)
+  at += functionCount * LEDGER_FUNCTION.size
+  const siteRecords = LEDGER_SITE.readMany(data, at, siteCount)
+  at += siteCount * LEDGER_SITE.size
+  const segmentRecords = LEDGER_SEGMENT.readMany(data, at, segmentCount)
+  at += segmentCount * LEDGER_SEGMENT.size
+  const hashes = Array.from({ length: pageHashCount }, (_, i) => data.slice(at + i * HASH_BYTES, at + (i + 1) * HASH_BYTES))
+  at += pageHashCount * HASH_BYTES
+  const names = parseNames(data.subarray(at, at + namesSize)) ?? NAMELESS
+
+  let hash = 0
+  return {
+    address,
+    regionSize: header.regionSize,
+    machine: nameOf(MACHINES, header.machine) ?? damaged(`its machine is ${header.machine}`),
+    sequence: header.sequence,
+    state,
+    unwindState,
+    unwindRegistration: header.unwindRegistration,
+    switchedAt: Number(header.switchedAt),
+    revertedAt: Number(header.revertedAt),
+    base: {
+      address: header.baseAddress,
+      size: header.baseSize,
+      format: nameOf(FORMATS, header.baseFormat) ?? damaged(`its base format is ${header.baseFormat}`),
+      timeDateStamp: header.baseTimeDateStamp,
+      checkSum: header.baseCheckSum,
+    },
+    image: { address: header.imageAddress, size: header.imageSize, fileSha256: header.fileSha256 },
+    unwind: unwindOf(unwindKind, header),
+    pairsOffset: header.pairsOffset,
+    pairCount,
+    functions: functionRecords.map((record, i) => {
+      const { name, file } = names.functions[i] ?? { name: `function at RVA 0x${record.rva.toString(16)}`, file: '' }
+      const kind = nameOf(REDIRECT_KINDS, record.kind) ?? damaged(`function ${name} has redirect kind ${record.kind}`)
+      if (record.stub >= pairCount * 512) damaged(`function ${name} has stub ${record.stub} of ${pairCount * 512}`)
+      return { ...record, name, file, kind }
+    }),
+    sites: siteRecords.map((record, i) => {
+      const phase = nameOf(SITE_PHASES, record.phase) ?? damaged(`site ${i} has phase ${record.phase}`)
+      if (record.length === 0 || record.length > SITE_BYTES) damaged(`site ${i} has ${record.length} bytes`)
+      if (record.function >= functionCount) damaged(`site ${i} belongs to function ${record.function} of ${functionCount}`)
+      if (record.address < header.baseAddress || record.address + BigInt(record.length) > header.baseAddress + BigInt(header.baseSize))
+        damaged(`site ${i} lies outside the base image`)
+      return {
+        address: record.address,
+        function: record.function,
+        phase,
+        original: record.original.slice(0, record.length),
+        replacement: record.replacement.slice(0, record.length),
+      }
+    }),
+    segments: segmentRecords.map((record, i) => {
+      const pageHashes = hashes.slice(hash, hash + record.pageHashes)
+      hash += record.pageHashes
+      if (pageHashes.length !== record.pageHashes || record.rva + record.size > header.imageSize) damaged(`segment ${i} is out of bounds`)
+      const protection = nameOf(PROTECTIONS, record.protection) ?? damaged(`segment ${i} has protection ${record.protection}`)
+      return { rva: record.rva, size: record.size, protection, pageHashes }
+    }),
+    names,
+  }
+}
+
+function readHeader(process: Process, address: bigint) {
+  const mark = process.read(address, 8)
+  if (Buffer.from(mark).toString('latin1') !== LEDGER_MAGIC) return undefined
+  const header = LEDGER_HEADER.readAt(process.read(address, LEDGER_HEADER.size), 0)
+  return header.selfAddress === address ? header : undefined
+}
+
+function unwindOf(kind: keyof typeof UNWIND_KINDS, header: { unwindAddress: bigint; unwindExtent: number; imageAddress: bigint }) {
+  const { unwindAddress: address, unwindExtent, imageAddress } = header
+  switch (kind) {
+    case 'none':
+      return undefined
+    case 'eh_frame':
+      return { kind, address, size: unwindExtent } as const
+    case 'pdata':
+      return { kind, address, count: unwindExtent, imageBase: imageAddress } as const
+  }
+}
+
+const NAMELESS: LedgerNames = { id: 'unnamed', description: '', cves: [], tool: 'unknown', baseName: 'unknown', basePath: '', functions: [] }
+
+function parseNames(data: Uint8Array): LedgerNames | undefined {
+  try {
+    return LedgerNames.parse(JSON.parse(Buffer.from(data).toString('utf8')))
+  } catch {
+    return undefined
+  }
+}

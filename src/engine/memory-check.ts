@@ -1,0 +1,95 @@
+/** Whether memory that hotpatch mapped still holds what the ledger says: the patch image's pages, stubs and pointers. */
+import { createHash } from 'node:crypto'
+import type { Process, Region } from '../process/contract.ts'
+import type { Ledger, LedgerFunction } from './ledger.ts'
+import { PAGE, readOrNothing } from './pages.ts'
+import { equal, hexAddress, hexBytes } from './sites.ts'
+
+export interface Finding {
+  readonly what: 'entry' | 'pad' | 'stub' | 'pointer' | 'image' | 'protection'
+  /** The function whose way it is on, or '' where a page holds none. */
+  readonly function: string
+  readonly address: string
+  /** Hexadecimal bytes, a SHA-256 of a page, or a protection. */
+  readonly expected: string
+  readonly found: string
+}
+
+export const STUB_SIZE = 8
+export const STUBS_PER_PAGE = PAGE / STUB_SIZE
+
+export const stubAddress = (ledger: Pick<Ledger, 'address' | 'pairsOffset'>, stub: number): bigint =>
+  ledger.address + BigInt(ledger.pairsOffset + Math.floor(stub / STUBS_PER_PAGE) * 2 * PAGE + (stub % STUBS_PER_PAGE) * STUB_SIZE)
+
+export const pointerAddress = (ledger: Pick<Ledger, 'address' | 'pairsOffset'>, stub: number): bigint =>
+  stubAddress(ledger, stub) + BigInt(PAGE)
+
+export const hashPage = (page: Uint8Array): Uint8Array => createHash('sha256').update(page).digest()
+
+/** Whether every page of the patch image that is not writable is mapped with the ledger's contents. */
+export function imageIsInPlace(process: Process, ledger: Ledger): boolean {
+  return checkImage(process, ledger).length === 0
+}
+
+export function checkStubs(process: Process, ledger: Ledger): Finding[] {
+  return ledger.functions.flatMap((f) => {
+    const pointer = new Uint8Array(8)
+    new DataView(pointer.buffer).setBigUint64(0, f.target, true)
+    return [
+      ...compare(process, 'stub', f, stubAddress(ledger, f.stub), f.stubCode),
+      ...compare(process, 'pointer', f, pointerAddress(ledger, f.stub), pointer),
+    ]
+  })
+}
+
+function compare(process: Process, what: Finding['what'], f: LedgerFunction, at: bigint, expected: Uint8Array): Finding[] {
+  const found = readOrNothing(process, at, expected.length)
+  if (equal(found, expected)) return []
+  return [{ what, function: f.name, address: hexAddress(at), expected: hexBytes(expected), found: hexBytes(found) || 'unmapped' }]
+}
+
+export function checkImage(process: Process, ledger: Ledger): Finding[] {
+  return ledger.segments.flatMap((segment) => {
+    if (segment.pageHashes.length === 0) return []
+    const start = ledger.image.address + BigInt(segment.rva)
+    const data = readOrNothing(process, start, segment.size)
+    return segment.pageHashes.flatMap((expected, page): Finding[] => {
+      const at = page * PAGE
+      const found = data.length === segment.size ? hexBytes(hashPage(data.subarray(at, at + PAGE))) : 'unmapped'
+      if (found === hexBytes(expected)) return []
+      const holders = functionsIn(ledger, segment.rva + at, segment.rva + at + PAGE)
+      return [{ what: 'image', function: holders.join(', '), address: hexAddress(start + BigInt(at)), expected: hexBytes(expected), found }]
+    })
+  })
+}
+
+const functionsIn = (ledger: Ledger, from: number, to: number): string[] =>
+  ledger.functions.filter((f) => f.targetRva < to && f.targetRva + f.targetSize > from).map((f) => f.name)
+
+/** Memory of hotpatch's that is protected otherwise than it mapped it. */
+export function checkProtection(process: Process, ledger: Ledger): Finding[] {
+  const regions = process.regions()
+  const pairs = Array.from({ length: ledger.pairCount }, (_, i) => ledger.pairsOffset + i * 2 * PAGE)
+  const expected = [
+    { start: ledger.address, size: ledger.pairsOffset, protection: 'r' },
+    ...pairs.flatMap((at) => [
+      { start: ledger.address + BigInt(at), size: PAGE, protection: 'rx' },
+      { start: ledger.address + BigInt(at + PAGE), size: PAGE, protection: 'r' },
+    ]),
+    ...ledger.segments.map(({ rva, size, protection }) => ({ start: ledger.image.address + BigInt(rva), size, protection })),
+  ]
+  return expected.flatMap(({ start, size, protection }): Finding[] => {
+    const found = protectionsOf(regions, start, start + BigInt(size))
+    return found === protection ? [] : [{ what: 'protection', function: '', address: hexAddress(start), expected: protection, found }]
+  })
+}
+
+/** Of all regions in the range, each once: `rx`, or `rx,unmapped`. */
+function protectionsOf(regions: readonly Region[], start: bigint, end: bigint): string {
+  const inside = regions.filter((region) => region.start < end && region.end > start)
+  const protections = new Set(inside.map((r) => `${r.read ? 'r' : ''}${r.write ? 'w' : ''}${r.execute ? 'x' : ''}` || 'none'))
+  let at = start
+  for (const region of inside) if (region.start <= at) at = region.end
+  if (at < end) protections.add('unmapped')
+  return [...protections].join(',')
+}

@@ -1,0 +1,86 @@
+/** Undoing a patch: the original bytes back at one instant, exactly. */
+import { HotpatchError } from '../errors.ts'
+import type { Process } from '../process/contract.ts'
+import { findLedgers } from './find-ledgers.ts'
+import { type Ledger, setState } from './ledger.ts'
+import { type Recovery, recoverAll, recoverAt, revert } from './recover.ts'
+import { type Deadline, deadlineIn } from './retry.ts'
+import { foreignBytes, hexAddress, lookAtSites } from './sites.ts'
+import type { SwitchReport } from './switch.ts'
+
+export interface RollbackOptions {
+  /** Which patch, where several are applied (to different base images). */
+  readonly id?: string | undefined
+  /** Milliseconds in which the target has to have a safe moment. */
+  readonly timeoutMs?: number
+}
+
+export interface RollbackReport {
+  readonly pid: number
+  readonly outcome: 'rolled-back' | 'nothing-to-roll-back'
+  readonly id: string | undefined
+  readonly functions: readonly { readonly name: string; readonly address: string }[]
+  readonly stop: SwitchReport | undefined
+  /** Memory that stays mapped, since threads may still return into it. */
+  readonly retired: readonly { readonly address: string; readonly size: number }[]
+  /** What an engine that was cut off had left, and what became of it. */
+  readonly recovered: readonly Recovery[]
+}
+
+/**
+ * Throws BUSY (a thread stays in bytes that are to be restored), VERIFY_FAILED (the bytes in place are not what hotpatch wrote),
+ * PATCH_AMBIGUOUS, LEDGER_DAMAGED.
+ */
+export async function rollbackPatch(process: Process, options: RollbackOptions = {}): Promise<RollbackReport> {
+  const deadline = deadlineIn(options.timeoutMs ?? 10_000)
+  const recovered = await recoverAll(process, deadline)
+  const ledger = choose(process, options.id)
+  if (ledger === undefined) return nothing(process, options.id, recovered)
+  requireOurBytes(process, ledger)
+  const stop = await revertOrRestore(process, ledger, deadline)
+  return {
+    pid: process.pid,
+    outcome: 'rolled-back',
+    id: ledger.names.id,
+    functions: ledger.functions.map((f) => ({ name: f.name, address: hexAddress(f.entryAddress) })),
+    stop,
+    retired: [
+      { address: hexAddress(ledger.image.address), size: ledger.image.size },
+      { address: hexAddress(ledger.address), size: ledger.regionSize },
+    ],
+    recovered,
+  }
+}
+
+/** An engine that was cut off may already have done, or let recovery do, what is asked for. */
+function nothing(process: Process, id: string | undefined, recovered: readonly Recovery[]): RollbackReport {
+  return { pid: process.pid, outcome: 'nothing-to-roll-back', id, functions: [], stop: undefined, retired: [], recovered }
+}
+
+function choose(process: Process, id: string | undefined): Ledger | undefined {
+  const applied = findLedgers(process).ledgers.filter((ledger) => ledger.state === 'applied' && (id === undefined || ledger.names.id === id))
+  if (applied.length > 1) {
+    const ids = applied.map((ledger) => ledger.names.id)
+    throw new HotpatchError('PATCH_AMBIGUOUS', `process ${process.pid} carries ${applied.length} patches: ${ids.join(', ')}`, {
+      facts: { pid: process.pid, ids },
+    })
+  }
+  return applied[0]
+}
+
+function requireOurBytes(process: Process, ledger: Ledger): void {
+  const states = [...lookAtSites(process, ledger, 'switch'), ...lookAtSites(process, ledger, 'prepare')]
+  const foreign = states.filter((state) => state.bytes !== 'replaced')
+  if (foreign.length > 0) throw foreignBytes(process, ledger, foreign)
+}
+
+async function revertOrRestore(process: Process, ledger: Ledger, deadline: Deadline): Promise<SwitchReport | undefined> {
+  setState(process, ledger, 'reverting')
+  try {
+    return await revert(process, ledger, deadline)
+  } catch (error) {
+    // Where no entry was put back, this says `applied` again.
+    await recoverAt(process, ledger.address, deadline)
+    throw error
+  }
+}

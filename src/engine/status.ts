@@ -1,0 +1,123 @@
+/** What is patched, from the ledgers that the processes carry. */
+import { HotpatchError } from '../errors.ts'
+import type { Backend, Process } from '../process/contract.ts'
+import { findLedgers } from './find-ledgers.ts'
+import type { Ledger } from './ledger.ts'
+import type { LedgerState, RedirectKind } from './ledger-format.ts'
+import { hexAddress, hexBytes, lookAtSites } from './sites.ts'
+
+export interface ProcessStatus {
+  readonly pid: number
+  readonly name: string
+  readonly patches: readonly PatchStatus[]
+  /** Ledgers that cannot be read, each with what is wrong. */
+  readonly damaged: readonly { readonly code: string; readonly detail: string }[]
+}
+
+export interface PatchStatus {
+  readonly id: string
+  readonly sequence: number
+  readonly description: string
+  readonly cves: readonly string[]
+  /** applied, reverted (undone; its memory is retired), or the step that an engine was cut off in. */
+  readonly state: LedgerState
+  /** For an unfinished step: what the next apply or rollback will do with it. */
+  readonly recovery: 'none' | 'complete' | 'withdraw' | 'undo'
+  readonly base: { readonly name: string; readonly path: string; readonly address: string }
+  readonly functions: readonly {
+    readonly name: string
+    readonly file: string
+    readonly address: string
+    readonly target: string
+    readonly redirect: RedirectKind
+  }[]
+  /** ISO 8601. */
+  readonly appliedAt: string | undefined
+  readonly revertedAt: string | undefined
+  /** The hotpatch that applied it. */
+  readonly tool: string
+  readonly image: { readonly address: string; readonly size: number; readonly sha256: string }
+  /** The region of stubs, pointers and ledger. */
+  readonly region: { readonly address: string; readonly size: number }
+}
+
+/** Changes nothing, stops nothing. */
+export function statusOf(process: Process): ProcessStatus {
+  const { ledgers, damaged } = findLedgers(process)
+  return {
+    pid: process.pid,
+    name: process.name,
+    patches: ledgers.map((ledger) => patchStatus(process, ledger)),
+    damaged: damaged.map(({ code, detail }) => ({ code, detail })),
+  }
+}
+
+export interface StatusOfAll {
+  /** Those that carry a ledger. */
+  readonly processes: readonly ProcessStatus[]
+  /** How many were looked at, and how many could not be, by the code that says why. */
+  readonly looked: number
+  readonly unreadable: Readonly<Record<string, number>>
+}
+
+export function statusOfAll(backend: Backend): StatusOfAll {
+  const processes: ProcessStatus[] = []
+  const unreadable: Record<string, number> = {}
+  let looked = 0
+  for (const { pid } of backend.list()) {
+    try {
+      const status = withProcess(backend, pid, statusOf)
+      looked++
+      if (status.patches.length + status.damaged.length > 0) processes.push(status)
+    } catch (error) {
+      if (!(error instanceof HotpatchError)) throw error
+      unreadable[error.code] = (unreadable[error.code] ?? 0) + 1
+    }
+  }
+  return { processes, looked, unreadable }
+}
+
+function withProcess<T>(backend: Backend, pid: number, use: (process: Process) => T): T {
+  const process = backend.open(pid)
+  try {
+    return use(process)
+  } finally {
+    process.close()
+  }
+}
+
+function patchStatus(process: Process, ledger: Ledger): PatchStatus {
+  const { id, description, cves, tool, baseName, basePath } = ledger.names
+  return {
+    id,
+    sequence: ledger.sequence,
+    description,
+    cves,
+    state: ledger.state,
+    recovery: recoveryFor(process, ledger),
+    base: { name: baseName, path: basePath, address: hexAddress(ledger.base.address) },
+    functions: ledger.functions.map((f) => ({
+      name: f.name,
+      file: f.file,
+      address: hexAddress(f.entryAddress),
+      target: hexAddress(f.target),
+      redirect: f.kind,
+    })),
+    appliedAt: time(ledger.switchedAt),
+    revertedAt: time(ledger.revertedAt),
+    tool,
+    image: { address: hexAddress(ledger.image.address), size: ledger.image.size, sha256: hexBytes(ledger.image.fileSha256) },
+    region: { address: hexAddress(ledger.address), size: ledger.regionSize },
+  }
+}
+
+/** As recover.ts decides. */
+function recoveryFor(process: Process, ledger: Ledger): PatchStatus['recovery'] {
+  if (ledger.state === 'applied' || ledger.state === 'reverted') return 'none'
+  if (ledger.state === 'loading' || ledger.state === 'prepared') return 'withdraw'
+  const entries = lookAtSites(process, ledger, 'switch')
+  if (entries.every((entry) => entry.bytes === 'replaced')) return 'complete'
+  return ledger.state === 'switching' && entries.every((entry) => entry.bytes === 'original') ? 'withdraw' : 'undo'
+}
+
+const time = (milliseconds: number): string | undefined => (milliseconds === 0 ? undefined : new Date(milliseconds).toISOString())

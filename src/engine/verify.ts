@@ -1,0 +1,65 @@
+/** Every byte that hotpatch wrote into a process, compared with what the ledger says. Changes nothing, stops nothing. */
+import type { Process } from '../process/contract.ts'
+import { findLedgers } from './find-ledgers.ts'
+import { isInterrupted, type Ledger } from './ledger.ts'
+import type { LedgerState } from './ledger-format.ts'
+import { checkImage, checkProtection, checkStubs, type Finding } from './memory-check.ts'
+import { hexAddress, hexBytes, lookAtSites } from './sites.ts'
+
+export interface VerifyReport {
+  readonly pid: number
+  readonly outcome:
+    | 'verified'
+    /** Findings, a damaged ledger, or a patch that an engine was cut off in. */
+    | 'differs'
+    /** No patch is applied. */
+    | 'nothing-to-verify'
+  readonly patches: readonly {
+    readonly id: string
+    readonly sequence: number
+    readonly state: LedgerState
+    /** Bytes of the base image, and bytes of hotpatch's own memory, that were compared. */
+    readonly bytesCompared: number
+    readonly findings: readonly Finding[]
+  }[]
+  readonly damaged: readonly { readonly code: string; readonly detail: string }[]
+}
+
+export function verifyProcess(process: Process): VerifyReport {
+  const { ledgers, damaged } = findLedgers(process)
+  const patches = ledgers
+    .filter((ledger) => ledger.state !== 'reverted')
+    .map((ledger) => ({
+      id: ledger.names.id,
+      sequence: ledger.sequence,
+      state: ledger.state,
+      bytesCompared: bytesOf(ledger),
+      // While a step is unfinished, the bytes are between two states and recovery decides.
+      findings: isInterrupted(ledger) ? [] : [...checkSites(process, ledger), ...checkStubs(process, ledger), ...checkImage(process, ledger), ...checkProtection(process, ledger)],
+    }))
+  const clean = damaged.length === 0 && patches.every((patch) => patch.state === 'applied' && patch.findings.length === 0)
+  return {
+    pid: process.pid,
+    outcome: !clean ? 'differs' : patches.length === 0 ? 'nothing-to-verify' : 'verified',
+    patches,
+    damaged: damaged.map(({ code, detail }) => ({ code, detail })),
+  }
+}
+
+const checkSites = (process: Process, ledger: Ledger): Finding[] =>
+  (['switch', 'prepare'] as const).flatMap((phase) =>
+    lookAtSites(process, ledger, phase)
+      .filter((state) => state.bytes !== 'replaced')
+      .map(({ site, found }): Finding => ({
+        what: phase === 'switch' ? 'entry' : 'pad',
+        function: ledger.functions[site.function]?.name ?? '',
+        address: hexAddress(site.address),
+        expected: hexBytes(site.replacement),
+        found: hexBytes(found),
+      })),
+  )
+
+const bytesOf = (ledger: Ledger): number =>
+  ledger.sites.reduce((sum, site) => sum + site.original.length, 0) +
+  ledger.functions.length * 16 +
+  ledger.segments.reduce((sum, segment) => sum + (segment.pageHashes.length > 0 ? segment.size : 0), 0)
