@@ -20,7 +20,8 @@ export function sequenceNumber(text: string): number {
 }
 
 export function patchId(text: string): string {
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(text)) throw new SyntaxError(`"${text}" is not an id: letters, digits, dot, dash and underscore, at most 64`)
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(text))
+    throw new SyntaxError(`"${text}" is not an id: letters, digits, dot, dash and underscore, at most 64`)
   return text
 }
 
@@ -28,7 +29,6 @@ export function cveId(text: string): string {
   if (!/^CVE-\d{4}-\d{4,}$/.test(text)) throw new SyntaxError(`"${text}" is not a CVE id (CVE-2023-0809)`)
   return text
 }
-
 
 /** A path as it stands; the empty one is nobody's file. */
 export function path(text: string): string {

@@ -27,8 +27,6 @@ export const rollbackCommand = buildCommand<Flags, [], Context>({
     },
   },
   async func(flags) {
-    await answer(this, 'rollback', flags, async () =>
-      (await import('../actions/rollback.ts')).rollback(flags.pid, flags.id, flags.timeout),
-    )
+    await answer(this, 'rollback', flags, async () => (await import('../actions/rollback.ts')).rollback(flags.pid, flags.id, flags.timeout))
   },
 })

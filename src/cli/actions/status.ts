@@ -1,0 +1,61 @@
+import { type PatchStatus, type ProcessStatus, statusOf, statusOfAll } from '../../engine/status.ts'
+import { hostBackend } from '../../process/host.ts'
+import { type Answer, done } from '../answer.ts'
+import { withProcess } from '../live.ts'
+import { bad, dim, good, plural, strong, table } from '../words.ts'
+
+export async function status(pid: number | undefined): Promise<Answer> {
+  if (pid === undefined) {
+    const all = statusOfAll(await hostBackend())
+    return done(all.processes.length === 0 ? 'nothing-patched' : 'patched', all, [
+      ...(all.processes.length === 0 ? ['No process carries a patch.'] : all.processes.flatMap(processWords)),
+      dim(`${plural(all.looked, 'process', 'processes')} looked at${unreadable(all.unreadable)}`),
+    ])
+  }
+  const one = await withProcess(pid, statusOf)
+  const patched = one.patches.length + one.damaged.length > 0
+  return done(patched ? 'patched' : 'nothing-patched', { processes: [one], looked: 1, unreadable: {} }, [
+    ...(patched ? processWords(one) : [`Process ${pid} carries no patch.`]),
+  ])
+}
+
+const unreadable = (counts: Readonly<Record<string, number>>): string =>
+  Object.entries(counts)
+    .map(([code, count]) => `, ${count} not (${code})`)
+    .join('')
+
+const processWords = ({ pid, name, patches, damaged }: ProcessStatus): string[] => [
+  `${strong(String(pid))} ${name}`,
+  ...patches.flatMap(patchWords),
+  ...damaged.map(({ code, detail }) => bad(`  ${code}: ${detail}`)),
+]
+
+const STATES: Readonly<Record<string, string>> = {
+  applied: good('applied'),
+  reverted: dim('undone'),
+}
+
+const RECOVERIES: Readonly<Record<PatchStatus['recovery'], string>> = {
+  none: '',
+  complete: 'the next apply or rollback will seal it as applied',
+  withdraw: 'nothing is switched; the next apply or rollback will take it away',
+  undo: 'the next apply or rollback will undo it',
+}
+
+function patchWords(patch: PatchStatus): string[] {
+  const { id, sequence, state, base, functions, cves, description, appliedAt, revertedAt, recovery } = patch
+  const when = revertedAt ?? appliedAt
+  const head = `  ${STATES[state] ?? bad(`cut off while ${state}`)} ${strong(id)}, sequence ${sequence}, on ${base.name}${when ? `, ${when}` : ''}`
+  if (state === 'reverted') return [`${head}; ${patch.image.size + patch.region.size} bytes stay mapped`]
+  return [
+    head,
+    ...(cves.length > 0 ? [`    ${cves.join(' ')}`] : []),
+    ...(description === '' ? [] : [`    ${description}`]),
+    ...(recovery === 'none' ? [] : [`    ${RECOVERIES[recovery]}`]),
+    ...table(
+      [{ title: 'function' }, { title: 'file' }, { title: 'address' }, { title: 'now at' }, { title: 'redirect' }],
+      functions.map((f) => [strong(f.name), f.file, f.address, f.target, f.redirect]),
+      '    ',
+    ),
+  ]
+}
