@@ -1,0 +1,29 @@
+import assert from 'node:assert/strict'
+import { HotpatchError } from '../../errors.ts'
+import type { Process } from '../contract.ts'
+import type { ConformanceHost, StartedTarget, TargetControl } from './target.ts'
+
+/** What a case gets: a fresh target and the process opened on it. */
+export interface CaseContext {
+  readonly host: ConformanceHost
+  readonly target: StartedTarget
+  readonly process: Process
+  readonly control: TargetControl
+}
+
+export interface ConformanceCase {
+  readonly name: string
+  run(context: CaseContext): Promise<void>
+}
+
+/** Asserts that `action` throws a HotpatchError of one of `codes`. */
+export function throwsCode(codes: HotpatchError['code'] | readonly HotpatchError['code'][], action: () => unknown): HotpatchError {
+  try {
+    action()
+  } catch (error) {
+    assert.ok(error instanceof HotpatchError, `expected a HotpatchError, got ${String(error)}`)
+    assert.ok([codes].flat().includes(error.code), `expected ${[codes].flat().join(' or ')}, got ${error.message}`)
+    return error
+  }
+  assert.fail(`expected ${[codes].flat().join(' or ')}, nothing was thrown`)
+}
