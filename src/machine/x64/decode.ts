@@ -14,7 +14,22 @@ function iced(): typeof Iced {
 }
 
 /** Where execution goes on after an instruction. */
-export type Flow = 'next' | 'jump' | 'jump-indirect' | 'branch' | 'return' | 'call' | 'call-indirect' | 'interrupt' | 'transaction' | 'trap'
+export type Flow =
+  | 'next'
+  | 'jump'
+  | 'jump-indirect'
+  | 'branch'
+  | 'return'
+  | 'call'
+  | 'call-indirect'
+  /** `syscall`, `sysenter`: the kernel may go back to the instruction itself, to do it again. */
+  | 'system-call'
+  /** `int3`, `int n`. */
+  | 'interrupt'
+  /** `xbegin`, `xend`, `xabort`. */
+  | 'transaction'
+  /** `ud2` and its like: nothing comes after it. */
+  | 'trap'
 
 export interface Instruction {
   /** From the start of the code, in bytes. */
@@ -25,6 +40,11 @@ export interface Instruction {
   readonly target: number | undefined
   /** Does nothing: any encoding of `nop`. */
   readonly nop: boolean
+  /**
+   * May be interrupted in its middle and then begins anew with other register contents: string instructions with a repeat prefix,
+   * gathers and scatters.
+   */
+  readonly resumable: boolean
   /** What a RIP-relative operand addresses, from the start of the code. */
   readonly ripTarget: number | undefined
 }
@@ -37,7 +57,7 @@ export interface Decoded {
 
 /** Decodes one instruction after the other from `start`, to the end of the code or to the first that is none. */
 export function decode(code: Uint8Array, start = 0): Decoded {
-  const { Decoder, DecoderOptions, Instruction: IcedInstruction, FlowControl, Mnemonic } = iced()
+  const { Decoder, DecoderOptions, Instruction: IcedInstruction, FlowControl, Mnemonic, OpKind } = iced()
   const flows: Readonly<Record<number, Flow>> = {
     [FlowControl.Next]: 'next',
     [FlowControl.UnconditionalBranch]: 'jump',
@@ -60,16 +80,15 @@ export function decode(code: Uint8Array, start = 0): Decoded {
       const offset = decoder.position
       decoder.decodeOut(current)
       if (current.isInvalid) return { instructions, stoppedAt: offset }
-      const flow = flows[current.flowControl] ?? 'next'
-      const direct = flow === 'jump' || flow === 'branch' || flow === 'call' || flow === 'transaction'
-      const target = direct ? Number(BigInt.asIntN(64, current.nearBranchTarget)) : undefined
+      const { mnemonic } = current
+      const system = mnemonic === Mnemonic.Syscall || mnemonic === Mnemonic.Sysenter
       instructions.push({
         offset,
         length: current.length,
-        flow,
-        // xend and xabort share the flow of xbegin and have no target.
-        target: flow === 'transaction' && target === 0 ? undefined : target,
-        nop: current.mnemonic === Mnemonic.Nop,
+        flow: system ? 'system-call' : (flows[current.flowControl] ?? 'next'),
+        target: current.op0Kind === OpKind.NearBranch64 ? Number(BigInt.asIntN(64, current.nearBranchTarget)) : undefined,
+        nop: mnemonic === Mnemonic.Nop,
+        resumable: current.isVsib || (current.isStringInstruction && (current.hasRepPrefix || current.hasRepnePrefix)),
         ripTarget: current.isIpRelMemoryOperand ? Number(BigInt.asIntN(64, current.ipRelMemoryAddress)) : undefined,
       })
     }
