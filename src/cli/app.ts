@@ -6,6 +6,7 @@ import { buildCommand as build } from './commands/build.ts'
 import { checkCommand } from './commands/check.ts'
 import { diffCommand } from './commands/diff.ts'
 import { inspectCommand } from './commands/inspect.ts'
+import { keysRoutes } from './commands/keys.ts'
 import { rollbackCommand } from './commands/rollback.ts'
 import { statusCommand } from './commands/status.ts'
 import { verifyCommand } from './commands/verify.ts'
@@ -21,6 +22,7 @@ const routes = buildRouteMap<string, Context>({
     status: statusCommand,
     verify: verifyCommand,
     rollback: rollbackCommand,
+    keys: keysRoutes,
   },
   docs: {
     brief: 'Puts security fixes into running programs, with no restart.',

@@ -4,6 +4,7 @@ import { HotpatchError } from '../errors.ts'
 
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such file',
+  EEXIST: 'the file exists already',
   EACCES: 'permission is denied',
   EPERM: 'permission is denied',
   EISDIR: 'it is a folder',
@@ -34,6 +35,15 @@ export function writeOutput(path: string, bytes: Uint8Array): void {
     renameSync(beside, path)
   } catch (cause) {
     rmSync(beside, { force: true })
+    throw new HotpatchError('FILE_UNWRITABLE', `${path}: ${why(cause)}`, { cause })
+  }
+}
+
+/** Writes a file that must not exist yet. Throws FILE_UNWRITABLE. */
+export function writeNew(path: string, text: string, mode: number): void {
+  try {
+    writeFileSync(path, text, { flag: 'wx', mode })
+  } catch (cause) {
     throw new HotpatchError('FILE_UNWRITABLE', `${path}: ${why(cause)}`, { cause })
   }
 }

@@ -24,11 +24,20 @@ export function build(flags: BuildFlags): Answer {
       ...noteLines(built.report.diff.notes),
     ])
   writeOutput(flags.out, built.image)
-  return done('built', { file: flags.out, size: built.image.length, report: built.report }, words(flags.out, built.image.length, built.report))
+  return done(
+    'built',
+    { file: flags.out, size: built.image.length, report: built.report },
+    words(flags.out, built.image.length, built.report),
+  )
 }
 
 const defaultId = (base: string, sequence: number): string =>
-  `${basename(base, extname(base)).replace(/^[^A-Za-z0-9]+/, '').replace(/[^A-Za-z0-9._-]/g, '-').slice(0, 48) || 'patch'}-${sequence}`
+  `${
+    basename(base, extname(base))
+      .replace(/^[^A-Za-z0-9]+/, '')
+      .replace(/[^A-Za-z0-9._-]/g, '-')
+      .slice(0, 48) || 'patch'
+  }-${sequence}`
 
 function words(file: string, size: number, report: BuildReport): string[] {
   return [
@@ -38,8 +47,12 @@ function words(file: string, size: number, report: BuildReport): string[] {
       [{ title: 'function' }, { title: 'file' }, { title: 'RVA', align: 'right' }, { title: 'size' }, { title: 'redirect' }],
       report.functions.map((f) => [strong(f.name), f.file, hex(f.rva), `${f.sizeBefore} → ${f.sizeAfter}`, f.redirect]),
     ),
-    ...(report.added.length > 0 ? ['', `  new: ${report.added.map(({ name, kind, size: bytes }) => `${name} (${kind}, ${bytes})`).join(', ')}`] : []),
-    ...(report.imports.length > 0 ? [`  reached through the base image's import slots: ${report.imports.map(({ name }) => name).join(', ')}`] : []),
+    ...(report.added.length > 0
+      ? ['', `  new: ${report.added.map(({ name, kind, size: bytes }) => `${name} (${kind}, ${bytes})`).join(', ')}`]
+      : []),
+    ...(report.imports.length > 0
+      ? [`  reached through the base image's import slots: ${report.imports.map(({ name }) => name).join(', ')}`]
+      : []),
     ...reasonLines(report.remarks),
     ...noteLines(report.diff.notes),
     dim(`  base image: ${report.base.buildId ? `build id ${report.base.buildId}` : `text ${report.base.textSha256}`}`),

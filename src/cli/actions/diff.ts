@@ -23,7 +23,10 @@ export function diffWords(report: DiffReport): string[] {
   return [
     compared,
     '',
-    ...table([{ title: 'change' }, { title: 'kind' }, { title: 'name' }, { title: 'file' }, { title: 'size' }, { title: 'hotpatch' }], items.map(itemRow)),
+    ...table(
+      [{ title: 'change' }, { title: 'kind' }, { title: 'name' }, { title: 'file' }, { title: 'size' }, { title: 'hotpatch' }],
+      items.map(itemRow),
+    ),
     ...reasonLines(items.flatMap(({ reasons }) => reasons)),
     '',
     verdict(report),

@@ -11,7 +11,8 @@ export async function rollback(pid: number, id: string | undefined, timeoutSecon
 
 function words({ pid, outcome, id, functions, stop, retired, recovered }: RollbackReport): string[] {
   const before = recoveryLines(recovered)
-  if (outcome === 'nothing-to-roll-back') return [...before, `Process ${pid} carries no applied patch${id ? ` ${id}` : ''}: nothing to roll back.`]
+  if (outcome === 'nothing-to-roll-back')
+    return [...before, `Process ${pid} carries no applied patch${id ? ` ${id}` : ''}: nothing to roll back.`]
   return [
     ...before,
     `${good('rolled back')} ${strong(id ?? '')} in process ${pid}: the original bytes of ${plural(functions.length, 'function')} are back (${functions.map(({ name }) => name).join(', ')})`,
