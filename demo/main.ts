@@ -1,0 +1,109 @@
+/**
+ * The main job, shown: a running server is hotpatched under load, rolled back and patched again.
+ *
+ *   npm run demo -- [mosquitto] [--target elf|pe|all]
+ *
+ * Without --target: Linux, and Windows where Wine can be had. Exit code 0 when everything came out as it must.
+ */
+import { spawnSync } from 'node:child_process'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import pc from 'picocolors'
+import { clone } from '../tools/places.ts'
+import { wineAvailable } from '../tools/wine.mjs'
+import { mosquittoSubject } from './mosquitto/subject.ts'
+import { heading, say, verdict } from './paper.ts'
+import { printResult } from './result.ts'
+import { serverSubject } from './server/subject.ts'
+import { type Told, tell } from './story.ts'
+import type { Subject } from './subject.ts'
+import { type Target, type TargetName, targets } from './target.ts'
+
+const USAGE = `usage: npm run demo -- [mosquitto] [--target elf|pe|all] [--arch x64]\n`
+
+interface Wish {
+  readonly subject: Subject
+  /** Tasks of tools/setup.mjs that the subject needs beside the target's. */
+  readonly setup: readonly string[]
+  readonly targets: readonly TargetName[]
+  /** Whether the person asked for exactly these targets, so that none may be left out. */
+  readonly strict: boolean
+}
+
+process.exitCode = await main(process.argv.slice(2))
+
+async function main(args: readonly string[]): Promise<number> {
+  const wish = understand(args)
+  if (wish === undefined) {
+    process.stderr.write(USAGE)
+    return 2
+  }
+  const told: { target: Target; story: Told }[] = []
+  let missing = false
+  for (const name of wish.targets) {
+    const target = targets[name]
+    const obstacle = makeReady([target.setup, ...wish.setup]) ?? obstacleOf(target)
+    if (obstacle === undefined) told.push({ target, story: await toldOn(target, wish.subject) })
+    else {
+      missing ||= wish.strict
+      verdict(!wish.strict, `${target.title} is left out: ${obstacle}`)
+    }
+  }
+  heading(wish.subject.title)
+  for (const { target, story } of told) printResult(target.title, story.rows)
+  const failures = told.flatMap(({ target, story }) => story.failures.map((failure) => `${target.title}: ${failure}`))
+  say()
+  for (const failure of failures) verdict(false, failure)
+  if (failures.length === 0 && told.length > 0)
+    verdict(true, pc.bold('hotpatched, rolled back and hotpatched again: no restart, no lost request'))
+  return failures.length > 0 || missing || told.length === 0 ? 1 : 0
+}
+
+function understand(args: readonly string[]): Wish | undefined {
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: { target: { type: 'string' }, arch: { type: 'string', default: 'x64' } },
+    })
+    const subjects: Readonly<Record<string, Pick<Wish, 'subject' | 'setup'>>> = {
+      server: { subject: serverSubject, setup: [] },
+      mosquitto: { subject: mosquittoSubject, setup: ['mosquitto'] },
+    }
+    const chosen = subjects[positionals[0] ?? 'server']
+    const named = TARGETS[values.target ?? 'all']
+    if (chosen === undefined || named === undefined || positionals.length > 1 || values.arch !== 'x64') return undefined
+    return { ...chosen, targets: named, strict: values.target !== undefined }
+  } catch {
+    return undefined
+  }
+}
+
+const TARGETS: Readonly<Record<string, readonly TargetName[]>> = { elf: ['elf'], pe: ['pe'], all: ['elf', 'pe'] }
+
+async function toldOn(target: Target, subject: Subject): Promise<Told> {
+  try {
+    return await tell(subject, target)
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error)
+    verdict(false, why)
+    return { rows: [], failures: [why] }
+  } finally {
+    await target.close()
+  }
+}
+
+/** Undefined when everything is there now; otherwise what is in the way. */
+function makeReady(tasks: readonly string[]): string | undefined {
+  for (const task of tasks) {
+    const { status } = spawnSync(process.execPath, [join(clone, 'tools/setup.mjs'), task], { stdio: ['ignore', 2, 2] })
+    if (status !== 0) return `the set-up "${task}" could not be completed (see above)`
+  }
+  return undefined
+}
+
+function obstacleOf(target: Target): string | undefined {
+  if (target.name !== 'pe') return undefined
+  const wine = wineAvailable()
+  return wine.available ? undefined : `no Wine (${wine.reason})`
+}

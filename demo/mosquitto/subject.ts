@@ -1,0 +1,75 @@
+/** Debian's mosquitto as the subject of the story: CVE-2023-0809. */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { builtEntry } from '../../bench/cves/build.ts'
+import { workshop } from '../../tools/places.ts'
+import type { Builds, Live, Subject } from '../subject.ts'
+import type { Server, Target } from '../target.ts'
+import { MosquittoLoad } from './load.ts'
+import { probe } from './probe.ts'
+
+const ENTRY = 'mosquitto--CVE-2023-0809'
+const CLIENTS = 8
+
+export const mosquittoSubject: Subject = {
+  title: 'the MQTT broker mosquitto 2.0.11 with CVE-2023-0809',
+  loadTitle: `${CLIENTS} clients that stay connected and must get every message, in order`,
+  patchId: 'mosquitto-CVE-2023-0809',
+  description: 'a packet before CONNECT is refused by its type and size',
+  cves: ['CVE-2023-0809'],
+  signs: {
+    open: '256 MB announced on a fresh connection (30 ff ff ff 7f): the broker waits for them',
+    closed: '256 MB announced on a fresh connection (30 ff ff ff 7f): the broker ends the connection at once',
+  },
+  functions: ['packet__read'],
+  build: async (target) => buildsFor(target),
+  start,
+}
+
+function buildsFor(target: Target): Builds {
+  const { before, after, images } = builtEntry(ENTRY, target.corpus)
+  const broker = images.find(({ file }) => file === `mosquitto${target.programSuffix}`)
+  if (broker === undefined) throw new Error(`the build of ${ENTRY} has no broker`)
+  return { before: join(before, broker.objects), after: join(after, broker.objects), base: join(before, broker.file) }
+}
+
+async function start(target: Target, builds: Builds): Promise<Live> {
+  const port = await freePort()
+  const folder = join(workshop, 'demo', 'mosquitto')
+  mkdirSync(folder, { recursive: true })
+  const configuration = join(folder, `${target.name}.conf`)
+  writeFileSync(configuration, `listener ${port} 127.0.0.1\nallow_anonymous true\npersistence false\n`)
+  const server = await target.start(builds.base, ['-c', target.path(configuration)])
+  try {
+    await untilItListens(server, port)
+    const load = await MosquittoLoad.start(port, CLIENTS)
+    return { server, load, probe: () => probe(port) }
+  } catch (error) {
+    await server.stop()
+    throw error
+  }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const listening = createServer().listen(0, '127.0.0.1', () => {
+      const address = listening.address()
+      listening.close(() => (typeof address === 'object' && address !== null ? resolve(address.port) : reject(new Error('no free port'))))
+    })
+    listening.on('error', reject)
+  })
+}
+
+async function untilItListens(server: Server, port: number): Promise<void> {
+  for (const deadline = Date.now() + 30_000; Date.now() < deadline && server.running(); await sleep(50)) {
+    try {
+      await probe(port)
+      return
+    } catch {
+      // Not yet.
+    }
+  }
+  throw new Error(`mosquitto did not come up: ${server.output()}`)
+}

@@ -1,0 +1,43 @@
+/** The demo's own server as the subject of the story. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Builds, Live, Subject } from '../subject.ts'
+import type { Server, Target } from '../target.ts'
+import { buildServer } from './build.ts'
+import { ServerLoad } from './load.ts'
+import { probe } from './probe.ts'
+
+const CONNECTIONS = 32
+
+export const serverSubject: Subject = {
+  title: 'a server with two memory disclosures (demo/server)',
+  loadTitle: `${CONNECTIONS} connections that stay open, 4 requests each under way`,
+  patchId: 'demo-length-fields',
+  description: 'heartbeats and records: the length that a client claims is checked',
+  cves: [],
+  signs: {
+    open: 'a client that lies about a length is sent the server’s private key and password',
+    closed: 'a client that lies about a length is refused',
+  },
+  functions: ['answer', 'answer'],
+  build: (target) => buildServer(target),
+  start,
+}
+
+async function start(target: Target, builds: Builds): Promise<Live> {
+  const server = await target.start(builds.base, ['0'])
+  try {
+    const load = await ServerLoad.start(await portOf(server), { connections: CONNECTIONS, pipelined: 4, pause: 10 })
+    return { server, load, probe: () => probe(load.connections) }
+  } catch (error) {
+    await server.stop()
+    throw error
+  }
+}
+
+async function portOf(server: Server): Promise<number> {
+  for (const deadline = Date.now() + 30_000; Date.now() < deadline && server.running(); await sleep(20)) {
+    const port = /listening on 127\.0\.0\.1:(\d+)/.exec(server.output())?.[1]
+    if (port !== undefined) return Number(port)
+  }
+  throw new Error(`the server did not come up: ${server.output()}`)
+}

@@ -1,0 +1,127 @@
+/** The two kinds of process that the demo patches, and what differs between them. */
+import { spawn } from 'node:child_process'
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { clone } from '../tools/places.ts'
+import { type Ran, run } from '../tools/run.ts'
+import { hotpatchInWine, shutdownWine, spawnInWine, windowsPath } from '../tools/wine.mjs'
+
+export type TargetName = 'elf' | 'pe'
+
+export interface Server {
+  /** As `hotpatch --pid` wants it: under Wine this is the pid that Windows programs see. */
+  readonly pid: number
+  /** What it has written to standard output and standard error so far. */
+  output(): string
+  /** False once it has ended. */
+  running(): boolean
+  /** Kills it and waits for its end. */
+  stop(): Promise<void>
+}
+
+export interface Target {
+  readonly name: TargetName
+  readonly title: string
+  /** The target in the names of bench/cves. */
+  readonly corpus: 'elf-x64' | 'pe-x64'
+  readonly compiler: string
+  readonly compilerFlags: readonly string[]
+  readonly linkFlags: readonly string[]
+  readonly programSuffix: string
+  readonly patchSuffix: string
+  /** The task of tools/setup.mjs. */
+  readonly setup: 'demo-elf' | 'demo-pe'
+  /** How a person would call hotpatch beside such a process. */
+  readonly command: string
+  start(program: string, args: readonly string[]): Promise<Server>
+  /** Runs hotpatch where it can see the process. `paths` among the arguments are given as that system names them. */
+  hotpatch(args: readonly string[]): Promise<Ran>
+  path(path: string): string
+  /** Ends what `start` and `hotpatch` left running for their own sake. */
+  close(): Promise<void>
+}
+
+/** hotpatch of this clone on this system. */
+export const hotpatchHere = (args: readonly string[]): Promise<Ran> =>
+  run(process.execPath, [join(clone, 'bin/hotpatch'), ...args], { timeout: 120_000 })
+
+const elf: Target = {
+  name: 'elf',
+  title: 'Linux, ELF, x64',
+  corpus: 'elf-x64',
+  compiler: 'gcc',
+  compilerFlags: ['-pthread'],
+  linkFlags: ['-pthread'],
+  programSuffix: '',
+  patchSuffix: '.so',
+  setup: 'demo-elf',
+  command: 'bin/hotpatch',
+  start: startHere,
+  hotpatch: hotpatchHere,
+  path: (path) => path,
+  close: async () => {},
+}
+
+const pe: Target = {
+  name: 'pe',
+  title: 'Windows, PE, x64 (Wine)',
+  corpus: 'pe-x64',
+  compiler: 'x86_64-w64-mingw32-gcc',
+  compilerFlags: [],
+  linkFlags: ['-lws2_32'],
+  programSuffix: '.exe',
+  patchSuffix: '.dll',
+  setup: 'demo-pe',
+  command: 'wine node.exe hotpatch',
+  start: startUnderWine,
+  hotpatch: hotpatchUnderWine,
+  path: windowsPath,
+  close: shutdownWine,
+}
+
+export const targets: Readonly<Record<TargetName, Target>> = { elf, pe }
+
+async function startHere(program: string, args: readonly string[]): Promise<Server> {
+  const folder = mkdtempSync(join(tmpdir(), 'hotpatch-demo-'))
+  const path = join(folder, 'output')
+  const output = openSync(path, 'a')
+  const child = spawn(program, args, { stdio: ['ignore', output, output] })
+  closeSync(output)
+  const ended = new Promise<void>((resolve, reject) => {
+    child.on('exit', () => resolve())
+    child.on('error', reject)
+  })
+  if (child.pid === undefined) await ended
+  return {
+    pid: child.pid ?? 0,
+    output: () => readFileSync(path, 'utf8'),
+    running: () => child.exitCode === null && child.signalCode === null,
+    async stop() {
+      child.kill('SIGKILL')
+      await ended
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+async function startUnderWine(program: string, args: readonly string[]): Promise<Server> {
+  const started = await spawnInWine(program, [...args])
+  let running = true
+  const over = () => {
+    running = false
+  }
+  started.ended.then(over, over)
+  return {
+    pid: started.pid,
+    output: () => started.stdout() + started.stderr(),
+    running: () => running,
+    stop: () => started.stop(),
+  }
+}
+
+async function hotpatchUnderWine(args: readonly string[]): Promise<Ran> {
+  const began = performance.now()
+  const { status, stdout, stderr } = await hotpatchInWine([...args], { timeout: 120_000 })
+  return { status, stdout, stderr, milliseconds: performance.now() - began }
+}
