@@ -68,6 +68,16 @@ export const ERRORS = {
 
   // Bad input: patch images (src/patch).
 
+  // Trust (src/servicing/trust).
+  KEY_INVALID: entry('badInput', 'a key cannot be used', 'give an Ed25519 key as PEM, as "hotpatch keys generate" writes it'),
+  KEY_EXISTS: entry('refused', 'the name belongs to another key already', 'choose another name, or remove the old key first'),
+  KEY_UNKNOWN: entry('badInput', 'there is no such trusted key', 'see "hotpatch keys list"'),
+  UNSAFE_PATH: entry(
+    'refused',
+    'a file that must be trusted can be changed by others',
+    'move it to a folder that only root (or you) can write, and take the write permission from others',
+  ),
+
   // Refusals: machine code (src/machine).
   CODE_UNDECODABLE: entry(
     'refused',
@@ -81,6 +91,11 @@ export const ERRORS = {
   ),
 
   // Refusals: the builder's reasons (src/builder).
+  RELOCATION_UNSUPPORTED: entry(
+    'refused',
+    'an object has a relocation that hotpatch does not know',
+    'compile with the small code model (-mcmodel=small) and the GNU TLS dialect (-mtls-dialect=gnu)',
+  ),
 
   // Refusals: the process or its base image does not fit the patch (src/engine).
   BASE_NOT_MAPPED: entry(
@@ -102,6 +117,11 @@ export const ERRORS = {
     'refused',
     'code in memory is not what the patch expects to replace',
     'another tool has changed the function (a tracer, a debugger, another patcher): take that away first',
+  ),
+  REDIRECT_REFUSED: entry(
+    'refused',
+    'a function cannot be redirected safely in this process',
+    'leave the function unchanged and fix its callers or callees instead, or build the program with room for a redirect',
   ),
   ANOTHER_PATCH_ACTIVE: entry(
     'refused',
@@ -157,6 +177,11 @@ export const ERRORS = {
     'busy',
     'a thread of the process did not stop in time',
     'the thread waits inside the kernel without interruption: try again later',
+  ),
+  CALL_TIMEOUT: entry(
+    'busy',
+    'a call inside the process did not return in time',
+    'another thread of the process holds what the call waits for: try again later',
   ),
 } as const satisfies Record<string, ErrorEntry>
 

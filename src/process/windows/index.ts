@@ -1,0 +1,14 @@
+/** Live processes on Windows, through Win32 and the native calls. */
+import type { Backend } from '../contract.ts'
+import { SYSTEM_PIDS } from './open.ts'
+import { WindowsProcess } from './process.ts'
+import { processEntries } from './snapshot.ts'
+
+export const windowsBackend: Backend = {
+  system: 'windows',
+  list: () =>
+    processEntries()
+      .filter(({ th32ProcessID }) => !SYSTEM_PIDS.includes(th32ProcessID))
+      .map(({ th32ProcessID, szExeFile }) => ({ pid: th32ProcessID, name: szExeFile })),
+  open: (pid) => new WindowsProcess(pid),
+}

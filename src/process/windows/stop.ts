@@ -1,0 +1,201 @@
+/**
+ * The switch: every thread stopped, one look, a few writes, everything let go.
+ *
+ * What can be done outside the stop is done before or after it: handles and buffers, the bytes that a failed write is taken
+ * back to, and the protection of the pages to be written. Inside there are only suspensions, contexts, stores and resumptions.
+ *
+ * SuspendThread only asks: the thread stops when it next leaves the kernel or takes its interrupt. GetThreadContext waits for
+ * that, so a thread whose context was got stands still. Threads are suspended one by one, never the process as a whole, because
+ * only so each thread's count is known to have been raised exactly once, whatever the target does with its own threads.
+ * Windows does not let a target go when the process that suspended it dies.
+ */
+import { HotpatchError } from '../../errors.ts'
+import { CONTEXT_AMD64, CONTEXT_ARM64 } from '../../os/windows/definitions.ts'
+import { win32 } from '../../os/windows/kernel32.ts'
+import { addressOf } from '../../os/windows/library.ts'
+import { ERROR, errorName, lastError } from '../../os/windows/status.ts'
+import type { Blocker, StoppedThreads, SwitchOutcome, SwitchRequest } from '../contract.ts'
+import { flushCode, openPages, readMemory, storeBytes } from './memory.ts'
+import { hasEnded, type Target } from './target.ts'
+import { openThreads, type ThreadHandle, threadHasEnded } from './threads.ts'
+
+const SUSPEND_FAILED = 0xffff_ffff
+/** Room for threads that come into being between the preparation and the stop. */
+const SPARE = 64
+
+/** Throws STOP_TIMEOUT, MEMORY_UNWRITABLE, PROCESS_GONE, PERMISSION_DENIED. */
+export function switchCode(target: Target, request: SwitchRequest): SwitchOutcome {
+  const ranges = request.writes.map(({ address, bytes }) => ({ address, length: bytes.length }))
+  const before = ranges.map(({ address, length }) => readMemory(target, address, length))
+  const pages = openPages(target, ranges)
+  const crew = new Crew(target)
+  let blocker: Blocker | undefined
+  let began = 0n
+  let ended = 0n
+  let threads = 0
+  try {
+    crew.prepare()
+    began = process.hrtime.bigint()
+    try {
+      crew.stop(request.stopTimeout)
+      threads = crew.count
+      blocker = request.inspect(crew)
+      if (blocker === undefined) writeAll(target, request.writes, before)
+    } finally {
+      crew.resume()
+      ended = process.hrtime.bigint()
+    }
+  } finally {
+    crew.close()
+    pages.close()
+  }
+  const stoppedMicroseconds = Number(ended - began) / 1000
+  return blocker === undefined
+    ? { switched: true, stoppedMicroseconds, threads }
+    : { switched: false, blocker, stoppedMicroseconds, threads }
+}
+
+/** In order; if one fails, those done are taken back. */
+function writeAll(target: Target, writes: SwitchRequest['writes'], before: readonly Uint8Array[]): void {
+  let done = 0
+  try {
+    for (const { address, bytes } of writes) {
+      storeBytes(target, address, bytes)
+      done++
+    }
+  } catch (error) {
+    for (let i = done - 1; i >= 0; i--) {
+      const [write, original] = [writes[i], before[i]]
+      if (write !== undefined && original !== undefined && !hasEnded(target)) storeBytes(target, write.address, original)
+    }
+    throw error
+  } finally {
+    for (const { address, bytes } of writes) flushCode(target, address, bytes.length)
+  }
+}
+
+/** The threads of a process while they are stopped. */
+class Crew implements StoppedThreads {
+  readonly #target: Target
+  readonly #layout: typeof CONTEXT_AMD64 | typeof CONTEXT_ARM64
+  /** Every thread that was opened, in the order of creation. */
+  readonly #opened: ThreadHandle[] = []
+  readonly #ids = new Set<number>()
+  /** Those that are suspended by us; the index is that of the context. */
+  readonly #suspended: ThreadHandle[] = []
+  readonly #contexts: DataView[] = []
+  readonly #buffers: Uint8Array[] = []
+
+  constructor(target: Target) {
+    this.#target = target
+    this.#layout = target.machine === 'x64' ? CONTEXT_AMD64 : CONTEXT_ARM64
+  }
+
+  get count(): number {
+    return this.#suspended.length
+  }
+
+  id(index: number): number {
+    return this.#suspended[index]?.id ?? 0
+  }
+
+  instructionPointer(index: number): bigint {
+    return this.#contexts[index]?.getBigUint64(this.#layout.Rip, true) ?? 0n
+  }
+
+  stackPointer(index: number): bigint {
+    return this.#contexts[index]?.getBigUint64(this.#layout.Rsp, true) ?? 0n
+  }
+
+  /** Opens the threads there are, and makes room for their contexts. */
+  prepare(): void {
+    this.#openNewer()
+    this.#reserve(this.#opened.length + SPARE)
+  }
+
+  /** Suspends every thread, those made meanwhile too, and waits until each stands still. */
+  stop(timeout: number): void {
+    const deadline = performance.now() + timeout
+    let first = 0
+    do {
+      const from = this.#suspended.length
+      for (const thread of this.#opened.slice(first)) this.#suspend(thread)
+      first = this.#opened.length
+      this.#reserve(this.#suspended.length)
+      for (let i = from; i < this.#suspended.length; i++) this.#awaitStop(i)
+      if (performance.now() > deadline)
+        throw new HotpatchError('STOP_TIMEOUT', `the threads of process ${this.#target.pid} did not all stop within ${timeout} ms`, {
+          facts: { pid: this.#target.pid, stopped: this.#suspended.length },
+        })
+    } while (this.#openNewer())
+    if (this.#suspended.length === 0 && hasEnded(this.#target))
+      throw new HotpatchError('PROCESS_GONE', `process ${this.#target.pid} (${this.#target.name}) has ended`)
+  }
+
+  #suspend(thread: ThreadHandle): void {
+    if (win32.SuspendThread(thread.handle) !== SUSPEND_FAILED) {
+      this.#suspended.push(thread)
+      return
+    }
+    const error = lastError()
+    // A thread that is ending refuses with ERROR_ACCESS_DENIED: it runs no code of the target any more.
+    if (error === ERROR.ERROR_ACCESS_DENIED || threadHasEnded(thread)) return
+    throw this.#unstoppable(thread, `cannot be suspended: ${errorName(error)}`)
+  }
+
+  #unstoppable(thread: ThreadHandle, why: string): HotpatchError {
+    return new HotpatchError('STOP_TIMEOUT', `thread ${thread.id} of process ${this.#target.pid} ${why}`, {
+      facts: { pid: this.#target.pid, thread: thread.id },
+    })
+  }
+
+  #awaitStop(index: number): void {
+    const thread = this.#suspended[index]
+    const buffer = this.#buffers[index]
+    if (thread === undefined || buffer === undefined) return
+    if (win32.GetThreadContext(thread.handle, buffer)) return
+    const error = lastError()
+    if (!threadHasEnded(thread)) throw this.#unstoppable(thread, `gives no context: ${errorName(error)}`)
+  }
+
+  /** Opens threads that are not known yet; whether there were any. */
+  #openNewer(): boolean {
+    // Windows appends new threads: behind a living one there can only be newer ones.
+    const last = this.#opened.findLast((thread) => !threadHasEnded(thread))
+    const before = this.#opened.length
+    for (const thread of openThreads(this.#target, 'stop', last?.handle ?? 0)) {
+      if (this.#ids.has(thread.id)) {
+        win32.CloseHandle(thread.handle)
+        continue
+      }
+      this.#ids.add(thread.id)
+      this.#opened.push(thread)
+    }
+    return this.#opened.length > before
+  }
+
+  /** Contexts must lie at multiples of 16. */
+  #reserve(count: number): void {
+    const { size, ContextFlags, CONTEXT_CONTROL, CONTEXT_INTEGER } = this.#layout
+    const missing = count - this.#buffers.length
+    if (missing <= 0) return
+    const block = new Uint8Array(missing * size + 16)
+    const start = Number(-addressOf(block) & 15n)
+    for (let i = 0; i < missing; i++) {
+      const buffer = block.subarray(start + i * size, start + (i + 1) * size)
+      const view = new DataView(buffer.buffer, buffer.byteOffset, size)
+      view.setUint32(ContextFlags, CONTEXT_CONTROL | CONTEXT_INTEGER, true)
+      this.#buffers.push(buffer)
+      this.#contexts.push(view)
+    }
+  }
+
+  resume(): void {
+    for (const thread of this.#suspended) win32.ResumeThread(thread.handle)
+  }
+
+  close(): void {
+    for (const { handle } of this.#opened) win32.CloseHandle(handle)
+    this.#opened.length = 0
+  }
+}

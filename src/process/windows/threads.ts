@@ -1,0 +1,73 @@
+/** The threads of a process, each through a handle of its own. */
+import { HotpatchError } from '../../errors.ts'
+import { THREAD_RIGHTS } from '../../os/windows/definitions.ts'
+import { newerWin32, win32 } from '../../os/windows/kernel32.ts'
+import { type Handle, wideString } from '../../os/windows/library.ts'
+import { nt } from '../../os/windows/ntdll.ts'
+import { STATUS, statusName } from '../../os/windows/status.ts'
+import type { ThreadSummary } from '../contract.ts'
+import { goneOr, type Target } from './target.ts'
+
+export interface ThreadHandle {
+  readonly id: number
+  readonly handle: Handle
+}
+
+const TO_STOP =
+  THREAD_RIGHTS.THREAD_SUSPEND_RESUME |
+  THREAD_RIGHTS.THREAD_GET_CONTEXT |
+  THREAD_RIGHTS.THREAD_QUERY_LIMITED_INFORMATION |
+  THREAD_RIGHTS.SYNCHRONIZE
+const TO_LOOK = THREAD_RIGHTS.THREAD_QUERY_LIMITED_INFORMATION | THREAD_RIGHTS.SYNCHRONIZE
+
+/**
+ * Threads in the order of their creation, those that have ended but are still held by someone included. `previous` is the
+ * handle to go on behind; the caller closes every handle it gets. Throws PROCESS_GONE.
+ */
+export function* openThreads(target: Target, access: 'look' | 'stop', previous: Handle = 0): Generator<ThreadHandle, void, void> {
+  const cell = new BigUint64Array(1)
+  const bytes = new Uint8Array(cell.buffer)
+  for (let from = previous; ; ) {
+    const status = nt.NtGetNextThread(target.look, from, access === 'stop' ? TO_STOP : TO_LOOK, 0, 0, bytes)
+    if (status === STATUS.STATUS_NO_MORE_ENTRIES) return
+    if (status !== STATUS.STATUS_SUCCESS)
+      throw goneOr(
+        target,
+        () =>
+          new HotpatchError('PERMISSION_DENIED', `Windows does not give the threads of process ${target.pid}: ${statusName(status)}`, {
+            facts: { pid: target.pid, status: statusName(status) },
+          }),
+      )
+    const handle = Number(cell[0])
+    from = handle
+    yield { id: win32.GetThreadId(handle), handle }
+  }
+}
+
+const WAIT_OBJECT_0 = 0
+
+export const threadHasEnded = (thread: ThreadHandle): boolean => win32.WaitForSingleObject(thread.handle, 0) === WAIT_OBJECT_0
+
+/** Throws PROCESS_GONE. */
+export function threadsOf(target: Target): ThreadSummary[] {
+  const threads: ThreadHandle[] = []
+  try {
+    for (const thread of openThreads(target, 'look')) threads.push(thread)
+    return threads.filter((thread) => !threadHasEnded(thread)).map(({ id, handle }) => ({ id, name: nameOf(handle) }))
+  } finally {
+    for (const { handle } of threads) win32.CloseHandle(handle)
+  }
+}
+
+/** What SetThreadDescription gave it. */
+function nameOf(handle: Handle): string {
+  const cell = new BigUint64Array(1)
+  const result = newerWin32.GetThreadDescription?.(handle, new Uint8Array(cell.buffer))
+  const address = cell[0] ?? 0n
+  if (result === undefined || result < 0 || address === 0n) return ''
+  try {
+    return wideString(address)
+  } finally {
+    win32.LocalFree(address)
+  }
+}
