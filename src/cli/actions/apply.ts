@@ -1,0 +1,45 @@
+import { type ApplyReport, applyPatch } from '../../engine/apply.ts'
+import type { Recovery } from '../../engine/recover.ts'
+import type { SwitchReport } from '../../engine/switch.ts'
+import { readPatchImage } from '../../patch/read.ts'
+import { type Answer, done } from '../answer.ts'
+import { readInput } from '../files.ts'
+import { withProcess } from '../live.ts'
+import { dim, good, plural, strong, table } from '../words.ts'
+
+/** The patch image is read and validated whole before the process is opened. */
+export async function apply(pid: number, patch: string, timeoutSeconds: number): Promise<Answer> {
+  const image = readPatchImage(readInput(patch))
+  const report = await withProcess(pid, (process) => applyPatch(process, image, { timeoutMs: timeoutSeconds * 1000 }))
+  return done(report.outcome, report, words(report))
+}
+
+function words({ pid, outcome, id, sequence, base, functions, stop, mappings, recovered }: ApplyReport): string[] {
+  return [
+    ...recoveryLines(recovered),
+    `${good(outcome === 'applied' ? 'applied' : 'already applied')} ${strong(id)}, sequence ${sequence}, to process ${pid} on ${base.name}`,
+    ...table(
+      [{ title: 'function' }, { title: 'file' }, { title: 'address' }, { title: 'now at' }, { title: 'redirect' }],
+      functions.map((f) => [strong(f.name), f.file, f.address, f.target, f.redirect]),
+    ),
+    ...(stop ? [stopLine(stop)] : []),
+    dim(
+      `  ${mappings.map(({ what, address, size }) => `${what === 'image' ? 'patch image' : 'address table and ledger'} at ${address} (${size} bytes)`).join(', ')}`,
+    ),
+  ]
+}
+
+export const stopLine = ({ stoppedMicroseconds, longestStopMicroseconds, threads, tries }: SwitchReport): string =>
+  `  stood still for ${strong(`${microseconds(stoppedMicroseconds)} µs`)} with ${plural(threads, 'thread')}` +
+  (tries === 1 ? '' : `, at try ${tries}; the longest stop was ${microseconds(longestStopMicroseconds)} µs`)
+
+const microseconds = (value: number): string => value.toFixed(value < 10 ? 1 : 0)
+
+const RECOVERED: Readonly<Record<Recovery['outcome'], string>> = {
+  completed: 'it was switched already and is sealed now',
+  withdrawn: 'nothing had been switched, and it was taken away',
+  undone: 'it was undone',
+}
+
+export const recoveryLines = (recovered: readonly Recovery[]): string[] =>
+  recovered.map(({ id, state, outcome }) => `An engine was cut off while ${state} ${id}: ${RECOVERED[outcome]}.`)
