@@ -1,5 +1,6 @@
 /** The table of commands. Each is loaded only when it is asked for: start-up time is part of every command's time. */
-import { buildApplication, buildRouteMap, text_en } from '@stricli/core'
+import { buildApplication, buildRouteMap, run, type StricliProcess, text_en } from '@stricli/core'
+import { Exit } from '../errors.ts'
 import { VERSION } from '../version.ts'
 import { applyCommand } from './commands/apply.ts'
 import { buildCommand as build } from './commands/build.ts'
@@ -38,10 +39,20 @@ const routes = buildRouteMap<string, Context>({
   },
 })
 
-export const app = buildApplication<Context>(routes, {
+const app = buildApplication<Context>(routes, {
   name: 'hotpatch',
   versionInfo: { currentVersion: VERSION },
   scanner: { caseStyle: 'allow-kebab-for-camel' },
   documentation: { caseStyle: 'convert-camel-to-kebab', useAliasInUsageLine: false },
   localization: { loadText: () => text_en },
 })
+
+/** stricli's own negative exit codes: the command line was not understood (-5, -4), or it failed itself (-1 to -3). */
+const USAGE_CODES = new Set([-5, -4])
+
+/** Runs one command line. The exit code is left in `process.exitCode`. */
+export async function runHotpatch(args: readonly string[], process: StricliProcess): Promise<void> {
+  await run(app, args, { process })
+  const code = Number(process.exitCode ?? 0)
+  if (code < 0) process.exitCode = USAGE_CODES.has(code) ? Exit.usage : Exit.defect
+}
