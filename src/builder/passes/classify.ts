@@ -1,0 +1,322 @@
+/**
+ * Classification: what differs between the two builds, item by item, with every reason that can be given without a base image.
+ * Nothing is refused here; `verify` does that at the end, when all reasons are known.
+ */
+import type { Block, LinkGraph } from '../graph.ts'
+import { isBookkeeping, isStartupSection, runsOnce } from '../names.ts'
+import { entryOf, isAnonymous, isOfInterest, isThreadLocal, parentName, primarySymbol } from '../places.ts'
+import type { Program, Twins } from '../program.ts'
+import { type Reason, type ReasonCode, reason } from '../reasons.ts'
+import type { ItemChange, ItemKind } from '../report.ts'
+import { type Comparison, sameBytes } from './compare.ts'
+
+/** One difference. */
+export interface Change {
+  readonly kind: ItemKind
+  readonly change: ItemChange
+  readonly name: string
+  readonly file: string
+  readonly before: Located | undefined
+  readonly after: Located | undefined
+  /** Grows while the passes learn more. */
+  readonly reasons: Reason[]
+}
+
+export interface Located {
+  readonly graph: LinkGraph
+  readonly block: Block
+}
+
+export interface Classified {
+  readonly changes: readonly Change[]
+  /** Blocks of the build after that are not as they were: changed and new code, changed and new named data. */
+  readonly differing: ReadonlySet<Block>
+}
+
+export function classify(program: Program, twins: Twins, compare: Comparison): Classified {
+  const changes = [...codeAndData(program, twins, compare), ...importsAdded(program)]
+  const differing = new Set<Block>()
+  for (const change of changes)
+    if (change.after !== undefined && change.kind !== 'import' && change.kind !== 'unwind') differing.add(change.after.block)
+  const lookups: Lookups = { program, twins, differing }
+  for (const change of changes) for (const r of reasonsFor(change, lookups)) change.reasons.push(r)
+  return { changes, differing }
+}
+
+interface Lookups {
+  readonly program: Program
+  readonly twins: Twins
+  readonly differing: ReadonlySet<Block>
+}
+
+function* codeAndData(program: Program, twins: Twins, compare: Comparison): Generator<Change> {
+  const homes = homesOf(program)
+  for (const { before, after } of program.pairs) {
+    /** Functions whose cold part changed: the two are one function. */
+    const broken = new Set<Block>()
+    for (const block of after?.blocks ?? []) {
+      const twin = twins.after.get(block)
+      const parent = parentOf(block, after)
+      if (parent !== undefined && (twin === undefined || !sameFunction(twin, block, compare))) broken.add(parent)
+    }
+    for (const block of before?.blocks ?? []) {
+      const parent = parentOf(block, before)
+      const twinOfParent = parent === undefined ? undefined : twins.before.get(parent)
+      if (twinOfParent !== undefined && !twins.before.has(block)) broken.add(twinOfParent)
+    }
+    for (const block of after?.blocks ?? []) {
+      if (after === undefined || !isListed(block) || parentOf(block, after) !== undefined) continue
+      const here = { graph: after, block }
+      const twin = twins.after.get(block)
+      if (twin === undefined) yield changeOf('added', undefined, here)
+      else {
+        const there = { graph: homes.get(twin) ?? after, block: twin }
+        if (broken.has(block) || !sameItem(twin, block, compare)) yield changeOf('changed', there, here)
+        else if (block.kind === 'code' && !sameUnwind(twin, block, compare)) yield { ...changeOf('changed', there, here), kind: 'unwind' }
+      }
+    }
+    for (const block of before?.blocks ?? [])
+      if (before !== undefined && isListed(block) && parentOf(block, before) === undefined && !twins.before.has(block))
+        yield changeOf('removed', { graph: before, block }, undefined)
+  }
+}
+
+const isListed = (block: Block): boolean => isOfInterest(block) && !isAnonymous(block)
+
+function parentOf(block: Block, graph: LinkGraph | undefined): Block | undefined {
+  const name = parentName(block)
+  return name === undefined ? undefined : graph?.symbols.find((s) => s.name === name && s.block?.kind === 'code')?.block
+}
+
+function homesOf(program: Program): Map<Block, LinkGraph> {
+  const homes = new Map<Block, LinkGraph>()
+  for (const { before } of program.pairs) for (const block of before?.blocks ?? []) if (before !== undefined) homes.set(block, before)
+  return homes
+}
+
+function changeOf(change: ItemChange, before: Located | undefined, after: Located | undefined): Change {
+  const { block, graph } = (after ?? before) as Located
+  return { kind: itemKind(block), change, name: nameOf(block), file: graph.path, before, after, reasons: [] }
+}
+
+const nameOf = (block: Block): string => primarySymbol(block)?.name ?? block.name
+
+function itemKind(block: Block): ItemKind {
+  if (isStartupSection(block.section)) return 'section'
+  switch (block.kind) {
+    case 'code':
+      return 'function'
+    case 'tls':
+      return 'thread-local'
+    case 'rodata':
+      return 'rodata'
+    default:
+      return 'data'
+  }
+}
+
+function sameItem(before: Block, after: Block, compare: Comparison): boolean {
+  if (before.kind === 'code') return sameFunction(before, after, compare)
+  const settled = (before.kind === 'rodata') === (after.kind === 'rodata')
+  return settled && before.alignment === after.alignment && compare.same(before, after)
+}
+
+/** Code, and the exception table that its unwind record leads to: what a catch clause catches is what the function does. */
+function sameFunction(before: Block, after: Block, compare: Comparison): boolean {
+  if (entryOf(before) !== entryOf(after) || !compare.same(before, after)) return false
+  const tables = (block: Block) => block.companions.flatMap((c) => c.edges.filter((e) => isTable(e.target.block)))
+  const ofBefore = tables(before)
+  const ofAfter = tables(after)
+  return (
+    ofBefore.length === ofAfter.length &&
+    ofBefore.every((edge, i) => {
+      const other = ofAfter[i]
+      return other !== undefined && compare.sameTarget(edge, other)
+    })
+  )
+}
+
+const isTable = (block: Block | undefined): boolean => block !== undefined && block.kind === 'rodata' && isAnonymous(block)
+
+function sameUnwind(before: Block, after: Block, compare: Comparison): boolean {
+  if (before.companions.length !== after.companions.length) return false
+  return before.companions.every((b, i) => {
+    const a = after.companions[i]
+    return a !== undefined && b.size === a.size && compare.sameUnwind(b, a)
+  })
+}
+
+/** Names that the build after takes from elsewhere, which no object of either build defines or took before. */
+function* importsAdded(program: Program): Generator<Change> {
+  const known = new Set<string>()
+  for (const { before, after } of program.pairs) {
+    for (const symbol of before?.symbols ?? []) if (symbol.binding !== 'local' || symbol.block === undefined) known.add(symbol.name)
+    for (const symbol of after?.symbols ?? []) if (symbol.binding !== 'local' && symbol.block !== undefined) known.add(symbol.name)
+  }
+  const candidates = new Map<string, LinkGraph>()
+  for (const { after } of program.pairs) {
+    const used = new Set(after?.blocks.flatMap((b) => (b.kind === 'unwind' ? [] : b.edges.map((e) => e.target))))
+    for (const symbol of after?.symbols ?? [])
+      if (after !== undefined && symbol.block === undefined && symbol.absolute === undefined && used.has(symbol) && !known.has(symbol.name))
+        if (!candidates.has(symbol.name)) candidates.set(symbol.name, after)
+  }
+  // Only now is it worth looking into the objects that did not change.
+  if (candidates.size > 0)
+    for (const lazy of program.identical) {
+      for (const symbol of lazy.graph().symbols)
+        if (symbol.binding !== 'local' || symbol.block === undefined) candidates.delete(symbol.name)
+      if (candidates.size === 0) return
+    }
+  for (const [name, graph] of candidates) {
+    // The linker makes `__imp_f` for whatever defines f.
+    if (name.startsWith('__imp_') && known.has(name.slice('__imp_'.length))) continue
+    yield { kind: 'import', change: 'added', name, file: graph.path, before: undefined, after: undefined, reasons: [] }
+  }
+}
+
+type Rule = (change: Change, lookups: Lookups) => Reason | undefined
+
+const because = (change: Change, code: ReasonCode, detail: string): Reason => reason(code, change.name, change.file, detail)
+
+/** Each rule sees every change and may have something to say about it. */
+const RULES: readonly Rule[] = [
+  (c) =>
+    c.before !== undefined && c.after !== undefined && c.before.graph.machine !== c.after.graph.machine
+      ? because(c, 'MACHINE_MISMATCH', `${c.before.graph.machine} before, ${c.after.graph.machine} after`)
+      : undefined,
+  (c) =>
+    c.kind === 'thread-local' && c.change !== 'removed' ? because(c, 'TLS_CHANGED', `thread-local ${c.name} was ${c.change}`) : undefined,
+  (c) =>
+    c.kind === 'section' ? because(c, 'STARTUP_CHANGED', `an entry of ${(c.after ?? c.before)?.block.section} was ${c.change}`) : undefined,
+  (c) => (c.kind === 'import' ? because(c, 'IMPORT_NEW', `no object of the build before uses or defines ${c.name}`) : undefined),
+  (c) => (c.kind === 'unwind' ? because(c, 'UNWIND_ONLY', `the unwind records of ${c.name} differ`) : undefined),
+  dataRule,
+  rodataRule,
+  functionRule,
+  startupRule,
+  removalRule,
+  (c, { twins }) => {
+    const either = c.after?.block ?? c.before?.block
+    return either !== undefined && twins.ambiguous.has(either) && c.kind !== 'function'
+      ? because(
+          c,
+          'SYMBOL_AMBIGUOUS',
+          `several variables are called ${c.name} up to the compiler's numbers, and their users do not tell them apart`,
+        )
+      : undefined
+  },
+]
+
+function* reasonsFor(change: Change, lookups: Lookups): Generator<Reason> {
+  for (const rule of RULES) {
+    const found = rule(change, lookups)
+    if (found !== undefined) yield found
+  }
+  if (change.kind === 'function' && change.change !== 'removed' && change.after !== undefined)
+    yield* functionReferences(change, change.after.block)
+}
+
+function dataRule(c: Change): Reason | undefined {
+  if (c.kind !== 'data' && !(c.kind === 'rodata' && c.before?.block.kind !== 'rodata')) return undefined
+  if (c.change !== 'changed' || c.before === undefined || c.after === undefined) return undefined
+  const before = c.before.block
+  const after = c.after.block
+  if (before.size !== after.size) return because(c, 'DATA_LAYOUT', `${before.size} bytes before, ${after.size} after`)
+  if ((before.kind === 'rodata') !== (after.kind === 'rodata'))
+    return because(c, 'DATA_LAYOUT', after.kind === 'rodata' ? 'writable before, read-only after' : 'read-only before, writable after')
+  if (after.alignment > before.alignment)
+    return because(c, 'DATA_LAYOUT', `aligned to ${before.alignment} bytes before, to ${after.alignment} after`)
+  return sameContents(before, after) ? undefined : because(c, 'DATA_CHANGED', whereDiffers(before, after))
+}
+
+/** Where only the alignment became smaller, the running variable serves. */
+const sameContents = (before: Block, after: Block): boolean =>
+  sameBytes(before.content ?? new Uint8Array(before.size), after.content ?? new Uint8Array(after.size)) &&
+  before.edges.length === after.edges.length &&
+  before.alignment > after.alignment
+
+function whereDiffers(before: Block, after: Block): string {
+  const b = before.content ?? new Uint8Array(before.size)
+  const a = after.content ?? new Uint8Array(after.size)
+  const at = a.findIndex((x, i) => x !== b[i])
+  return at < 0 ? 'a pointer in it leads elsewhere' : `its bytes differ from offset ${at} on`
+}
+
+function rodataRule(c: Change, lookups: Lookups): Reason | undefined {
+  if (c.kind !== 'rodata' || c.change !== 'changed' || c.before?.block.kind !== 'rodata' || c.after === undefined) return undefined
+  const user = unchangedUser(c.after, lookups)
+  return user === undefined ? undefined : because(c, 'RODATA_CHANGED', `${user} goes on using the old one`)
+}
+
+/** Someone outside the patch who uses a read-only block: its name. */
+export function unchangedUser(of: Located, { program, differing }: Lookups): string | undefined {
+  const seen = new Set<Block>()
+  const search = (target: Block): string | undefined => {
+    if (seen.has(target)) return undefined
+    seen.add(target)
+    const names = new Set(target.symbols.filter((s) => s.binding !== 'local').map((s) => s.name))
+    for (const graph of program.pairs.flatMap((p) => p.after ?? []))
+      for (const block of graph.blocks) {
+        if (block === target || isBookkeeping(block.section)) continue
+        const uses = block.edges.some((e) => e.target.block === target || (e.target.block === undefined && names.has(e.target.name)))
+        if (!uses) continue
+        if (block.kind === 'code' && differing.has(block)) continue
+        if (block.kind === 'code') {
+          const parent = parentOf(block, graph)
+          if (parent === undefined || !differing.has(parent)) return nameOf(block)
+          continue
+        }
+        if (block.kind === 'unwind' || isAnonymous(block) || (block.kind === 'rodata' && differing.has(block))) {
+          const found = block.kind === 'unwind' ? ownerOutside(block, graph, differing) : search(block)
+          if (found !== undefined) return found
+          continue
+        }
+        return nameOf(block)
+      }
+    if (names.size > 0)
+      for (const lazy of program.identical)
+        if (lazy.graph().symbols.some((s) => s.block === undefined && names.has(s.name))) return lazy.path
+    return undefined
+  }
+  return search(of.block)
+}
+
+function ownerOutside(unwind: Block, graph: LinkGraph, differing: ReadonlySet<Block>): string | undefined {
+  const owner = graph.blocks.find((b) => b.companions.includes(unwind))
+  return owner === undefined || differing.has(owner) ? undefined : nameOf(owner)
+}
+
+function functionRule(c: Change): Reason | undefined {
+  if (c.kind !== 'function' || c.change !== 'changed' || c.after === undefined || c.before === undefined) return undefined
+  if (c.after.block.symbols.some((s) => s.kind === 'ifunc'))
+    return because(c, 'IFUNC', `${c.name} chooses an implementation when the program is loaded`)
+  if (c.after.block.group !== undefined || c.before.block.group !== undefined)
+    return because(c, 'SECTION_SHARED', `${c.name} lies in ${c.after.block.section} with others`)
+  const entry = entryOf(c.before.block)
+  const other = c.before.block.symbols.find((s) => s.kind === 'function' && s.offset !== entry)
+  if (other !== undefined) return because(c, 'REDIRECT_UNSAFE', `it is entered at ${other.name}, too`)
+  return undefined
+}
+
+function startupRule(c: Change): Reason | undefined {
+  if (c.kind !== 'function' || c.change !== 'changed' || c.after === undefined) return undefined
+  const { block, graph } = c.after
+  const listed = graph.blocks.some((b) => isStartupSection(b.section) && b.edges.some((e) => e.target.block === block))
+  return listed || runsOnce(c.name) ? because(c, 'RUNS_ONCE', `${c.name} runs when the program starts`) : undefined
+}
+
+/** Something visible was removed that other objects go on using, and nothing took its place. */
+function removalRule(c: Change, { program }: Lookups): Reason | undefined {
+  const symbol = c.change === 'removed' && c.before !== undefined ? primarySymbol(c.before.block) : undefined
+  if (symbol === undefined || symbol.binding === 'local') return undefined
+  const after = [...program.pairs.flatMap((p) => p.after ?? []), ...program.identical.map((lazy) => lazy.graph())]
+  if (after.some((graph) => graph.symbols.some((s) => s.name === symbol.name && s.block !== undefined && s.binding !== 'local')))
+    return undefined
+  const user = after.find((graph) => graph.symbols.some((s) => s.name === symbol.name && s.block === undefined && s.binding !== 'weak'))
+  return user === undefined ? undefined : because(c, 'REMOVED_REFERENCED', `${user.path} refers to it`)
+}
+
+function* functionReferences(change: Change, block: Block): Generator<Reason> {
+  const threadLocal = block.edges.find(isThreadLocal)
+  if (threadLocal !== undefined) yield because(change, 'TLS_UNSUPPORTED', `it uses ${threadLocal.target.name}`)
+}

@@ -1,0 +1,302 @@
+/**
+ * Resolution: from the changed functions along their references to everything that must come along, and for each reference where it
+ * leads.
+ *
+ * - What is new, and constants without a name, travel. What was there before stays in the base image: its functions, its variables with
+ *   their present values, its named constants.
+ * - A call of a changed function goes to the new one. Its address, taken as a value, is that of the old one in the base image: pointers
+ *   that the process compares or keeps stay what they were, also after the patch is undone.
+ */
+
+import type { ImportSlot } from '../base-image.ts'
+import type { Block, Edge, LinkGraph } from '../graph.ts'
+import { isPointerName } from '../names.ts'
+import { aimOf, aimsAtEntry, entryOf, isAnonymous, isThreadLocal, parentName, primarySymbol } from '../places.ts'
+import { afterGraphs, beforeGraphs, type Definition, definitionsIn, ownersOf, type Program, type Twins } from '../program.ts'
+import { type Reason, type ReasonCode, reason } from '../reasons.ts'
+import type { Choice, ChosenFunction } from './choose.ts'
+import type { Classified } from './classify.ts'
+import type { Locator } from './locate.ts'
+
+/** Where the symbol of an edge lies; the addend comes on top. */
+export type Target =
+  | { readonly to: 'patch'; readonly block: Block; readonly offset: number }
+  | { readonly to: 'base'; readonly rva: number }
+  /** A function or variable of another module, reached through slots of the base image. */
+  | { readonly to: 'import'; readonly name: string; readonly slots: readonly ImportSlot[] }
+  | { readonly to: 'constant'; readonly value: bigint }
+
+export interface Resolved {
+  /** Blocks of the build after that travel, functions first, then what they lead to, in the order in which it was met. */
+  readonly blocks: readonly Block[]
+  readonly targets: ReadonlyMap<Edge, Target>
+  readonly graphOf: ReadonlyMap<Block, LinkGraph>
+  readonly reasons: readonly Reason[]
+}
+
+interface Context {
+  readonly program: Program
+  readonly twins: Twins
+  readonly classified: Classified
+  readonly locator: Locator
+  /** Changed functions by their block of the build after. */
+  readonly chosen: ReadonlyMap<Block, ChosenFunction>
+  readonly graphOf: Map<Block, LinkGraph>
+  readonly graphBefore: Map<Block, LinkGraph>
+  readonly visibleAfter: ReadonlyMap<string, Definition[]>
+  visibleIdentical(): ReadonlyMap<string, Definition[]>
+}
+
+type Outcome = Target | { readonly to: 'nowhere'; readonly code: ReasonCode; readonly detail: string }
+
+const nowhere = (code: ReasonCode, detail: string): Outcome => ({ to: 'nowhere', code, detail })
+
+export function resolve(program: Program, twins: Twins, classified: Classified, choice: Choice, locator: Locator): Resolved {
+  const after = afterGraphs(program)
+  let identical: ReadonlyMap<string, Definition[]> | undefined
+  const context: Context = {
+    program,
+    twins,
+    classified,
+    locator,
+    chosen: new Map(choice.functions.map((f) => [f.after, f])),
+    graphOf: ownersOf(after),
+    graphBefore: ownersOf(beforeGraphs(program)),
+    visibleAfter: definitionsIn(after),
+    visibleIdentical: () => {
+      identical ??= definitionsIn(program.identical.map((lazy) => lazy.graph()))
+      return identical
+    },
+  }
+  const blocks = new Set<Block>()
+  const targets = new Map<Edge, Target>()
+  const reasons: Reason[] = []
+  const queue: Block[] = []
+  const include = (block: Block): void => {
+    if (blocks.has(block)) return
+    blocks.add(block)
+    queue.push(block)
+  }
+  for (const { after: block } of choice.functions) include(block)
+  for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+    for (const companion of next.companions) include(companion)
+    if (next.group !== undefined) for (const other of groupOf(next, context)) include(other)
+    for (const edge of next.edges) {
+      if (edge.kind === 'cie32' && edge.target.block !== undefined) {
+        include(edge.target.block)
+        continue
+      }
+      const outcome = targetOf(edge, next, context)
+      if (outcome.to === 'nowhere') {
+        reasons.push(reason(outcome.code, userName(next, context), fileOf(next, context), outcome.detail))
+        continue
+      }
+      targets.set(edge, outcome)
+      if (outcome.to === 'patch') include(outcome.block)
+    }
+  }
+  return { blocks: [...blocks], targets, graphOf: context.graphOf, reasons }
+}
+
+/** Pieces of one section that keep their distance. */
+function groupOf(block: Block, { graphOf }: Context): Block[] {
+  return (graphOf.get(block)?.blocks ?? []).filter((b) => b.group === block.group)
+}
+
+const fileOf = (block: Block, { graphOf }: Context): string => graphOf.get(block)?.path ?? ''
+
+/** The name that a person knows the user of a reference by: for unwind records and tables, the function that has them. */
+function userName(block: Block, { graphOf }: Context): string {
+  const symbol = primarySymbol(block)
+  if (symbol !== undefined && !isAnonymous(block)) return symbol.name
+  const owner = graphOf.get(block)?.blocks.find((b) => b.companions.includes(block) || b.edges.some((e) => e.target.block === block))
+  return owner === undefined ? block.name : (primarySymbol(owner)?.name ?? owner.name)
+}
+
+function targetOf(edge: Edge, user: Block, context: Context): Outcome {
+  const { target } = edge
+  if (isThreadLocal(edge)) return nowhere('TLS_UNSUPPORTED', `it uses the thread-local ${target.name}`)
+  if (target.absolute !== undefined) return { to: 'constant', value: target.absolute }
+  if (target.block !== undefined) return targetOfBlock(edge, user, target.block, target.offset, context)
+  const definition = definitionOf(target.name, context)
+  if (definition === 'ambiguous')
+    return nowhere('SYMBOL_AMBIGUOUS', `${target.name} is defined by several changed objects in different ways`)
+  if (definition !== undefined) return targetOfBlock(edge, user, definition.block, definition.symbol.offset, context)
+  return targetOfName(edge, context)
+}
+
+/** What a changed object defines under a name: of several copies the one that is patched, else that of an object in the base image. */
+function definitionOf(
+  name: string,
+  { visibleAfter, chosen, locator, twins, graphBefore, program }: Context,
+): Definition | 'ambiguous' | undefined {
+  const found = visibleAfter.get(name) ?? []
+  const patched = found.find((d) => chosen.has(d.block))
+  if (patched !== undefined || found.length <= 1) return patched ?? found[0]
+  const known = found.find((d) => {
+    const twin = twins.after.get(d.block)
+    const graph = twin === undefined ? undefined : graphBefore.get(twin)
+    return twin !== undefined && graph !== undefined && locator.findAnyCopy(graph, twin).found
+  })
+  if (known !== undefined) return known
+  const ofBase = found.filter((d) => {
+    const before = program.pairs.find((p) => p.after === d.graph)?.before
+    return before === undefined || locator.agreement(before).different === 0
+  })
+  const strong = ofBase.filter((d) => d.symbol.binding !== 'weak' && d.block.comdat === undefined)
+  return strong.length > 1 ? 'ambiguous' : (strong[0] ?? ofBase[0] ?? found[0])
+}
+
+function targetOfBlock(edge: Edge, user: Block, block: Block, offset: number, context: Context): Outcome {
+  const inPatch: Outcome = { to: 'patch', block, offset }
+  switch (block.kind) {
+    case 'tls':
+      return nowhere('TLS_UNSUPPORTED', `it uses the thread-local ${edge.target.name}`)
+    case 'unwind':
+      return inPatch
+    case 'code':
+      return targetOfCode(edge, user, block, offset, context)
+    case 'rodata':
+      if (isAnonymous(block) || context.classified.differing.has(block)) return inPatch
+      return inBase(edge, block, offset, context, () => inPatch)
+    default:
+      if (isAnonymous(block) || !context.twins.after.has(block)) return context.twins.ambiguous.has(block) ? ambiguousData(block) : inPatch
+      return inBase(edge, block, offset, context, () => inPatch)
+  }
+}
+
+const ambiguousData = (block: Block): Outcome =>
+  nowhere('SYMBOL_AMBIGUOUS', `which variable of the build before ${primarySymbol(block)?.name ?? block.name} is cannot be told`)
+
+/** The function that a block is or is the cold part of. */
+function unitOf(block: Block, { graphOf }: Context): Block {
+  const parent = parentName(block)
+  if (parent === undefined) return block
+  return graphOf.get(block)?.symbols.find((s) => s.name === parent && s.block?.kind === 'code')?.block ?? block
+}
+
+function targetOfCode(edge: Edge, user: Block, block: Block, offset: number, context: Context): Outcome {
+  if (edge.target.kind === 'ifunc' || block.symbols.some((s) => s.kind === 'ifunc')) return targetOfIfunc(edge, context)
+  const inPatch: Outcome = { to: 'patch', block, offset }
+  const unit = unitOf(block, context)
+  const twin = context.twins.after.get(unit)
+  if (twin === undefined) return inPatch
+  const function_ = context.chosen.get(unit)
+  if (function_ === undefined) {
+    if (block !== unit && context.twins.after.get(block) === undefined) return inPatch
+    // A changed function that the base image does not hold comes along as a new one; so does one that the linker dropped.
+    return context.classified.differing.has(unit)
+      ? changedElsewhere(edge, unit, offset, context, inPatch)
+      : inBase(edge, block, offset, context, () => inPatch)
+  }
+  if (block !== unit || unitOf(user, context) === unit) {
+    // Inside one function. Its own address as a value is still the old one's.
+    return edge.kind !== 'branch32' &&
+      user.kind === 'code' &&
+      block === unit &&
+      aimsAtEntry({ ...edge, target: { ...edge.target, offset } }, block)
+      ? { to: 'base', rva: function_.rva - entryOf(block) + offset }
+      : inPatch
+  }
+  if (user.kind === 'unwind') return inPatch
+  const atEntry = aimsAtEntry({ ...edge, target: { ...edge.target, offset } }, block)
+  if (edge.kind === 'branch32') return preemptible(edge, context) ?? inPatch
+  if (user.kind === 'rodata' && isAnonymous(user) && !isPointerName(primarySymbol(user)?.name ?? '')) {
+    // A jump table; 64-bit entries that lead to the entry are pointers.
+    return edge.kind === 'abs64' && atEntry ? { to: 'base', rva: function_.rva - entryOf(block) + offset } : inPatch
+  }
+  if (atEntry) return preemptible(edge, context) ?? { to: 'base', rva: function_.rva - entryOf(block) + offset }
+  return inPatch
+}
+
+/** A function that changed but is not patched: it may be in the base image as another object's copy, or not at all. */
+function changedElsewhere(edge: Edge, unit: Block, offset: number, context: Context, inPatch: Outcome): Outcome {
+  const name = primarySymbol(unit)
+  if (name !== undefined && name.binding !== 'local') {
+    const copy = [...context.chosen.values()].find((f) => f.change.name === name.name)
+    if (copy !== undefined) return edge.kind === 'branch32' ? { to: 'patch', block: copy.after, offset } : { to: 'base', rva: copy.rva }
+  }
+  return inPatch
+}
+
+function targetOfIfunc(edge: Edge, { locator }: Context): Outcome {
+  const slots = locator.slots(edge.target.name)
+  if (slots.length > 0) return { to: 'import', name: edge.target.name, slots }
+  return nowhere('IFUNC', `it calls ${edge.target.name}, which chooses its implementation when the program is loaded`)
+}
+
+/** The twin's place in the base image, where the symbol of the edge has the same offset as before. */
+function inBase(edge: Edge, block: Block, offset: number, context: Context, otherwise: () => Outcome): Outcome {
+  const through = preemptible(edge, context)
+  if (through !== undefined) return through
+  const twin = context.twins.after.get(block)
+  const graph = twin === undefined ? undefined : context.graphBefore.get(twin)
+  if (twin === undefined || graph === undefined) return otherwise()
+  const finding = context.locator.findAnyCopy(graph, twin)
+  if (finding.found) return { to: 'base', rva: finding.rva + offset }
+  if (finding.code === 'NOT_IN_BASE') return otherwise()
+  return nowhere(finding.code, `it refers to ${edge.target.name || block.name}: ${finding.detail}`)
+}
+
+/** Where the base image itself reaches its own symbol through a slot, another module may have taken the symbol's place. */
+function preemptible(edge: Edge, { locator }: Context): Target | undefined {
+  if (edge.target.binding === 'local' || edge.target.hidden || (edge.kind !== 'branch32' && edge.kind !== 'gotpcrel32')) return undefined
+  const slots = locator.slots(edge.target.name)
+  const exported = locator.visible(edge.target.name).some((s) => s.exported)
+  if (slots.length === 0 || !exported) return undefined
+  return edge.kind === 'branch32' || slots.some((s) => s.binding === 'eager') ? { to: 'import', name: edge.target.name, slots } : undefined
+}
+
+/** Symbols that no changed object defines. */
+function targetOfName(edge: Edge, context: Context): Outcome {
+  const { target } = edge
+  const { locator } = context
+  const through = preemptible(edge, context)
+  if (through !== undefined) return through
+  const visible = locator.visible(target.name)
+  const [symbol] = visible
+  if (symbol !== undefined && new Set(visible.map((s) => s.rva)).size === 1 && symbol.binding !== 'local')
+    return symbol.kind === 'ifunc'
+      ? targetOfIfunc(edge, context)
+      : symbol.kind === 'tls'
+        ? tls(target.name)
+        : { to: 'base', rva: symbol.rva }
+  const slots = importSlots(target.name, locator)
+  if (slots !== undefined) return slots
+  // Hidden from other modules, the linker has made it local: the object that defines it says which one it is.
+  const definition = context.visibleIdentical().get(target.name)?.[0]
+  if (definition !== undefined) {
+    if (definition.symbol.kind === 'tls') return tls(target.name)
+    if (definition.symbol.kind === 'ifunc') return targetOfIfunc(edge, context)
+    const finding = locator.findAnyCopy(definition.graph, definition.block)
+    if (finding.found) return { to: 'base', rva: finding.rva + definition.symbol.offset }
+    return nowhere(
+      finding.code === 'NOT_IN_BASE' ? 'SYMBOL_MISSING' : finding.code,
+      `it refers to ${target.name} of ${definition.graph.path}: ${finding.detail}`,
+    )
+  }
+  if (isLinkersOwn(target.name) && symbol !== undefined && visible.length === 1) return { to: 'base', rva: symbol.rva }
+  if (target.binding === 'weak' && (edge.kind === 'abs64' || edge.kind === 'gotpcrel32')) return { to: 'constant', value: 0n }
+  return nowhere('IMPORT_NEW', `it uses ${target.name}, which ${locator.base.name} neither defines nor imports`)
+}
+
+const tls = (name: string): Outcome => nowhere('TLS_UNSUPPORTED', `it uses the thread-local ${name}`)
+
+/** Made by the linker or the start files, local in the image. */
+const isLinkersOwn = (name: string): boolean =>
+  /^(__dso_handle|_GLOBAL_OFFSET_TABLE_|__ehdr_start|__executable_start|_DYNAMIC|__ImageBase|__image_base__|_end|_edata|_etext|end|edata|etext|__bss_start)$/.test(
+    name,
+  )
+
+/** Slots of the base image for a name. COFF's `__imp_f` is the slot of f itself. */
+function importSlots(name: string, locator: Locator): Target | undefined {
+  if (locator.base.format === 'pe' && name.startsWith('__imp_')) {
+    const [slot] = locator.slots(name.slice('__imp_'.length))
+    return slot === undefined ? undefined : { to: 'base', rva: slot.rva }
+  }
+  const slots = locator.slots(name)
+  return slots.length === 0 ? undefined : { to: 'import', name, slots }
+}
+
+/** The place that an edge means, for passes that follow. */
+export const meant = aimOf

@@ -1,0 +1,152 @@
+/**
+ * Why the builder refuses a difference, or remarks on it: one table, code → what it is and what to do. docs/errors.md lists the same
+ * codes.
+ */
+
+interface ReasonEntry {
+  /** refuse: no patch is made. note: worth knowing, stands in nobody's way. */
+  readonly weight: 'refuse' | 'note'
+  /** What was found, without the particulars. */
+  readonly what: string
+  /** What the author of the fix can do about it. */
+  readonly todo: string
+}
+
+const refuse = (what: string, todo: string): ReasonEntry => ({ weight: 'refuse', what, todo })
+const note = (what: string, todo: string): ReasonEntry => ({ weight: 'note', what, todo })
+
+export const REASONS = {
+  // Data that lives in the running process.
+  DATA_CHANGED: refuse(
+    'the initial value of existing writable data changed; the running process has its own value there by now',
+    'keep the initial value, and set the new one in code that the patch changes',
+  ),
+  DATA_LAYOUT: refuse(
+    'the size, alignment or kind of an existing variable changed; the running process has the old one',
+    'keep the old variable as it is and add a new one beside it',
+  ),
+  RODATA_CHANGED: refuse(
+    'read-only data changed that code outside the patch goes on using',
+    'add a table under a new name and use it in the functions that the fix changes',
+  ),
+  TLS_CHANGED: refuse(
+    'thread-local data was added, changed or removed; every running thread has its block already',
+    'keep thread-local variables as they are; hold new state in an ordinary variable',
+  ),
+  TLS_UNSUPPORTED: refuse(
+    'a function that would be patched uses thread-local data, which a patch image cannot reach yet',
+    'move the change into a function that uses no thread-local variable (errno is none)',
+  ),
+
+  // References.
+  IMPORT_NEW: refuse(
+    'the fix uses a function or variable of a library that the base image does not import',
+    'use one that the base image imports already, or bring the code along as a static function',
+  ),
+  IMPORT_ADDRESS: refuse(
+    'the fix takes the address of a library function that the base image only calls; its final address is not known before it runs',
+    'call the function instead, or link the base image with -Wl,-z,now',
+  ),
+  SYMBOL_MISSING: refuse(
+    'something that the patch refers to cannot be found in the base image',
+    'give the base image with its symbol table (not stripped), as it was linked from the objects of the build before the fix',
+  ),
+  SYMBOL_AMBIGUOUS: refuse(
+    'something that the patch refers to can be more than one thing in the base image, and nothing tells which',
+    'give the base image with its symbol table, or rename one of the symbols of that name in the next baseline',
+  ),
+  REMOVED_REFERENCED: refuse(
+    'something was removed that code outside the patch goes on using',
+    'build both trees completely, so that no object is left over from another build',
+  ),
+  ABSOLUTE_ADDRESS: refuse(
+    'the new code holds a 32-bit absolute address of something that the patch image brings, whose place is known only in the process',
+    'compile both builds with -fPIE or -fPIC',
+  ),
+  REFERENCE_UNSUPPORTED: refuse(
+    'the new code refers to something in a way that a patch image has no record for',
+    'compile with the default code model; see the particulars for the kind of reference',
+  ),
+  OUT_OF_REACH: refuse(
+    'a reference lies outside what its field can express',
+    'see the particulars; report it where the image is smaller than 2 GB',
+  ),
+
+  // Functions that cannot be redirected.
+  FUNCTION_TOO_SHORT: refuse(
+    'a function is too short to hold the jump that redirects it',
+    'compile the next baseline with -fpatchable-function-entry=16,14; patch a caller of the function for now',
+  ),
+  REDIRECT_UNSAFE: refuse(
+    'a function cannot be redirected safely at its first bytes',
+    'compile the next baseline with -fpatchable-function-entry=16,14; patch a caller of the function for now',
+  ),
+  IFUNC: refuse(
+    'an indirect function (IFUNC) changed; its resolver has run already',
+    'change the implementations that it chooses between, not the resolver',
+  ),
+  STARTUP_CHANGED: refuse(
+    'what runs when the program starts or ends changed (constructors, destructors, .init_array)',
+    'do the initialisation at first use, in code that the patch changes',
+  ),
+  SECTION_SHARED: refuse(
+    'a changed function shares its section with others, so that references between them are not recorded',
+    'compile with -ffunction-sections -fdata-sections',
+  ),
+  SECTION_UNKNOWN: refuse(
+    'a section changed whose meaning is not known',
+    'keep the section as it is; its readers may depend on its place and order',
+  ),
+  MACHINE_MISMATCH: refuse(
+    'an object and the base image (or two objects) are for different processors or systems',
+    'give objects and base image of one build',
+  ),
+
+  // The base image.
+  BASE_MISMATCH: refuse(
+    "the base image's bytes differ from those of the object of the build before the fix",
+    'give the base image that was linked from exactly these objects; rebuild with the same compiler and flags',
+  ),
+
+  // Worth knowing.
+  NOT_IN_BASE: note(
+    'the base image does not hold it (another program of the same build does, or the linker dropped it)',
+    'nothing to do if another program of the build uses it: build a patch for that one too',
+  ),
+  RUNS_ONCE: note(
+    'the function runs once, when the program starts: a running process has left it behind or is still inside it',
+    'nothing to do if only new processes need the change',
+  ),
+  UNWIND_ONLY: note('only unwind information changed, not the code', 'nothing to do'),
+} as const satisfies Record<string, ReasonEntry>
+
+export type ReasonCode = keyof typeof REASONS
+
+/** One reason, met at one symbol. */
+export interface Reason {
+  readonly code: ReasonCode
+  readonly weight: 'refuse' | 'note'
+  /** The linker's name of what it is about. */
+  readonly symbol: string
+  /** The object file, as its path in the folder given. */
+  readonly file: string
+  /** What exactly was found here, one sentence without a full stop. */
+  readonly detail: string
+}
+
+export const reason = (code: ReasonCode, symbol: string, file: string, detail: string): Reason => ({
+  code,
+  weight: REASONS[code].weight,
+  symbol,
+  file,
+  detail,
+})
+
+export const refuses = (r: Reason): boolean => r.weight === 'refuse'
+
+/** Sorted and without repetition, so that the same inputs give the same report. */
+export function sortReasons(reasons: Iterable<Reason>): Reason[] {
+  const seen = new Map<string, Reason>()
+  for (const r of reasons) seen.set([r.file, r.symbol, r.code, r.detail].join('\0'), r)
+  return [...seen.entries()].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)).map(([, r]) => r)
+}

@@ -1,0 +1,70 @@
+/** What `diff` and `build` tell: plain values, fit for JSON. Names are the linker's; files are paths in the folder given. */
+import type { Reason } from './reasons.ts'
+
+export type ItemKind = 'function' | 'data' | 'rodata' | 'thread-local' | 'import' | 'unwind' | 'section'
+export type ItemChange = 'changed' | 'added' | 'removed'
+
+export interface DiffItem {
+  readonly name: string
+  /** The object file. */
+  readonly file: string
+  readonly kind: ItemKind
+  readonly change: ItemChange
+  /** Bytes; undefined where it did not exist. */
+  readonly sizeBefore: number | undefined
+  readonly sizeAfter: number | undefined
+  /** false: at least one reason refuses it. */
+  readonly patchable: boolean
+  readonly reasons: readonly Reason[]
+}
+
+export interface DiffReport {
+  /** Number of objects that each side has. */
+  readonly objects: { readonly before: number; readonly after: number; readonly identical: number }
+  /** Sorted by file, then kind, then name. */
+  readonly items: readonly DiffItem[]
+  readonly counts: {
+    readonly functions: ChangeCounts
+    readonly data: ChangeCounts
+    readonly rodata: ChangeCounts
+    readonly importsAdded: number
+    readonly unwindChanged: number
+  }
+  /** same: nothing differs that a process could notice. */
+  readonly outcome: 'same' | 'patchable' | 'refused'
+  /** What could not be read or represented, in words. */
+  readonly notes: readonly string[]
+}
+
+export interface ChangeCounts {
+  readonly changed: number
+  readonly added: number
+  readonly removed: number
+}
+
+export interface BuildReport {
+  readonly base: { readonly name: string; readonly buildId: string | undefined; readonly textSha256: string }
+  readonly id: string
+  readonly sequence: number
+  /** The functions that are redirected, by ascending RVA in the base image. Empty where there is nothing to patch. */
+  readonly functions: readonly BuiltFunction[]
+  /** What the patch image brings that the base image does not have. */
+  readonly added: readonly { readonly name: string; readonly kind: 'function' | 'data' | 'rodata'; readonly size: number }[]
+  /** Library functions that it reaches through the base image. */
+  readonly imports: readonly { readonly name: string; readonly library: string | undefined }[]
+  /** Remarks: reasons that do not refuse. */
+  readonly remarks: readonly Reason[]
+  readonly diff: DiffReport
+}
+
+export interface BuiltFunction {
+  readonly name: string
+  readonly file: string
+  /** In the base image. */
+  readonly rva: number
+  readonly sizeBefore: number
+  readonly sizeAfter: number
+  readonly redirect: string
+  /** How the old function was found in the base image. */
+  readonly found: 'symbol' | 'content' | 'reference'
+}
