@@ -67,6 +67,53 @@ export const ERRORS = {
   ),
 
   // Bad input: patch images (src/patch).
+  NOT_A_PATCH_IMAGE: entry('badInput', 'the file is no patch image', 'give a file that hotpatch build has written'),
+  PATCH_TABLE_MALFORMED: entry(
+    'badInput',
+    'the hot patch table contradicts itself',
+    'the patch image is damaged or was not made by a known tool: make or fetch it anew',
+  ),
+  PATCH_RECORD_INVALID: entry(
+    'badInput',
+    'the hot patch table asks for something that a patch image may not do',
+    'the patch image is damaged or was not made by a known tool: make or fetch it anew',
+  ),
+  PATCH_RECORD_UNSUPPORTED: entry(
+    'refused',
+    'the hot patch table insists on something that hotpatch does not do',
+    'the patch image was made for another engine: build it with this one',
+  ),
+  PATCH_MANIFEST_MALFORMED: entry(
+    'badInput',
+    "the patch image's manifest is not what it must be",
+    'the patch image is damaged or was made by another version of hotpatch: make or fetch it anew',
+  ),
+  PATCH_MANIFEST_MISMATCH: entry(
+    'badInput',
+    "the patch image's manifest and its hot patch table do not agree",
+    'the patch image is damaged or was tampered with: make or fetch it anew',
+  ),
+  PATCH_WRITABLE_CODE: entry(
+    'badInput',
+    'the patch image has memory that is both writable and executable',
+    'build it without such sections: hotpatch never maps them',
+  ),
+  PATCH_IMAGE_MALFORMED: entry(
+    'badInput',
+    'the patch image is not laid out as one must be',
+    'the patch image is damaged or was not made by a known tool: make or fetch it anew',
+  ),
+  PATCH_IMAGE_UNSUPPORTED: entry(
+    'refused',
+    "the patch image needs something that only the system's own loader does",
+    'build it with hotpatch build, which avoids it or says what to change',
+  ),
+  PATCH_WRONG_MACHINE: entry('refused', 'the patch is for another processor', 'give the patch that was built for this program'),
+  PATCH_OUT_OF_REACH: entry(
+    'refused',
+    'a 32-bit reference between the patch image and its base image does not reach',
+    'the address space around the base image is full: see the particulars',
+  ),
 
   // Trust (src/servicing/trust).
   KEY_INVALID: entry('badInput', 'a key cannot be used', 'give an Ed25519 key as PEM, as "hotpatch keys generate" writes it'),

@@ -77,3 +77,22 @@ export const IMAGE_HOT_PATCH_CHUNK_SIZE = 0x00000fff
 
 /** u32s of a record before its extras: source and target RVA. */
 export const RECORD_WORDS = 2
+
+/**
+ * How an ELF patch image announces its table: a note of this name and type, whose descriptor says where the table lies. In a PE the load
+ * configuration does.
+ */
+export const HOTPATCH_NOTE = { name: 'hotpatch', type: 1 } as const
+
+export const HotpatchNote = struct('HotpatchNote', {
+  /** RVA of IMAGE_HOT_PATCH_INFO. */
+  TableRva: u32,
+  /** Bytes from there to the end of the section that holds the table; its own Size is not more. */
+  TableSize: u32,
+})
+
+/** Names of sections. The table's is mapped, read-only; the manifest's is not mapped. */
+export const SECTIONS = {
+  elf: { table: '.hotpatch', manifest: '.hotpatch.manifest' },
+  pe: { manifest: '.hpmeta' },
+} as const

@@ -1,0 +1,57 @@
+/**
+ * The manifest says for people what the table says for the engine. Both must say the same: what a person is shown, and allows, is what
+ * is done.
+ */
+import { HotpatchError } from '../errors.ts'
+import type { PatchImage } from './image.ts'
+import type { Manifest } from './manifest.ts'
+import type { HotPatchBase, HotPatchTable } from './table.ts'
+
+const mismatch = (what: string): HotpatchError => new HotpatchError('PATCH_MANIFEST_MISMATCH', what)
+const hex = (value: number): string => `0x${value.toString(16)}`
+
+/** Throws PATCH_MANIFEST_MISMATCH. */
+export function agree(table: HotPatchTable, manifest: Manifest, image: Pick<PatchImage, 'format' | 'segments'>): void {
+  const [base, ...others] = table.bases
+  if (base === undefined || others.length > 0) throw mismatch(`the table is for ${table.bases.length} base images, the manifest for one`)
+  if (manifest.sequence !== table.sequenceNumber)
+    throw mismatch(`the manifest's sequence number is ${manifest.sequence}, the table's ${table.sequenceNumber}`)
+  agreeOnIdentity(base, manifest, image.format)
+  agreeOnFunctions(base, manifest, image.segments)
+  const inside = (rva: number, size: number): boolean => image.segments.some((s) => rva >= s.rva && rva + size <= s.rva + s.size)
+  const astray = manifest.added.find(({ patchRva, size }) => !inside(patchRva, size))
+  if (astray !== undefined) throw mismatch(`${astray.name}, at RVA ${hex(astray.patchRva)}, is outside of the patch image`)
+}
+
+/** An ELF base image has its time stamp and check sum from its build id, or from the hash of its text: see BaseIdentity. */
+function agreeOnIdentity(
+  { originalTimeDateStamp, originalCheckSum }: HotPatchBase,
+  { base }: Manifest,
+  format: PatchImage['format'],
+): void {
+  if (format === 'pe') return
+  const id = Buffer.from(base.buildId ?? base.textSha256, 'hex')
+  const whole = Buffer.alloc(8)
+  id.copy(whole)
+  if (whole.readUInt32LE(0) !== originalTimeDateStamp || whole.readUInt32LE(4) !== originalCheckSum)
+    throw mismatch(`the table is for another base image than ${base.buildId ?? base.textSha256}`)
+}
+
+function agreeOnFunctions(base: HotPatchBase, manifest: Manifest, segments: PatchImage['segments']): void {
+  const redirected = new Map<number, number>()
+  for (const { type, records } of base.chunks)
+    if (type === 'FUNCTION') for (const { source, target } of records) redirected.set(source, target)
+  for (const { name, rva, size, patchRva, patchSize } of manifest.functions) {
+    const target = redirected.get(rva)
+    if (target !== patchRva) {
+      const instead = target === undefined ? 'the table does not redirect it' : `the table redirects it to RVA ${hex(target)}`
+      throw mismatch(`the manifest redirects ${name} at RVA ${hex(rva)} to RVA ${hex(patchRva)}, ${instead}`)
+    }
+    redirected.delete(rva)
+    if (rva + size > manifest.base.imageSize) throw mismatch(`${name}, at RVA ${hex(rva)}, ends outside of the base image`)
+    if (!segments.some((s) => s.protection === 'rx' && patchRva >= s.rva && patchRva + patchSize <= s.rva + s.size))
+      throw mismatch(`the new ${name}, at RVA ${hex(patchRva)}, ends outside of the patch image's code`)
+  }
+  const [left] = redirected.keys()
+  if (left !== undefined) throw mismatch(`the table redirects a function at RVA ${hex(left)} that the manifest does not name`)
+}

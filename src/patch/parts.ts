@@ -1,0 +1,65 @@
+/** What a format's reader finds of a patch image in a file, and the rules of layout that both formats share. */
+import { HotpatchError } from '../errors.ts'
+import type { PatchImage, PatchSegment, PatchUnwind, Protection } from './image.ts'
+
+export interface FileParts extends Omit<PatchImage, 'table' | 'manifest' | 'fileSha256'> {
+  /** From the start of the hot patch table; its end may be further. */
+  readonly table: Uint8Array
+  readonly manifest: Uint8Array
+}
+
+export const PAGE_SIZE = 0x1000
+
+/** Large enough for every patch, small enough that a damaged file cannot make hotpatch eat the memory. */
+const IMAGE_LIMIT = 256 * 1024 * 1024
+const SEGMENT_LIMIT = 64
+const RELOCATION_SIZE = 8
+
+export const pageUp = (value: number): number => Math.ceil(value / PAGE_SIZE) * PAGE_SIZE
+const hex = (value: number): string => `0x${value.toString(16)}`
+
+export const layoutError = (what: string): HotpatchError => new HotpatchError('PATCH_IMAGE_MALFORMED', what)
+export const unsupported = (what: string): HotpatchError => new HotpatchError('PATCH_IMAGE_UNSUPPORTED', what)
+export const notAPatchImage = (what: string): HotpatchError => new HotpatchError('NOT_A_PATCH_IMAGE', what)
+
+/** @param name of the section or segment, for messages. Throws PATCH_WRITABLE_CODE. */
+export function protectionOf(name: string, { write, execute }: { write: boolean; execute: boolean }): Protection {
+  if (write && execute) throw new HotpatchError('PATCH_WRITABLE_CODE', `${name} is both writable and executable`)
+  if (execute) return 'rx'
+  return write ? 'rw' : 'r'
+}
+
+/** One past the last mapped RVA. */
+export const imageSizeOf = (segments: readonly PatchSegment[]): number => {
+  const last = segments.at(-1)
+  return last === undefined ? 0 : last.rva + last.size
+}
+
+/** Throws PATCH_IMAGE_MALFORMED. */
+export function checkParts({ segments, relativeRelocations, unwind, imageSize }: FileParts): void {
+  if (imageSize > IMAGE_LIMIT) throw layoutError(`the image takes ${imageSize} bytes of memory, more than ${IMAGE_LIMIT}`)
+  if (segments.length > SEGMENT_LIMIT) throw layoutError(`the image has ${segments.length} parts, more than ${SEGMENT_LIMIT}`)
+  let end = 0
+  for (const { rva, size, content } of segments) {
+    if (rva % PAGE_SIZE !== 0 || size % PAGE_SIZE !== 0) throw layoutError(`the part at RVA ${hex(rva)} does not begin and end with a page`)
+    if (rva < end) throw layoutError(`the part at RVA ${hex(rva)} shares pages with the one before it`)
+    if (content.length > size) throw layoutError(`the part at RVA ${hex(rva)} has more bytes than room`)
+    end = rva + size
+  }
+  const inside = (rva: number, length: number): boolean => segments.some((s) => rva >= s.rva && rva + length <= s.rva + s.size)
+  const astray = relativeRelocations.find(({ rva }) => !inside(rva, RELOCATION_SIZE))
+  if (astray !== undefined) throw layoutError(`a relocation at RVA ${hex(astray.rva)} is outside of the image's parts`)
+  if (unwind !== undefined && !unwindExtents(unwind).every(([rva, length]) => inside(rva, length)))
+    throw layoutError(`the unwind data at RVA ${hex(unwind.rva)} is outside of the image's parts`)
+}
+
+/** Bytes of a RUNTIME_FUNCTION: three RVAs on x64, two words on ARM64. The smaller is what every one takes. */
+const RUNTIME_FUNCTION_LEAST = 8
+
+const unwindExtents = (unwind: PatchUnwind): [number, number][] =>
+  unwind.kind === 'eh_frame'
+    ? [
+        [unwind.rva, unwind.size],
+        [unwind.headerRva, 4],
+      ]
+    : [[unwind.rva, unwind.count * RUNTIME_FUNCTION_LEAST]]

@@ -1,0 +1,78 @@
+/**
+ * A PE patch image: a DLL that needs no loader but the engine. Its load configuration says where the hot patch table lies. It imports
+ * nothing and has no relocations but DIR64, no thread-local data: what it takes from elsewhere, the table's records bring.
+ */
+import { IMAGE_FILE_MACHINE, IMAGE_SCN } from '../binary/coff/definitions.ts'
+import { IMAGE_REL_BASED } from '../binary/pe/definitions.ts'
+import { readBaseRelocations, readLoadConfig } from '../binary/pe/directories.ts'
+import { directory, type PeImage, type PeSection, readPe } from '../binary/pe/reader.ts'
+import { viewOf } from '../binary/struct.ts'
+import { SECTIONS } from './definitions.ts'
+import type { PatchImage, PatchSegment, PatchUnwind, RelativeRelocation } from './image.ts'
+import { type FileParts, imageSizeOf, layoutError, notAPatchImage, pageUp, protectionOf, unsupported } from './parts.ts'
+
+/** Bytes of a RUNTIME_FUNCTION. */
+const RUNTIME_FUNCTION_SIZE = { x64: 12, arm64: 8 } as const
+
+const tableRva = (image: PeImage): number => readLoadConfig(image)?.HotPatchTableOffset ?? 0
+
+export const announcesTablePe = (file: Uint8Array): boolean => tableRva(readPe(file)) !== 0
+
+export function readPeParts(file: Uint8Array): FileParts {
+  const image = readPe(file)
+  const at = tableRva(image)
+  if (at === 0) throw notAPatchImage("the PE image's load configuration has no hot patch table")
+  const machine = image.fileHeader.Machine === IMAGE_FILE_MACHINE.AMD64 ? 'x64' : 'arm64'
+  refuseLoaderWork(image)
+  const manifest = image.sections.find(({ name }) => name === SECTIONS.pe.manifest)
+  if (manifest === undefined) throw layoutError(`the patch image has no section ${SECTIONS.pe.manifest}`)
+  const segments = [headers(image), ...image.sections.filter(isMapped).map((section) => toSegment(image, section))]
+  return {
+    format: 'pe',
+    machine,
+    imageSize: imageSizeOf(segments),
+    segments,
+    relativeRelocations: readRelocations(image),
+    unwind: readUnwind(image, machine),
+    table: image.window(at),
+    manifest: image.read(manifest.rva, Math.min(manifest.size, manifest.fileSize)),
+  }
+}
+
+function refuseLoaderWork(image: PeImage): void {
+  if (directory(image, 'IMPORT') !== undefined || directory(image, 'DELAY_IMPORT') !== undefined)
+    throw unsupported('it imports functions of other modules')
+  if (directory(image, 'TLS') !== undefined) throw unsupported('it has thread-local data')
+}
+
+/** What only the linker or a loader reads is not mapped into a process: base relocations, the manifest. */
+const isMapped = ({ characteristics, size }: PeSection): boolean => size > 0 && (characteristics & IMAGE_SCN.MEM_DISCARDABLE) === 0
+
+/** The headers stay mapped: unwinders and debuggers take them for the image's identity. */
+function headers(image: PeImage): PatchSegment {
+  const size = image.optionalHeader.SizeOfHeaders
+  if (size === 0) throw layoutError('the patch image says that it has no headers')
+  return { rva: 0, size: pageUp(size), protection: 'r', content: image.read(0, size) }
+}
+
+function toSegment(image: PeImage, { name, rva, size, fileSize, characteristics }: PeSection): PatchSegment {
+  const write = (characteristics & IMAGE_SCN.MEM_WRITE) !== 0
+  const execute = (characteristics & IMAGE_SCN.MEM_EXECUTE) !== 0
+  const protection = protectionOf(`section ${name}`, { write, execute })
+  // The file is padded with zeros to its alignment: only what the section has in memory counts.
+  return { rva, size: pageUp(size), protection, content: image.read(rva, Math.min(size, fileSize)) }
+}
+
+function readRelocations(image: PeImage): RelativeRelocation[] {
+  return readBaseRelocations(image).map(({ rva, type }) => {
+    if (type !== IMAGE_REL_BASED.DIR64) throw unsupported(`it has a base relocation of type ${type} at RVA 0x${rva.toString(16)}`)
+    const address = viewOf(image.read(rva, 8)).getBigUint64(0, true)
+    return { rva, addend: address - image.optionalHeader.ImageBase }
+  })
+}
+
+function readUnwind(image: PeImage, machine: PatchImage['machine']): PatchUnwind | undefined {
+  const at = directory(image, 'EXCEPTION')
+  const count = at === undefined ? 0 : Math.floor(at.size / RUNTIME_FUNCTION_SIZE[machine])
+  return at === undefined || count === 0 ? undefined : { kind: 'pdata', rva: at.rva, count }
+}

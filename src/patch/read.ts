@@ -1,0 +1,46 @@
+/** Reads a patch image file of either format, whole and checked: what comes out may be applied as far as the file alone can tell. */
+import { createHash } from 'node:crypto'
+import { isElf } from '../binary/elf/reader.ts'
+import { isPeImage } from '../binary/pe/reader.ts'
+import { HotpatchError } from '../errors.ts'
+import { agree } from './agree.ts'
+import { decodeHotPatchTable } from './decode.ts'
+import type { PatchImage } from './image.ts'
+import { parseManifest } from './manifest-codec.ts'
+import type { FileParts } from './parts.ts'
+import { checkParts } from './parts.ts'
+import { announcesTableElf, readElfParts } from './read-elf.ts'
+import { announcesTablePe, readPeParts } from './read-pe.ts'
+import { validateHotPatchTable } from './validate.ts'
+
+/** Whether the file announces a hot patch table. Never throws: a damaged file is no patch image. */
+export function isPatchImage(file: Uint8Array): boolean {
+  try {
+    return isElf(file) ? announcesTableElf(file) : isPeImage(file) && announcesTablePe(file)
+  } catch (error) {
+    if (error instanceof HotpatchError) return false
+    throw error
+  }
+}
+
+/**
+ * Throws NOT_A_PATCH_IMAGE for a file that does not announce a table, the readers' FORMAT_UNKNOWN, MACHINE_UNSUPPORTED, TRUNCATED and
+ * MALFORMED, and every code that begins with PATCH_.
+ */
+export function readPatchImage(file: Uint8Array): PatchImage {
+  const parts = readParts(file)
+  const { table: tableBytes, manifest: manifestBytes, ...image } = parts
+  checkParts(parts)
+  const table = decodeHotPatchTable(tableBytes)
+  const manifest = parseManifest(manifestBytes)
+  const { machine, segments, relativeRelocations } = image
+  validateHotPatchTable(table, { machine, segments, relativeRelocations, baseImageSize: manifest.base.imageSize })
+  agree(table, manifest, image)
+  return { ...image, table, manifest, fileSha256: createHash('sha256').update(file).digest() }
+}
+
+function readParts(file: Uint8Array): FileParts {
+  if (isElf(file)) return readElfParts(file)
+  if (isPeImage(file)) return readPeParts(file)
+  throw new HotpatchError('NOT_A_PATCH_IMAGE', 'the file is neither an ELF shared object nor a PE image')
+}
