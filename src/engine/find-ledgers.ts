@@ -4,7 +4,7 @@ import { HotpatchError } from '../errors.ts'
 import type { Process, Region } from '../process/contract.ts'
 import { type Ledger, readLedger } from './ledger.ts'
 import { LEDGER_MAGIC } from './ledger-format.ts'
-import { PAGE, readOrNothing } from './pages.ts'
+import { MAPPING_NAME, PAGE, readOrNothing } from './pages.ts'
 
 export interface FoundLedgers {
   /** In the order in which they were applied. */
@@ -12,9 +12,6 @@ export interface FoundLedgers {
   /** Ledgers that cannot be trusted, as their errors say. */
   readonly damaged: readonly HotpatchError[]
 }
-
-/** What of a mapping's name shows that it is hotpatch's, where the system names mappings. */
-export const MAPPING_NAME = 'hotpatch:'
 
 /** A region larger than this that the system does not name as hotpatch's is looked at by its first page alone. */
 const SEARCHED = 0x40_0000

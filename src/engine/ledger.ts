@@ -40,7 +40,6 @@
  * entries. The names are for people: a ledger whose names another version writes differently can still be undone.
  */
 import { createHash } from 'node:crypto'
-import { z } from 'zod'
 import { HotpatchError } from '../errors.ts'
 import type { Protection } from '../patch/image.ts'
 import type { Process, UnwindRequest } from '../process/contract.ts'
@@ -70,18 +69,17 @@ import {
 } from './ledger-format.ts'
 
 /** What people call the things that the records hold. */
-const LedgerNames = z.object({
-  id: z.string(),
-  description: z.string(),
-  cves: z.array(z.string()),
+export interface LedgerNames {
+  readonly id: string
+  readonly description: string
+  readonly cves: readonly string[]
   /** hotpatch's own version, that applied it. */
-  tool: z.string(),
-  baseName: z.string(),
-  basePath: z.string(),
+  readonly tool: string
+  readonly baseName: string
+  readonly basePath: string
   /** In the order of the function records. */
-  functions: z.array(z.object({ name: z.string(), file: z.string() })),
-})
-export type LedgerNames = z.infer<typeof LedgerNames>
+  readonly functions: readonly { readonly name: string; readonly file: string }[]
+}
 
 export interface LedgerFunction {
   readonly name: string
@@ -178,11 +176,7 @@ export function ledgerSize(body: Pick<LedgerBody, 'functions' | 'sites' | 'segme
 }
 
 const recordsSize = (functions: number, sites: number, segments: number, hashes: number): number =>
-  LEDGER_HEADER.size +
-  functions * LEDGER_FUNCTION.size +
-  sites * LEDGER_SITE.size +
-  segments * LEDGER_SEGMENT.size +
-  hashes * HASH_BYTES
+  LEDGER_HEADER.size + functions * LEDGER_FUNCTION.size + sites * LEDGER_SITE.size + segments * LEDGER_SEGMENT.size + hashes * HASH_BYTES
 
 const encodeNames = (body: Pick<LedgerBody, 'functions' | 'names'>): Uint8Array =>
   Buffer.from(JSON.stringify({ ...body.names, functions: body.functions.map(({ name, file }) => ({ name, file })) } satisfies LedgerNames))
@@ -293,7 +287,8 @@ export function readLedger(process: Process, address: bigint): Ledger | undefine
     return damaged(`its layout is ${header.layout}, this hotpatch knows layout ${LEDGER_LAYOUT}`)
   const { functionCount, siteCount, segmentCount, pageHashCount, namesSize, pairCount } = header
   const expected = recordsSize(functionCount, siteCount, segmentCount, pageHashCount) + namesSize
-  if (header.ledgerSize !== expected || expected > LEDGER_MAX_SIZE) return damaged(`its records need ${expected} bytes, it says ${header.ledgerSize}`)
+  if (header.ledgerSize !== expected || expected > LEDGER_MAX_SIZE)
+    return damaged(`its records need ${expected} bytes, it says ${header.ledgerSize}`)
   const data = process.read(address, header.ledgerSize)
   if (!Buffer.from(checksumOf(data)).equals(header.checksum)) return damaged('its checksum is wrong')
 
@@ -310,7 +305,7 @@ export function readLedger(process: Process, address: bigint): Ledger | undefine
   at += segmentCount * LEDGER_SEGMENT.size
   const hashes = Array.from({ length: pageHashCount }, (_, i) => data.slice(at + i * HASH_BYTES, at + (i + 1) * HASH_BYTES))
   at += pageHashCount * HASH_BYTES
-  const names = parseNames(data.subarray(at, at + namesSize)) ?? NAMELESS
+  const names = parseNames(data.subarray(at, at + namesSize))
 
   let hash = 0
   return {
@@ -384,12 +379,28 @@ function unwindOf(kind: keyof typeof UNWIND_KINDS, header: { unwindAddress: bigi
   }
 }
 
-const NAMELESS: LedgerNames = { id: 'unnamed', description: '', cves: [], tool: 'unknown', baseName: 'unknown', basePath: '', functions: [] }
+/** What is missing or of another type gets a word that says so. */
+function parseNames(data: Uint8Array): LedgerNames {
+  const names = object(parseJson(data))
+  return {
+    id: text(names.id, 'unnamed'),
+    description: text(names.description),
+    cves: list(names.cves).map((cve) => text(cve)),
+    tool: text(names.tool, 'unknown'),
+    baseName: text(names.baseName, 'unknown'),
+    basePath: text(names.basePath),
+    functions: list(names.functions).map((f) => ({ name: text(object(f).name, 'unnamed'), file: text(object(f).file) })),
+  }
+}
 
-function parseNames(data: Uint8Array): LedgerNames | undefined {
+function parseJson(data: Uint8Array): unknown {
   try {
-    return LedgerNames.parse(JSON.parse(Buffer.from(data).toString('utf8')))
+    return JSON.parse(Buffer.from(data).toString('utf8'))
   } catch {
     return undefined
   }
 }
+
+const object = (value: unknown): Record<string, unknown> => (typeof value === 'object' && value !== null ? { ...value } : {})
+const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : [])
+const text = (value: unknown, otherwise = ''): string => (typeof value === 'string' ? value : otherwise)

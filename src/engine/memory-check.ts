@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { Process, Region } from '../process/contract.ts'
 import type { Ledger, LedgerFunction } from './ledger.ts'
-import { PAGE, readOrNothing } from './pages.ts'
+import { MAPPING_NAME, PAGE, readOrNothing } from './pages.ts'
 import { equal, hexAddress, hexBytes } from './sites.ts'
 
 export interface Finding {
@@ -26,9 +26,13 @@ export const pointerAddress = (ledger: Pick<Ledger, 'address' | 'pairsOffset'>, 
 
 export const hashPage = (page: Uint8Array): Uint8Array => createHash('sha256').update(page).digest()
 
-/** Whether every page of the patch image that is not writable is mapped with the ledger's contents. */
-export function imageIsInPlace(process: Process, ledger: Ledger): boolean {
-  return checkImage(process, ledger).length === 0
+/** Whether what lies where the patch image is to be is the patch image, or a part of it: by the system's name of it or by its contents. */
+export function imageIsOurs(process: Process, ledger: Ledger): boolean {
+  const start = ledger.image.address
+  const end = start + BigInt(ledger.image.size)
+  const inside = process.regions().filter((region) => region.start < end && region.end > start)
+  const named = inside.length > 0 && inside.every((region) => region.name.includes(MAPPING_NAME + ledger.names.id))
+  return named || (inside.length > 0 && checkImage(process, ledger).length === 0)
 }
 
 export function checkStubs(process: Process, ledger: Ledger): Finding[] {

@@ -5,6 +5,9 @@ import type { Process } from '../process/contract.ts'
 /** The smallest page of every processor and system here; a hotpatch address table is counted in it whatever the system's page is. */
 export const PAGE = 4096
 
+/** What the names of hotpatch's mappings begin with, where the system names mappings. */
+export const MAPPING_NAME = 'hotpatch:'
+
 export const pageUp = (size: number): number => Math.ceil(size / PAGE) * PAGE
 
 /** Empty where the memory is not mapped, or nobody may read it (a guard page, a device). */

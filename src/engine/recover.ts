@@ -2,24 +2,23 @@
  * What an engine left behind that did not finish, and the same thing: what a step that failed leaves behind. The rule is in ledger.ts.
  * Undoing after a failure and after a kill is one code, so it is tested as one.
  */
-import { HotpatchError } from '../errors.ts'
 import type { Process } from '../process/contract.ts'
-import { isInterrupted, type Ledger, readLedger, setState, setUnwindState, writeWord } from './ledger.ts'
 import { findLedgers } from './find-ledgers.ts'
-import { imageIsInPlace } from './memory-check.ts'
+import { isInterrupted, type Ledger, type LedgerBody, readLedger, setState, setUnwindState, writeWord } from './ledger.ts'
+import type { LedgerState } from './ledger-format.ts'
+import { imageIsOurs } from './memory-check.ts'
 import type { Guard } from './quiescence.ts'
 import type { Deadline } from './retry.ts'
 import { foreignBytes, hexAddress, lookAtSites, type SiteState } from './sites.ts'
 import { type SwitchReport, switchWithRetries } from './switch.ts'
-import type { LedgerState } from './ledger-format.ts'
 
 export interface Recovery {
   readonly id: string
-  readonly ledger: bigint
+  /** Address of its ledger. */
+  readonly ledger: string
   /** As it was found. */
   readonly state: LedgerState
-  readonly outcome:
-    /** Every entry led to the patch already: it is applied. */
+  readonly outcome: /** Every entry led to the patch already: it is applied. */
     | 'completed'
     /** No entry had been changed: everything is unmapped, as if it had never been. */
     | 'withdrawn'
@@ -42,12 +41,19 @@ export async function recoverAll(process: Process, deadline: Deadline): Promise<
 
 /** As recoverAll for the ledger at `address`; undefined where there is none or it is at rest. */
 export async function recoverAt(process: Process, address: bigint, deadline: Deadline): Promise<Recovery | undefined> {
-  const ledger = process.regions().some((region) => region.start <= address && address < region.end) ? readLedger(process, address) : undefined
+  const ledger = process.regions().some((region) => region.start <= address && address < region.end)
+    ? readLedger(process, address)
+    : undefined
   return ledger !== undefined && isInterrupted(ledger) ? await recover(process, ledger, deadline) : undefined
 }
 
 async function recover(process: Process, ledger: Ledger, deadline: Deadline): Promise<Recovery> {
-  return { id: ledger.names.id, ledger: ledger.address, state: ledger.state, outcome: await bringToRest(process, ledger, deadline) }
+  return {
+    id: ledger.names.id,
+    ledger: hexAddress(ledger.address),
+    state: ledger.state,
+    outcome: await bringToRest(process, ledger, deadline),
+  }
 }
 
 async function bringToRest(process: Process, ledger: Ledger, deadline: Deadline): Promise<Recovery['outcome']> {
@@ -67,8 +73,8 @@ async function bringToRest(process: Process, ledger: Ledger, deadline: Deadline)
   return 'undone'
 }
 
-export function markApplied(process: Process, ledger: Ledger): void {
-  if (ledger.switchedAt === 0) writeWord(process, ledger, 'switchedAt', BigInt(Date.now()))
+export function markApplied(process: Process, ledger: LedgerBody): void {
+  writeWord(process, ledger, 'switchedAt', BigInt(Date.now()))
   setState(process, ledger, 'applied')
 }
 
@@ -84,18 +90,18 @@ export async function revert(process: Process, ledger: Ledger, deadline: Deadlin
   return report
 }
 
+/** A thread at an entry has not yet jumped and finds the original instruction there; one in a pad would be left between instructions. */
 const revertPlan = (ledger: Ledger, changed: readonly SiteState[]) => ({
   writes: changed.map(({ site }) => ({ address: site.address, bytes: site.original })),
-  guards: ledger.sites.map((site): Guard => {
-    // On the first byte of an entry the original instruction begins, too; a pad's first byte is an instruction of hotpatch's.
-    const start = site.phase === 'switch' ? site.address + 1n : site.address
-    return { start, end: site.address + BigInt(site.original.length), function: site.function }
-  }),
+  guards: ledger.sites
+    .filter((site) => site.phase === 'prepare')
+    .map((site): Guard => ({ start: site.address, end: site.address + BigInt(site.original.length), function: site.function })),
   functionName: (index: number) => ledger.functions[index]?.name ?? '',
 })
 
 function restorePads(process: Process, ledger: Ledger): void {
-  for (const { site, bytes } of lookAtSites(process, ledger, 'prepare')) if (bytes !== 'original') process.write(site.address, site.original)
+  for (const { site, bytes } of lookAtSites(process, ledger, 'prepare'))
+    if (bytes !== 'original') process.write(site.address, site.original)
 }
 
 function markReverted(process: Process, ledger: Ledger): void {
@@ -114,8 +120,8 @@ function withdraw(process: Process, ledger: Ledger): Recovery['outcome'] {
     }
     setState(process, ledger, 'loading')
   }
-  // While loading, the range may hold nothing, or memory that the process has mapped there since: its contents tell.
-  if (ledger.state !== 'loading' || imageIsInPlace(process, ledger)) process.unmap(ledger.image.address, ledger.image.size)
+  // While loading, the range may hold nothing, or memory that the process has mapped there since: names or contents tell.
+  if (ledger.state !== 'loading' || imageIsOurs(process, ledger)) process.unmap(ledger.image.address, ledger.image.size)
   process.unmap(ledger.address, ledger.regionSize)
   return 'withdrawn'
 }

@@ -58,7 +58,9 @@ function nothing(process: Process, id: string | undefined, recovered: readonly R
 }
 
 function choose(process: Process, id: string | undefined): Ledger | undefined {
-  const applied = findLedgers(process).ledgers.filter((ledger) => ledger.state === 'applied' && (id === undefined || ledger.names.id === id))
+  const applied = findLedgers(process).ledgers.filter(
+    (ledger) => ledger.state === 'applied' && (id === undefined || ledger.names.id === id),
+  )
   if (applied.length > 1) {
     const ids = applied.map((ledger) => ledger.names.id)
     throw new HotpatchError('PATCH_AMBIGUOUS', `process ${process.pid} carries ${applied.length} patches: ${ids.join(', ')}`, {

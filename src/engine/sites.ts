@@ -57,7 +57,11 @@ export function foreignBytes(process: Process, ledger: Ledger, states: readonly 
     }
   })
   const names = [...new Set(reasons.map((reason) => reason.symbol))].join(', ')
-  return new HotpatchError('VERIFY_FAILED', `bytes of ${names} in process ${process.pid} are not what hotpatch wrote; nothing was changed`, {
-    facts: { pid: process.pid, id: ledger.names.id, reasons },
-  })
+  return new HotpatchError(
+    'VERIFY_FAILED',
+    `bytes of ${names} in process ${process.pid} are not what hotpatch wrote; nothing was changed`,
+    {
+      facts: { pid: process.pid, id: ledger.names.id, reasons },
+    },
+  )
 }

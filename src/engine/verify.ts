@@ -35,7 +35,14 @@ export function verifyProcess(process: Process): VerifyReport {
       state: ledger.state,
       bytesCompared: bytesOf(ledger),
       // While a step is unfinished, the bytes are between two states and recovery decides.
-      findings: isInterrupted(ledger) ? [] : [...checkSites(process, ledger), ...checkStubs(process, ledger), ...checkImage(process, ledger), ...checkProtection(process, ledger)],
+      findings: isInterrupted(ledger)
+        ? []
+        : [
+            ...checkSites(process, ledger),
+            ...checkStubs(process, ledger),
+            ...checkImage(process, ledger),
+            ...checkProtection(process, ledger),
+          ],
     }))
   const clean = damaged.length === 0 && patches.every((patch) => patch.state === 'applied' && patch.findings.length === 0)
   return {
@@ -50,13 +57,15 @@ const checkSites = (process: Process, ledger: Ledger): Finding[] =>
   (['switch', 'prepare'] as const).flatMap((phase) =>
     lookAtSites(process, ledger, phase)
       .filter((state) => state.bytes !== 'replaced')
-      .map(({ site, found }): Finding => ({
-        what: phase === 'switch' ? 'entry' : 'pad',
-        function: ledger.functions[site.function]?.name ?? '',
-        address: hexAddress(site.address),
-        expected: hexBytes(site.replacement),
-        found: hexBytes(found),
-      })),
+      .map(
+        ({ site, found }): Finding => ({
+          what: phase === 'switch' ? 'entry' : 'pad',
+          function: ledger.functions[site.function]?.name ?? '',
+          address: hexAddress(site.address),
+          expected: hexBytes(site.replacement),
+          found: hexBytes(found),
+        }),
+      ),
   )
 
 const bytesOf = (ledger: Ledger): number =>

@@ -1,0 +1,58 @@
+/** What applying a patch would do. Changes nothing, stops nothing. */
+import type { PatchImage } from '../patch/image.ts'
+import type { Process } from '../process/contract.ts'
+import type { Blocker } from './blockers.ts'
+import { examine } from './examine.ts'
+import type { LedgerState, RedirectKind } from './ledger-format.ts'
+import { hexAddress } from './sites.ts'
+
+export interface CheckReport {
+  readonly pid: number
+  readonly outcome: 'would-apply' | 'already-applied' | 'would-refuse'
+  readonly id: string
+  readonly sequence: number
+  readonly base: { readonly name: string; readonly path: string; readonly address: string; readonly deleted: boolean } | undefined
+  /** Those whose original bytes are in place and that can be redirected. */
+  readonly functions: readonly {
+    readonly name: string
+    readonly file: string
+    readonly address: string
+    readonly size: number
+    readonly redirect: RedirectKind
+    /** Bytes of the old function that are overwritten. */
+    readonly overwritten: number
+  }[]
+  /** Where image and address table would be mapped if nothing takes the place meanwhile. */
+  readonly place: { readonly image: string; readonly imageSize: number; readonly hpat: string; readonly hpatSize: number } | undefined
+  /** Every reason against it. */
+  readonly blockers: readonly Blocker[]
+  /** What an engine that was cut off has left; apply would first complete or undo it. */
+  readonly interrupted: readonly { readonly id: string; readonly state: LedgerState }[]
+}
+
+export function checkPatch(process: Process, image: PatchImage): CheckReport {
+  const { base, applied, functions, placed, blockers, interrupted } = examine(process, image)
+  return {
+    pid: process.pid,
+    outcome: blockers.length > 0 ? 'would-refuse' : applied ? 'already-applied' : 'would-apply',
+    id: image.manifest.id,
+    sequence: image.manifest.sequence,
+    base: base && { name: base.module.name, path: base.module.path, address: hexAddress(base.module.base), deleted: base.module.deleted },
+    functions: functions.map(({ name, file, entryAddress, size, redirect }) => ({
+      name,
+      file,
+      address: hexAddress(entryAddress),
+      size,
+      redirect: redirect.kind,
+      overwritten: redirect.switch.length,
+    })),
+    place: placed && {
+      image: hexAddress(placed.place.image),
+      imageSize: image.imageSize,
+      hpat: hexAddress(placed.place.region),
+      hpatSize: placed.layout.regionSize,
+    },
+    blockers,
+    interrupted: interrupted.map(({ names, state }) => ({ id: names.id, state })),
+  }
+}

@@ -1,0 +1,110 @@
+/** The functions that a patch redirects, as they stand in the process: their bytes, and how each is redirected there. */
+import type { RedirectPlan, RedirectRefusal, RedirectSite } from '../machine/redirect.ts'
+import type { PatchImage } from '../patch/image.ts'
+import type { HotPatchRecord } from '../patch/table.ts'
+import { type Blocker, blocker, blockerOf } from './blockers.ts'
+import type { FoundBase } from './find-base.ts'
+import type { ReadMemory } from './identity.ts'
+import type { RedirectKind } from './ledger-format.ts'
+import { type Processor, processorOf } from './processors.ts'
+import { hexBytes } from './sites.ts'
+
+export interface PlannedFunction {
+  readonly name: string
+  readonly file: string
+  /** In the base image. */
+  readonly rva: number
+  readonly size: number
+  readonly entryAddress: bigint
+  /** In the patch image. */
+  readonly targetRva: number
+  readonly targetSize: number
+  readonly redirect: RedirectPlan
+  /** The bytes that each write of the redirect replaces, by its offset from the entry. */
+  readonly original: ReadonlyMap<number, Uint8Array>
+}
+
+/** What RedirectSite can use of what is before a function. */
+const BEFORE = 32
+
+/** Every function of the table's entry, in its order; a blocker for each that is not as the patch expects it. */
+export function planFunctions(image: PatchImage, base: FoundBase, read: ReadMemory): (PlannedFunction | Blocker)[] {
+  const processor = processorOf(image.machine)
+  return base.entry.chunks
+    .filter((chunk) => chunk.type === 'FUNCTION' && !chunk.inverse)
+    .flatMap((chunk) => chunk.records)
+    .map((record) => {
+      const name = image.manifest.functions.find((f) => f.rva === record.source)?.name ?? `function at RVA 0x${record.source.toString(16)}`
+      try {
+        return planFunction(image, base, record, read, processor)
+      } catch (error) {
+        return blockerOf(error, name)
+      }
+    })
+}
+
+function planFunction(
+  image: PatchImage,
+  base: FoundBase,
+  record: HotPatchRecord,
+  read: ReadMemory,
+  processor: Processor,
+): PlannedFunction | Blocker {
+  const known = image.manifest.functions.find((f) => f.rva === record.source && f.patchRva === record.target)
+  if (known === undefined)
+    return blocker(
+      'MALFORMED',
+      '',
+      `the manifest does not know the function at RVA 0x${record.source.toString(16)} that the table redirects`,
+    )
+  const { name, file, rva, size, patchRva: targetRva, patchSize: targetSize } = known
+  const entryAddress = base.module.base + BigInt(rva)
+
+  const code = read(entryAddress, size)
+  const expected = expectedBytes(record).subarray(0, size)
+  if (!expected.every((byte, i) => byte === code[i])) {
+    const found = hexBytes(code.subarray(0, expected.length))
+    return blocker(
+      'ORIGINAL_BYTES_DIFFER',
+      name,
+      `${name} begins with ${found}, the patch is for a function that begins with ${hexBytes(expected)}`,
+    )
+  }
+
+  const beforeLength = Math.min(BEFORE, rva)
+  const before = read(entryAddress - BigInt(beforeLength), beforeLength)
+  const redirect = planAs(known.redirect, { before, padding: 0, code, size }, processor)
+  if ('refused' in redirect) return blocker('REDIRECT_REFUSED', name, `${name} ${redirect.why}`)
+
+  const original = new Map(
+    [...redirect.prepare, redirect.switch].map(({ offset, length }) => [offset, read(entryAddress + BigInt(offset), length)]),
+  )
+  return { name, file, rva, size, entryAddress, targetRva, targetSize, redirect, original }
+}
+
+/** FUNCTION records carry the first 4 bytes of the function as a little-endian number. */
+function expectedBytes(record: HotPatchRecord): Uint8Array {
+  const [first] = record.extras
+  if (first === undefined) return new Uint8Array()
+  const data = new Uint8Array(4)
+  new DataView(data.buffer).setUint32(0, first, true)
+  return data
+}
+
+/**
+ * The redirect of the kind that the builder chose. It alone could prove from symbols that the bytes before the function are padding,
+ * and that nothing jumps into the bytes that this kind overwrites; so no other kind will do. Over nops there are two forms of one
+ * kind: the one without padding needs no proof.
+ */
+function planAs(kind: RedirectKind, site: RedirectSite, processor: Processor): RedirectPlan | RedirectRefusal {
+  const withPadding = { ...site, padding: site.before.length }
+  const plans = {
+    padding: () => [processor.planRedirect(withPadding)],
+    'entry-nops': () => [processor.planRedirect(site), processor.planRedirect(withPadding)],
+    'first-bytes': () => [processor.planRedirect(site)],
+  }[kind]()
+  const chosen = plans.find((plan) => 'kind' in plan && plan.kind === kind)
+  if (chosen !== undefined) return chosen
+  const refusal = plans.find((plan) => 'refused' in plan)
+  return refusal ?? { refused: 'REDIRECT_UNSAFE', why: `cannot be redirected in the way that the patch asks for (${kind})` }
+}

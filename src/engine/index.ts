@@ -1,0 +1,10 @@
+/** What may be done with a patch and a live process. Addresses in reports are hexadecimal text, so that a report is JSON as it is. */
+export { type ApplyOptions, type ApplyReport, applyPatch } from './apply.ts'
+export type { Blocker } from './blockers.ts'
+export { type CheckReport, checkPatch } from './check.ts'
+export type { Finding } from './memory-check.ts'
+export type { Recovery } from './recover.ts'
+export { type RollbackOptions, type RollbackReport, rollbackPatch } from './rollback.ts'
+export { type PatchStatus, type ProcessStatus, type StatusOfAll, statusOf, statusOfAll } from './status.ts'
+export type { SwitchReport } from './switch.ts'
+export { type VerifyReport, verifyProcess } from './verify.ts'
