@@ -1,6 +1,6 @@
 /** The COFF symbol table: the same in objects and, where a linker of the GNU kind left it, in images. */
 import { HotpatchError } from '../../errors.ts'
-import { cstring, slice, viewOf } from '../struct.ts'
+import { slice, viewOf } from '../struct.ts'
 import {
   IMAGE_SYM_CLASS,
   IMAGE_SYM_DTYPE_FUNCTION,
@@ -69,12 +69,12 @@ export function stringTable(data: Uint8Array, at: SymbolTableLocation): Uint8Arr
  */
 class Names {
   readonly #table: Buffer
-  readonly #strings: Uint8Array
+  readonly #strings: Buffer
   #budget: number
 
   constructor(table: Uint8Array, strings: Uint8Array) {
     this.#table = Buffer.from(table.buffer, table.byteOffset, table.byteLength)
-    this.#strings = strings
+    this.#strings = Buffer.from(strings.buffer, strings.byteOffset, strings.byteLength)
     this.#budget = 16 * strings.length + 0x10000
   }
 
@@ -87,10 +87,15 @@ class Names {
 
   long(offset: number, index: number): string {
     if (offset === 0) return ''
-    const name = cstring(this.#strings, offset, `the name of COFF symbol ${index}`)
-    this.#budget -= name.length
+    const end = this.#strings.indexOf(0, offset)
+    if (offset >= this.#strings.length || end < 0)
+      throw new HotpatchError(
+        'TRUNCATED',
+        `the name of COFF symbol ${index} at offset ${offset} has no end within ${this.#strings.length} bytes`,
+      )
+    this.#budget -= end - offset
     if (this.#budget < 0) throw new HotpatchError('MALFORMED', 'the names of the COFF symbols overlap beyond measure')
-    return name
+    return this.#strings.toString('latin1', offset, end)
   }
 }
 
@@ -110,50 +115,67 @@ export function readSymbols(data: Uint8Array, at: SymbolTableLocation): CoffSymb
     if (index + 1 + auxiliaries > at.count)
       throw new HotpatchError('MALFORMED', `COFF symbol ${index} announces ${auxiliaries} auxiliary records, the table ends before them`)
     const long = view.getUint32(place, true) === 0
-    const symbol = {
+    const type = view.getUint16(place + Type, true)
+    const storageClass = view.getUint8(place + StorageClass)
+    symbols.push({
       index,
       name: long ? names.long(view.getUint32(place + 4, true), index) : names.short(place),
       value: view.getUint32(place + Value, true),
       sectionNumber: at.bigobj ? view.getInt32(place + SectionNumber, true) : view.getInt16(place + SectionNumber, true),
-      type: view.getUint16(place + Type, true),
-      storageClass: view.getUint8(place + StorageClass),
-    }
-    const aux = auxiliaries === 0 ? undefined : table.subarray(place + record.size, place + (1 + auxiliaries) * record.size)
-    symbols.push({ ...symbol, aux: aux === undefined ? undefined : readAux(symbol, aux, at.bigobj) })
+      type,
+      storageClass,
+      aux:
+        auxiliaries === 0
+          ? undefined
+          : readAux(table, place + record.size, auxiliaries * record.size, { type, storageClass, bigobj: at.bigobj }),
+    })
     index += 1 + auxiliaries
   }
   return symbols
 }
 
-function readAux(symbol: Omit<CoffSymbol, 'aux'>, aux: Uint8Array, bigobj: boolean): CoffAux | undefined {
-  switch (symbol.storageClass) {
+interface AuxOwner {
+  readonly type: number
+  readonly storageClass: number
+  readonly bigobj: boolean
+}
+
+function readAux(table: Uint8Array, at: number, length: number, owner: AuxOwner): CoffAux | undefined {
+  const view = viewOf(table)
+  switch (owner.storageClass) {
     case IMAGE_SYM_CLASS.FILE: {
-      const end = aux.indexOf(0)
-      return { kind: 'file', name: Buffer.from(end < 0 ? aux : aux.subarray(0, end)).toString('latin1') }
+      const text = Buffer.from(table.buffer, table.byteOffset + at, length)
+      const end = text.indexOf(0)
+      return { kind: 'file', name: text.toString('latin1', 0, end < 0 ? length : end) }
     }
     case IMAGE_SYM_CLASS.WEAK_EXTERNAL: {
-      const weak = ImageAuxWeak.readAt(aux, 0)
-      return { kind: 'weak', tagIndex: weak.TagIndex, search: weak.Characteristics }
+      const { TagIndex, Characteristics } = ImageAuxWeak.offsets
+      return { kind: 'weak', tagIndex: view.getUint32(at + TagIndex, true), search: view.getUint32(at + Characteristics, true) }
     }
     case IMAGE_SYM_CLASS.STATIC:
-    case IMAGE_SYM_CLASS.SECTION: {
+    case IMAGE_SYM_CLASS.SECTION:
       // A static function's record has the function type; a section's symbol has none.
-      if (isFunctionSymbol(symbol)) return functionAux(aux)
-      const section = ImageAuxSection.readAt(aux, 0)
-      return {
-        kind: 'section',
-        length: section.Length,
-        relocations: section.NumberOfRelocations,
-        checkSum: section.CheckSum,
-        associated: section.Number + (bigobj ? section.HighNumber * 0x10000 : 0),
-        selection: section.Selection,
-      }
-    }
+      return isFunctionSymbol(owner) ? functionAux(view, at) : sectionAux(view, at, owner.bigobj)
     case IMAGE_SYM_CLASS.EXTERNAL:
-      return isFunctionSymbol(symbol) ? functionAux(aux) : undefined
+      return isFunctionSymbol(owner) ? functionAux(view, at) : undefined
     default:
       return undefined
   }
 }
 
-const functionAux = (aux: Uint8Array): CoffAux => ({ kind: 'function', totalSize: ImageAuxFunction.readAt(aux, 0).TotalSize })
+function sectionAux(view: DataView, at: number, bigobj: boolean): CoffAux {
+  const { Length, NumberOfRelocations, CheckSum, Number: Low, Selection, HighNumber } = ImageAuxSection.offsets
+  return {
+    kind: 'section',
+    length: view.getUint32(at + Length, true),
+    relocations: view.getUint16(at + NumberOfRelocations, true),
+    checkSum: view.getUint32(at + CheckSum, true),
+    associated: view.getUint16(at + Low, true) + (bigobj ? view.getUint16(at + HighNumber, true) * 0x10000 : 0),
+    selection: view.getUint8(at + Selection),
+  }
+}
+
+const functionAux = (view: DataView, at: number): CoffAux => ({
+  kind: 'function',
+  totalSize: view.getUint32(at + ImageAuxFunction.offsets.TotalSize, true),
+})
