@@ -8,7 +8,8 @@ export const windowsBackend: Backend = {
   system: 'windows',
   list: () =>
     processEntries()
-      .filter(({ th32ProcessID }) => !SYSTEM_PIDS.includes(th32ProcessID))
+      // A process that has ended is listed, without threads, as long as someone holds a handle to it.
+      .filter(({ th32ProcessID, cntThreads }) => cntThreads > 0 && !SYSTEM_PIDS.includes(th32ProcessID))
       .map(({ th32ProcessID, szExeFile }) => ({ pid: th32ProcessID, name: szExeFile })),
   open: (pid) => new WindowsProcess(pid),
 }

@@ -7,27 +7,29 @@ import { errorName, lastError, STATUS, statusName } from '../../os/windows/statu
 import { accessOf, type Pages, queryPages, walkPages } from './memory-map.ts'
 import { goneOr, hex, PAGE_SIZE, type Target } from './target.ts'
 
-/** Above this a read is checked against the memory map before room is made for it. */
-const LARGE = 0x100_0000
-
-/** Throws MEMORY_UNREADABLE naming the first address that cannot be read, PROCESS_GONE. */
+/**
+ * Asks for the protection first: reading a guard page would take away the mark that the target's stack grows by, and Wine reads
+ * what is only reserved. Throws MEMORY_UNREADABLE naming the first address that cannot be read, PROCESS_GONE.
+ */
 export function readMemory(target: Target, address: bigint, length: number): Uint8Array {
   if (length === 0) return new Uint8Array(0)
-  const unreadable = (why: string): HotpatchError =>
-    goneOr(target, () => {
-      const first = firstUnreadable(target, address, length) ?? address
-      return new HotpatchError(
-        'MEMORY_UNREADABLE',
-        `${length} bytes at ${hex(address)} of process ${target.pid} cannot be read, from ${hex(first)} on: ${why}`,
-        { facts: { pid: target.pid, address: hex(address), length, unreadable: hex(first) } },
-      )
-    })
-  if (!isRange(address, length)) throw unreadable('no such addresses')
-  if (length > LARGE && firstUnreadable(target, address, length) !== undefined) throw unreadable('not all of it is mapped')
+  const unreadable = (from: bigint, why: string): HotpatchError =>
+    goneOr(
+      target,
+      () =>
+        new HotpatchError(
+          'MEMORY_UNREADABLE',
+          `${length} bytes at ${hex(address)} of process ${target.pid} cannot be read, from ${hex(from)} on: ${why}`,
+          { facts: { pid: target.pid, address: hex(address), length, unreadable: hex(from) } },
+        ),
+    )
+  if (!isRange(address, length)) throw unreadable(address, 'no such addresses')
+  const closed = firstUnreadable(target, address, length)
+  if (closed !== undefined) throw unreadable(closed, 'it is not mapped, or closed to reading')
   const data = new Uint8Array(length)
   const count = new BigUint64Array(1)
-  if (!win32.ReadProcessMemory(target.look, address, data, length, bytesOf(count))) throw unreadable(errorName(lastError()))
-  if (count[0] !== BigInt(length)) throw unreadable(`only ${count[0]} bytes came`)
+  if (!win32.ReadProcessMemory(target.look, address, data, length, bytesOf(count)))
+    throw unreadable(address + (count[0] ?? 0n), errorName(lastError()))
   return data
 }
 

@@ -32,7 +32,8 @@ export class WindowsProcess implements Process {
   readonly name: string
   readonly machine: 'x64' | 'arm64'
   readonly incarnation: string
-  readonly #target: Target
+  /** For the backend's own parts and their tests: nothing outside this folder uses it. */
+  readonly target: Target
   readonly #look: Handle
   #change: Handle | undefined
 
@@ -44,9 +45,9 @@ export class WindowsProcess implements Process {
       this.name = processEntries().find((entry) => entry.th32ProcessID === pid)?.szExeFile ?? ''
       this.machine = machineOf(this.#look, pid)
       this.incarnation = creationTime(this.#look, pid)
-      this.#target = { pid, name: this.name, machine: this.machine, look: this.#look, change: () => this.#changeHandle() }
+      this.target = { pid, name: this.name, machine: this.machine, look: this.#look, change: () => this.#changeHandle() }
       // A process that has ended is still found as long as someone holds a handle to it.
-      if (hasEnded(this.#target)) throw new HotpatchError('PROCESS_GONE', `process ${pid} has ended`)
+      if (hasEnded(this.target)) throw new HotpatchError('PROCESS_GONE', `process ${pid} has ended`)
     } catch (error) {
       win32.CloseHandle(this.#look)
       throw error
@@ -54,47 +55,47 @@ export class WindowsProcess implements Process {
   }
 
   modules(): MappedModule[] {
-    return modulesOf(this.#target)
+    return modulesOf(this.target)
   }
 
   regions(): Region[] {
-    return regionsOf(this.#target)
+    return regionsOf(this.target)
   }
 
   threads(): ThreadSummary[] {
-    return threadsOf(this.#target)
+    return threadsOf(this.target)
   }
 
   read(address: bigint, length: number): Uint8Array {
-    return readMemory(this.#target, address, length)
+    return readMemory(this.target, address, length)
   }
 
   write(address: bigint, bytes: Uint8Array): void {
-    writeMemory(this.#target, address, bytes)
+    writeMemory(this.target, address, bytes)
   }
 
   findPlace(request: PlaceRequest): bigint | undefined {
-    return findPlace(this.#target, request)
+    return findPlace(this.target, request)
   }
 
   map(request: MapRequest): void {
-    mapSegments(this.#target, request)
+    mapSegments(this.target, request)
   }
 
   unmap(address: bigint, size: number): void {
-    unmapSegments(this.#target, address, size)
+    unmapSegments(this.target, address, size)
   }
 
   switchCode(request: SwitchRequest): SwitchOutcome {
-    return switchCode(this.#target, request)
+    return switchCode(this.target, request)
   }
 
   registerUnwind(request: UnwindRequest): UnwindRegistration | undefined {
-    return registerUnwind(this.#target, request)
+    return registerUnwind(this.target, request)
   }
 
   unregisterUnwind(registration: UnwindRegistration): void {
-    unregisterUnwind(this.#target, registration)
+    unregisterUnwind(this.target, registration)
   }
 
   close(): void {

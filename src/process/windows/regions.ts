@@ -51,8 +51,9 @@ function mappedFile(target: Target, pages: Pages): string {
   return length === 0 ? '' : drivePath(name.toString('utf16le', 0, 2 * length))
 }
 
-/** `\Device\HarddiskVolume2\x` as `C:\x`. */
+/** `\Device\HarddiskVolume2\x`, or Wine's `\??\C:\x`, as `C:\x`. */
 function drivePath(path: string): string {
+  if (path.startsWith('\\??\\')) return path.slice(4)
   for (const [device, drive] of devices()) if (path.startsWith(`${device}\\`)) return drive + path.slice(device.length)
   return path
 }

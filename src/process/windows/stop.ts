@@ -26,7 +26,6 @@ const SPARE = 64
 /** Throws STOP_TIMEOUT, MEMORY_UNWRITABLE, PROCESS_GONE, PERMISSION_DENIED. */
 export function switchCode(target: Target, request: SwitchRequest): SwitchOutcome {
   const ranges = request.writes.map(({ address, bytes }) => ({ address, length: bytes.length }))
-  const before = ranges.map(({ address, length }) => readMemory(target, address, length))
   const pages = openPages(target, ranges)
   const crew = new Crew(target)
   let blocker: Blocker | undefined
@@ -34,6 +33,7 @@ export function switchCode(target: Target, request: SwitchRequest): SwitchOutcom
   let ended = 0n
   let threads = 0
   try {
+    const before = ranges.map(({ address, length }) => readMemory(target, address, length))
     crew.prepare()
     began = process.hrtime.bigint()
     try {
@@ -83,6 +83,7 @@ class Crew implements StoppedThreads {
   readonly #ids = new Set<number>()
   /** Those that are suspended by us; the index is that of the context. */
   readonly #suspended: ThreadHandle[] = []
+  #someEnded = false
   readonly #contexts: DataView[] = []
   readonly #buffers: Uint8Array[] = []
 
@@ -139,6 +140,7 @@ class Crew implements StoppedThreads {
     }
     const error = lastError()
     // A thread that is ending refuses with ERROR_ACCESS_DENIED: it runs no code of the target any more.
+    this.#someEnded = true
     if (error === ERROR.ERROR_ACCESS_DENIED || threadHasEnded(thread)) return
     throw this.#unstoppable(thread, `cannot be suspended: ${errorName(error)}`)
   }
@@ -158,19 +160,23 @@ class Crew implements StoppedThreads {
     if (!threadHasEnded(thread)) throw this.#unstoppable(thread, `gives no context: ${errorName(error)}`)
   }
 
-  /** Opens threads that are not known yet; whether there were any. */
+  /**
+   * Opens threads that are not known yet; whether there were any. Windows appends new threads, so behind a living one there can only be
+   * newer ones. But a walk that stood on a thread that ended meanwhile may have missed others: then all are walked again.
+   */
   #openNewer(): boolean {
-    // Windows appends new threads: behind a living one there can only be newer ones.
-    const last = this.#opened.findLast((thread) => !threadHasEnded(thread))
+    const last = this.#someEnded ? undefined : this.#opened.findLast((thread) => !threadHasEnded(thread))
+    this.#someEnded = false
     const before = this.#opened.length
+    const again: ThreadHandle[] = []
     for (const thread of openThreads(this.#target, 'stop', last?.handle ?? 0)) {
-      if (this.#ids.has(thread.id)) {
-        win32.CloseHandle(thread.handle)
-        continue
+      if (this.#ids.has(thread.id)) again.push(thread)
+      else {
+        this.#ids.add(thread.id)
+        this.#opened.push(thread)
       }
-      this.#ids.add(thread.id)
-      this.#opened.push(thread)
     }
+    for (const { handle } of again) win32.CloseHandle(handle)
     return this.#opened.length > before
   }
 
