@@ -75,12 +75,12 @@ class Parts {
 
   take(at: number, length: number, what: string): DataView {
     const size = this.#bytes.length
-    if (at % 4 !== 0) throw malformed(`${what} is at offset ${at}, no multiple of 4`)
-    if (at + length > size) throw malformed(`${what} takes ${length} bytes at offset ${at}, the table has ${size}`)
+    if (at % 4 !== 0) throw malformed(`${what}: offset ${at} is no multiple of 4`)
+    if (at + length > size) throw malformed(`${what}: no room for ${length} bytes at offset ${at} of ${size}`)
     const from = at / 4
     const to = from + length / 4
     const clash = this.#taken.subarray(from, to).indexOf(1)
-    if (clash >= 0) throw malformed(`${what} at offset ${at} shares bytes with another part, from offset ${4 * (from + clash)}`)
+    if (clash >= 0) throw malformed(`${what}: the bytes at offset ${4 * (from + clash)} belong to another part`)
     this.#taken.fill(1, from, to)
     return new DataView(this.#bytes.buffer, this.#bytes.byteOffset + at, length)
   }
