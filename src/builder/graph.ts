@@ -40,6 +40,8 @@ export interface Block {
   readonly comdat: string | undefined
   /** Blocks that are not cut further and keep their distance (a section without symbols). undefined: it stands alone. */
   readonly group: string | undefined
+  /** Where the block lies from the start of its group, which is laid out whole and aligned as its most aligned member. */
+  readonly groupOffset?: number
   /** Where the block lies when it was found in a linked image rather than in an object. */
   readonly imageRva: number | undefined
 }

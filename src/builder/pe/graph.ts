@@ -29,8 +29,6 @@ interface CutSection {
   readonly kept: KeptSection
   readonly starts: readonly number[]
   readonly blocks: readonly Block[]
-  /** As `blocks`, with what fills up before the first of a group. */
-  readonly laidOut: readonly Block[]
 }
 
 class CoffGraph {
@@ -64,7 +62,7 @@ class CoffGraph {
       sourceFile: this.#sourceFile(),
       machine: 'x64',
       format: 'coff',
-      blocks: [...[...this.#sections.values()].flatMap((cut) => cut.laidOut), ...this.#commons],
+      blocks: [...[...this.#sections.values()].flatMap((cut) => cut.blocks), ...this.#commons],
       symbols: [...new Set([...this.#symbols.values(), ...this.#anonymous.values()])],
       notes: [...this.#notes],
     }
@@ -118,38 +116,29 @@ class CoffGraph {
     const named = new Map<number, CoffSymbol>()
     for (const symbol of kept.symbols)
       if (symbol.storageClass !== IMAGE_SYM_CLASS.LABEL && !named.has(symbol.value)) named.set(symbol.value, symbol)
-    const groups = new Set<number>()
-    const laidOut: Block[] = []
-    const blocks: Block[] = []
-    for (const piece of pieces) {
+    const groupStarts = new Map<number, number>()
+    const blocks = pieces.map((piece) => {
       const first = named.get(piece.start)
-      const facts = {
-        kind: kept.kind,
-        section: section.name,
-        comdat: kept.comdat,
-        group: piece.group === undefined ? undefined : `${this.#path}:${section.name}#${section.number}.${piece.group}`,
-      }
-      if (piece.group !== undefined && !groups.has(piece.group)) {
-        groups.add(piece.group)
-        // A group begins anywhere; filled up from a whole multiple of the alignment, its members keep theirs.
-        const fill = piece.start % alignment
-        if (fill !== 0)
-          laidOut.push(
-            newBlock(`${kept.label}+0x${piece.start.toString(16)}-fill`, fill, { ...facts, alignment, content: new Uint8Array(fill) }),
-          )
-      }
-      const name = first === undefined ? `${kept.label}+0x${piece.start.toString(16)}` : this.#nameOf(first)
-      const block = newBlock(name, piece.end - piece.start, {
-        ...facts,
-        alignment: alignmentAt(alignment, piece.start),
-        content: content?.subarray(piece.start, piece.end),
-        constant: piece.constant,
-      })
-      laidOut.push(block)
-      blocks.push(block)
-    }
+      const block = newBlock(
+        first === undefined ? `${kept.label}+0x${piece.start.toString(16)}` : this.#nameOf(first),
+        piece.end - piece.start,
+        {
+          kind: kept.kind,
+          section: section.name,
+          comdat: kept.comdat,
+          alignment: alignmentAt(alignment, piece.start),
+          content: content?.subarray(piece.start, piece.end),
+          constant: piece.constant,
+        },
+      )
+      if (piece.group === undefined) return block
+      // A group begins anywhere; counted from a whole multiple of the section's alignment, its members keep theirs.
+      const start = groupStarts.get(piece.group) ?? piece.start - (piece.start % alignment)
+      groupStarts.set(piece.group, start)
+      return { ...block, group: `${this.#path}:${section.name}#${section.number}.${piece.group}`, groupOffset: piece.start - start }
+    })
     if (kept.kind === 'code' && blocks.length > 1) this.#notes.add('several functions share a section: compile with -ffunction-sections')
-    return { kept, starts: pieces.map((piece) => piece.start), blocks, laidOut }
+    return { kept, starts: pieces.map((piece) => piece.start), blocks }
   }
 
   /** The name under which other objects know a weak symbol's default; any other symbol's own. */
