@@ -191,6 +191,7 @@ export const ERRORS = {
     'the ledger that the process carries cannot be read',
     'it was made by a later hotpatch (use that one), or something has written over it (restart the process)',
   ),
+  ENGINE_AT_WORK: entry('busy', 'another hotpatch is at work on the process', 'wait until it is done, then try again'),
   BUSY: entry(
     'busy',
     'the process had no safe moment before the deadline',

@@ -5,6 +5,7 @@ import type { Process } from '../process/contract.ts'
 import { refuse } from './blockers.ts'
 import { type Contents, makeContents } from './contents.ts'
 import { examine } from './examine.ts'
+import { exclusively } from './exclusive.ts'
 import type { PlannedFunction } from './functions.ts'
 import { type LedgerBody, setState, setUnwindState, writeWord } from './ledger.ts'
 import type { RedirectKind } from './ledger-format.ts'
@@ -46,11 +47,15 @@ const UNDO_MS = 2000
 
 /**
  * Throws, with every reason in `facts.reasons`: BASE_NOT_MAPPED, BASE_MISMATCH, BASE_AMBIGUOUS, ORIGINAL_BYTES_DIFFER,
- * REDIRECT_REFUSED, ANOTHER_PATCH_ACTIVE, PATCH_ID_TAKEN, NO_PLACE, LEDGER_DAMAGED; BUSY after the deadline; and what the process
+ * REDIRECT_REFUSED, ANOTHER_PATCH_ACTIVE, PATCH_ID_TAKEN, NO_PLACE, LEDGER_DAMAGED; BUSY or ENGINE_AT_WORK after the deadline; and what the process
  * throws. Whatever is thrown, what was done is undone, and if even that fails, the ledger says so to the next engine.
  */
 export async function applyPatch(process: Process, image: PatchImage, options: ApplyOptions = {}): Promise<ApplyReport> {
   const deadline = deadlineIn(options.timeoutMs ?? 10_000)
+  return exclusively(process, deadline, () => applyAlone(process, image, deadline))
+}
+
+async function applyAlone(process: Process, image: PatchImage, deadline: Deadline): Promise<ApplyReport> {
   const recovered = await recoverAll(process, deadline)
   for (let tries = 1; ; tries++) {
     const examination = examine(process, image)

@@ -4,10 +4,10 @@
  */
 import { createHash } from 'node:crypto'
 import { symbolServerId } from '../binary/codeview/rsds.ts'
-import { IMAGE_SCN } from '../binary/coff/definitions.ts'
 import { PF, PT } from '../binary/elf/definitions.ts'
 import { type ElfMemoryImage, readElfFromMemory } from '../binary/elf/memory.ts'
-import { readBaseRelocations, readCodeView } from '../binary/pe/directories.ts'
+import { readCodeView } from '../binary/pe/directories.ts'
+import { textSha256 } from '../binary/pe/identity.ts'
 import { type PeImage, readPeFromMemory } from '../binary/pe/reader.ts'
 import { viewOf } from '../binary/struct.ts'
 import type { BaseIdentity } from '../patch/identity.ts'
@@ -46,20 +46,8 @@ function peIdentity(image: PeImage): LiveIdentity {
     timeDateStamp: image.fileHeader.TimeDateStamp,
     checkSum: image.optionalHeader.CheckSum,
     buildId: codeView && symbolServerId(codeView),
-    textSha256: once(() => hashOf(peText(image))),
+    textSha256: once(() => textSha256(image)),
   }
-}
-
-function peText(image: PeImage): Uint8Array[] {
-  const relocations = readBaseRelocations(image)
-  return image.sections
-    .filter((section) => (section.characteristics & IMAGE_SCN.MEM_EXECUTE) !== 0)
-    .map((section) => {
-      const text = image.read(section.rva, section.size).slice()
-      for (const { rva } of relocations)
-        if (rva >= section.rva && rva < section.rva + section.size) text.fill(0, rva - section.rva, rva - section.rva + 8)
-      return text
-    })
 }
 
 function hashOf(parts: readonly Uint8Array[]): Uint8Array {

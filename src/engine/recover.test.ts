@@ -99,7 +99,8 @@ describe.each(ROLLBACK_STEPS)('an engine that is killed before step %i of rollba
 
   test('is followed by a rollback that ends with the original bytes, the image still mapped', async () => {
     const target = await interrupted()
-    await rollback(target)
+    const finished = statusOf(open(target)).patches[0]?.state === 'reverted'
+    expect((await rollback(target)).outcome).toBe(finished ? 'nothing-to-roll-back' : 'rolled-back')
     expect(snapshot(target)).toBe(ORIGINAL)
     expect(ownRegions(target)).toHaveLength(6)
     expect(statusOf(open(target)).patches).toMatchObject([{ state: 'reverted' }])
@@ -171,6 +172,48 @@ describe.each(ROLLBACK_STEPS)('step %i of rollback fails', (step) => {
     if (patch?.state === 'applied') expect(verifyProcess(open(target)).outcome).toBe('verified')
     await rollback(target)
     expect(snapshot(target)).toBe(ORIGINAL)
+  })
+})
+
+describe('two engines', () => {
+  const held = new HotpatchError('ENGINE_AT_WORK', 'the test says so')
+
+  test('the second waits for the first', async () => {
+    const target = newTarget()
+    let refusals = 3
+    let locked = 0
+    const lock = () => {
+      if (refusals-- > 0) throw held
+      locked++
+      return () => {
+        locked--
+      }
+    }
+    await applyPatch(Object.assign(open(target), { lock }), newPatch())
+    expect([refusals, locked]).toEqual([-1, 0])
+  })
+
+  test('and changes nothing if the first does not end', async () => {
+    const target = newTarget()
+    const lock = (): never => {
+      throw held
+    }
+    await expect(applyPatch(Object.assign(open(target), { lock }), newPatch(), { timeoutMs: 20 })).rejects.toBe(held)
+    expect(target.log).toEqual([])
+  })
+
+  test('the lock is given back whatever happens', async () => {
+    const target = newTarget()
+    target.fault = failAt(3, REFUSAL)
+    let locked = 0
+    const lock = () => {
+      locked++
+      return () => {
+        locked--
+      }
+    }
+    await expect(applyPatch(Object.assign(open(target), { lock }), newPatch())).rejects.toBe(REFUSAL)
+    expect(locked).toBe(0)
   })
 })
 

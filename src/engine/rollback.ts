@@ -1,6 +1,7 @@
 /** Undoing a patch: the original bytes back at one instant, exactly. */
 import { HotpatchError } from '../errors.ts'
 import type { Process } from '../process/contract.ts'
+import { exclusively } from './exclusive.ts'
 import { findLedgers } from './find-ledgers.ts'
 import { type Ledger, setState } from './ledger.ts'
 import { type Recovery, recoverAll, recoverAt, revert } from './recover.ts'
@@ -29,38 +30,52 @@ export interface RollbackReport {
 
 /**
  * Throws BUSY (a thread stays in bytes that are to be restored), VERIFY_FAILED (the bytes in place are not what hotpatch wrote),
- * PATCH_AMBIGUOUS, LEDGER_DAMAGED.
+ * PATCH_AMBIGUOUS, LEDGER_DAMAGED, ENGINE_AT_WORK.
  */
 export async function rollbackPatch(process: Process, options: RollbackOptions = {}): Promise<RollbackReport> {
   const deadline = deadlineIn(options.timeoutMs ?? 10_000)
+  return exclusively(process, deadline, () => rollBackAlone(process, options.id, deadline))
+}
+
+async function rollBackAlone(process: Process, id: string | undefined, deadline: Deadline): Promise<RollbackReport> {
   const recovered = await recoverAll(process, deadline)
-  const ledger = choose(process, options.id)
-  if (ledger === undefined) return nothing(process, options.id, recovered)
-  requireOurBytes(process, ledger)
-  const stop = await revertOrRestore(process, ledger, deadline)
-  return {
-    pid: process.pid,
-    outcome: 'rolled-back',
-    id: ledger.names.id,
-    functions: ledger.functions.map((f) => ({ name: f.name, address: hexAddress(f.entryAddress) })),
-    stop,
-    retired: [
-      { address: hexAddress(ledger.image.address), size: ledger.image.size },
-      { address: hexAddress(ledger.address), size: ledger.regionSize },
-    ],
-    recovered,
+  const { ledgers } = findLedgers(process)
+  // An engine that was cut off while it rolled back has left to recovery what is asked for.
+  const undone = ledgers.find((ledger) => recovered.some((r) => r.outcome === 'undone' && r.ledger === hexAddress(ledger.address)))
+  const ledger = choose(process, ledgers, id)
+  if (ledger === undefined) {
+    const isAsked = undone !== undefined && (id === undefined || undone.names.id === id)
+    return isAsked ? report(process, undone, undefined, recovered) : nothing(process, id, recovered)
   }
+  requireOurBytes(process, ledger)
+  return report(process, ledger, await revertOrRestore(process, ledger, deadline), recovered)
 }
 
-/** An engine that was cut off may already have done, or let recovery do, what is asked for. */
-function nothing(process: Process, id: string | undefined, recovered: readonly Recovery[]): RollbackReport {
-  return { pid: process.pid, outcome: 'nothing-to-roll-back', id, functions: [], stop: undefined, retired: [], recovered }
-}
+const report = (process: Process, ledger: Ledger, stop: SwitchReport | undefined, recovered: readonly Recovery[]): RollbackReport => ({
+  pid: process.pid,
+  outcome: 'rolled-back',
+  id: ledger.names.id,
+  functions: ledger.functions.map((f) => ({ name: f.name, address: hexAddress(f.entryAddress) })),
+  stop,
+  retired: [
+    { address: hexAddress(ledger.image.address), size: ledger.image.size },
+    { address: hexAddress(ledger.address), size: ledger.regionSize },
+  ],
+  recovered,
+})
 
-function choose(process: Process, id: string | undefined): Ledger | undefined {
-  const applied = findLedgers(process).ledgers.filter(
-    (ledger) => ledger.state === 'applied' && (id === undefined || ledger.names.id === id),
-  )
+const nothing = (process: Process, id: string | undefined, recovered: readonly Recovery[]): RollbackReport => ({
+  pid: process.pid,
+  outcome: 'nothing-to-roll-back',
+  id,
+  functions: [],
+  stop: undefined,
+  retired: [],
+  recovered,
+})
+
+function choose(process: Process, ledgers: readonly Ledger[], id: string | undefined): Ledger | undefined {
+  const applied = ledgers.filter((ledger) => ledger.state === 'applied' && (id === undefined || ledger.names.id === id))
   if (applied.length > 1) {
     const ids = applied.map((ledger) => ledger.names.id)
     throw new HotpatchError('PATCH_AMBIGUOUS', `process ${process.pid} carries ${applied.length} patches: ${ids.join(', ')}`, {
@@ -81,8 +96,8 @@ async function revertOrRestore(process: Process, ledger: Ledger, deadline: Deadl
   try {
     return await revert(process, ledger, deadline)
   } catch (error) {
-    // Where no entry was put back, this says `applied` again.
-    await recoverAt(process, ledger.address, deadline)
+    // Where no entry was put back, this says `applied` again. Where it cannot, the state tells the next engine.
+    await recoverAt(process, ledger.address, deadline).catch(() => undefined)
     throw error
   }
 }

@@ -62,6 +62,13 @@ export interface Process {
    */
   switchCode(request: SwitchRequest): SwitchOutcome
 
+  /**
+   * Keeps other engines out of the process until the answer is called or this engine ends, however it ends: a lock that the system takes
+   * back (Linux: flock on /proc/PID; Windows: a named kernel object). Throws ENGINE_AT_WORK while another engine has it. A backend
+   * without it leaves two engines at one process to chance.
+   */
+  lock?(): () => void
+
   /** Makes unwinders of the target know code that `map` brought. undefined: the target has none that could be told. */
   registerUnwind(request: UnwindRequest): UnwindRegistration | undefined
   unregisterUnwind(registration: UnwindRegistration): void
