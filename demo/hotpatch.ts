@@ -6,7 +6,11 @@ import { hotpatchHere, type Target } from './target.ts'
 export interface Answer {
   readonly outcome: string
   readonly exit: number
-  readonly result?: Readonly<Record<string, unknown>>
+  /** Of apply and rollback. */
+  readonly result?: {
+    readonly functions?: readonly { readonly name: string }[]
+    readonly stop?: { readonly stoppedMicroseconds: number; readonly threads: number; readonly tries: number }
+  }
   readonly error?: { readonly code: string; readonly detail: string; readonly todo: string }
 }
 
@@ -30,7 +34,8 @@ export async function onProcess(target: Target, args: readonly string[]): Promis
     error: { code: 'NO_ANSWER', detail: stdout + stderr, todo: '' },
   }
   if (answer.error !== undefined) quote(`${answer.error.code}: ${answer.error.detail}`)
-  note(`${answer.outcome}, exit ${status}, ${Math.round(milliseconds)} ms from process start to exit`)
+  const functions = answer.result?.functions?.map(({ name }) => name) ?? []
+  note(`${[answer.outcome, ...functions].join(' ')}; exit ${status} after ${Math.round(milliseconds)} ms`)
   return answer
 }
 

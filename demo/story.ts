@@ -63,7 +63,7 @@ class Story {
     load.begin('patch is built and checked')
     await this.makePatch()
     const checked = await this.onLive(['check', this.patch])
-    this.expect(checked.exit === 0, 'check: the patch fits the process; nothing was changed')
+    this.expect(checked.outcome === 'would-apply', 'check: the patch fits the process; nothing was changed')
 
     await this.apply('apply', 'applied')
     await this.calm('patched', 'closed')
@@ -73,7 +73,7 @@ class Story {
     load.begin('rollback')
     const rolledBack = await this.onLive(['rollback'])
     this.noteStop(rolledBack)
-    this.expect(rolledBack.exit === 0, 'rollback: the original bytes are back')
+    this.expect(rolledBack.outcome === 'rolled-back', 'rollback: the original bytes are back')
     await this.calm('rolled back', 'open')
 
     await this.apply('apply again', 'applied')
@@ -100,11 +100,13 @@ class Story {
     const stop = this.noteStop(answer)
     const said = outcome === 'applied' ? `apply: the process stood still for ${stop ?? '?'} µs` : 'apply: says that it is applied already'
     this.expect(answer.exit === 0 && answer.outcome === outcome, said)
+    const redirected = answer.result?.functions?.map(({ name }) => name).sort() ?? []
+    this.expect(redirected.join() === [...this.subject.functions].sort().join(), `apply: redirected ${this.subject.functions.join(', ')}`)
   }
 
   private async verify(): Promise<void> {
     const answer = await this.onLive(['verify'])
-    this.expect(answer.exit === 0, 'verify: every byte is as it was left')
+    this.expect(answer.outcome === 'verified', 'verify: every byte is as it was left')
   }
 
   /** Load alone for a while, then a look at the hole. */
@@ -123,8 +125,8 @@ class Story {
   }
 
   private noteStop(answer: Answer): number | undefined {
-    const stop = answer.result?.stoppedMicroseconds
-    if (typeof stop !== 'number') return undefined
+    const stop = answer.result?.stop?.stoppedMicroseconds
+    if (stop === undefined) return undefined
     this.stops.set(this.current(), stop)
     return Math.round(stop)
   }

@@ -82,6 +82,12 @@ const pe: Target = {
 
 export const targets: Readonly<Record<TargetName, Target>> = { elf, pe }
 
+/** What must not outlive this process, however it ends. */
+const unfinished = new Set<() => void>()
+process.on('exit', () => {
+  for (const kill of unfinished) kill()
+})
+
 async function startHere(program: string, args: readonly string[]): Promise<Server> {
   const folder = mkdtempSync(join(tmpdir(), 'hotpatch-demo-'))
   const path = join(folder, 'output')
@@ -93,13 +99,16 @@ async function startHere(program: string, args: readonly string[]): Promise<Serv
     child.on('error', reject)
   })
   if (child.pid === undefined) await ended
+  const kill = () => child.kill('SIGKILL')
+  unfinished.add(kill)
   return {
     pid: child.pid ?? 0,
     output: () => readFileSync(path, 'utf8'),
     running: () => child.exitCode === null && child.signalCode === null,
     async stop() {
-      child.kill('SIGKILL')
+      kill()
       await ended
+      unfinished.delete(kill)
       rmSync(folder, { recursive: true, force: true })
     },
   }
@@ -108,9 +117,14 @@ async function startHere(program: string, args: readonly string[]): Promise<Serv
 async function startUnderWine(program: string, args: readonly string[]): Promise<Server> {
   const started = await spawnInWine(program, [...args])
   let running = true
+  const kill = () => {
+    if (running) process.kill(started.linuxPid, 'SIGKILL')
+  }
   const over = () => {
     running = false
+    unfinished.delete(kill)
   }
+  unfinished.add(kill)
   started.ended.then(over, over)
   return {
     pid: started.pid,

@@ -1,0 +1,53 @@
+/** Runs a project of vitest.config.ts and counts its tests from vitest's own JSON report. */
+import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { clone, workshop } from './places.ts'
+
+export interface Counts {
+  readonly passed: number
+  readonly failed: number
+  readonly skipped: number
+}
+
+/** Where the reports of one run over everything are gathered; tests-total.ts adds them up. */
+export const reports = join(workshop, 'test-reports')
+
+/** Shows vitest's output. `good` is false when a test failed, when a file could not be loaded, or when nothing ran. */
+export async function runVitest(
+  node: string,
+  project: string,
+  report: string,
+  filters: readonly string[] = [],
+): Promise<Counts & { good: boolean }> {
+  mkdirSync(reports, { recursive: true })
+  const file = join(reports, `${report}.json`)
+  rmSync(file, { force: true })
+  const arguments_ = ['run', '--project', project, '--reporter=dot', '--reporter=json', `--outputFile.json=${file}`, ...filters]
+  const status = await shown(node, [join(clone, 'node_modules/vitest/vitest.mjs'), ...arguments_])
+  const counts = countsOf(file)
+  return { ...counts, good: status === 0 && counts.failed === 0 && counts.passed > 0 }
+}
+
+/** A report that is missing counts as one failure: its runner died. */
+export function countsOf(file: string): Counts {
+  if (!existsSync(file)) return { passed: 0, failed: 1, skipped: 0 }
+  const report = JSON.parse(readFileSync(file, 'utf8'))
+  const unloaded = report.testResults.filter(
+    (suite: { status: string; assertionResults: unknown[] }) => suite.status === 'failed' && suite.assertionResults.length === 0,
+  ).length
+  return {
+    passed: report.numPassedTests,
+    failed: report.numFailedTests + unloaded,
+    skipped: report.numPendingTests + report.numTodoTests,
+  }
+}
+
+/** Runs a program whose output goes to the terminal. Gives its exit code. */
+export function shown(program: string, args: readonly string[]): Promise<number | null> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, { cwd: clone, stdio: ['ignore', 'inherit', 'inherit'] })
+    child.on('error', reject)
+    child.on('close', resolve)
+  })
+}
