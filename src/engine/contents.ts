@@ -6,8 +6,8 @@ import type { Placed } from './examine.ts'
 import type { PlannedFunction } from './functions.ts'
 import { type Layout, namesFor, type Place, withoutHoles } from './layout.ts'
 import { encodeLedger, type LedgerBody, type LedgerFunction, type LedgerSegment, type Site } from './ledger.ts'
-import { hashPage, STUBS_PER_PAGE, stubAddress } from './memory-check.ts'
-import { MAPPING_NAME, PAGE } from './pages.ts'
+import { hashPage, stubAddress } from './memory-check.ts'
+import { MAPPING_NAME, PAGE, STUBS_PER_PAGE } from './pages.ts'
 import { type Processor, processorOf } from './processors.ts'
 
 export interface Contents {

@@ -7,8 +7,7 @@ import type { FoundBase } from './find-base.ts'
 import type { PlannedFunction } from './functions.ts'
 import { type LedgerBody, type LedgerSegment, ledgerSize, type Site } from './ledger.ts'
 import { HASH_BYTES } from './ledger-format.ts'
-import { STUBS_PER_PAGE } from './memory-check.ts'
-import { PAGE, pageUp } from './pages.ts'
+import { PAGE, pageUp, STUBS_PER_PAGE } from './pages.ts'
 import { processorOf } from './processors.ts'
 
 export interface Layout {

@@ -15,8 +15,8 @@ import { bytes, chars, type Of, struct, u8, u16, u32, u64 } from '../binary/stru
 
 export const LEDGER_MAGIC = 'HPLEDGER'
 export const LEDGER_LAYOUT = 1
-/** No ledger is larger: 2^16 functions with their names fit many times. */
-export const LEDGER_MAX_SIZE = 0x0400_0000
+/** No ledger is larger: ten thousand functions with their names and 100 MB of patch image fit. */
+export const LEDGER_MAX_SIZE = 0x0100_0000
 
 /** The most bytes that one site may hold. */
 export const SITE_BYTES = 16

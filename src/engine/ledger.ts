@@ -67,6 +67,7 @@ import {
   UNWIND_STATES,
   type UnwindState,
 } from './ledger-format.ts'
+import { PAGE, STUBS_PER_PAGE } from './pages.ts'
 
 /** What people call the things that the records hold. */
 export interface LedgerNames {
@@ -292,6 +293,13 @@ export function readLedger(process: Process, address: bigint): Ledger | undefine
   const data = process.read(address, header.ledgerSize)
   if (!Buffer.from(checksumOf(data)).equals(header.checksum)) return damaged('its checksum is wrong')
 
+  if (
+    header.pairsOffset < header.ledgerSize ||
+    header.pairsOffset % PAGE !== 0 ||
+    header.regionSize !== header.pairsOffset + pairCount * 2 * PAGE
+  )
+    return damaged(`its region is said to have ${header.regionSize} bytes`)
+
   const state = nameOf(LEDGER_STATES, header.state) ?? damaged(`its state is ${header.state}`)
   const unwindState = nameOf(UNWIND_STATES, header.unwindState) ?? damaged(`its unwind state is ${header.unwindState}`)
   const unwindKind = nameOf(UNWIND_KINDS, header.unwindKind) ?? damaged(`its unwind kind is ${header.unwindKind}`)
@@ -332,7 +340,7 @@ export function readLedger(process: Process, address: bigint): Ledger | undefine
     functions: functionRecords.map((record, i) => {
       const { name, file } = names.functions[i] ?? { name: `function at RVA 0x${record.rva.toString(16)}`, file: '' }
       const kind = nameOf(REDIRECT_KINDS, record.kind) ?? damaged(`function ${name} has redirect kind ${record.kind}`)
-      if (record.stub >= pairCount * 512) damaged(`function ${name} has stub ${record.stub} of ${pairCount * 512}`)
+      if (record.stub >= pairCount * STUBS_PER_PAGE) damaged(`function ${name} has stub ${record.stub} of ${pairCount * STUBS_PER_PAGE}`)
       return { ...record, name, file, kind }
     }),
     sites: siteRecords.map((record, i) => {
@@ -352,7 +360,9 @@ export function readLedger(process: Process, address: bigint): Ledger | undefine
     segments: segmentRecords.map((record, i) => {
       const pageHashes = hashes.slice(hash, hash + record.pageHashes)
       hash += record.pageHashes
-      if (pageHashes.length !== record.pageHashes || record.rva + record.size > header.imageSize) damaged(`segment ${i} is out of bounds`)
+      const wholePages = record.pageHashes === 0 || record.pageHashes * PAGE === record.size
+      if (!wholePages || pageHashes.length !== record.pageHashes || record.rva + record.size > header.imageSize)
+        damaged(`segment ${i} is out of bounds`)
       const protection = nameOf(PROTECTIONS, record.protection) ?? damaged(`segment ${i} has protection ${record.protection}`)
       return { rva: record.rva, size: record.size, protection, pageHashes }
     }),

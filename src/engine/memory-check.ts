@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { Process, Region } from '../process/contract.ts'
 import type { Ledger, LedgerFunction } from './ledger.ts'
-import { MAPPING_NAME, PAGE, readOrNothing } from './pages.ts'
+import { MAPPING_NAME, PAGE, readOrNothing, STUB_SIZE, STUBS_PER_PAGE } from './pages.ts'
 import { equal, hexAddress, hexBytes } from './sites.ts'
 
 export interface Finding {
@@ -15,8 +15,8 @@ export interface Finding {
   readonly found: string
 }
 
-export const STUB_SIZE = 8
-export const STUBS_PER_PAGE = PAGE / STUB_SIZE
+/** How much of the patch image is held in memory at a time. */
+const PAGES_AT_ONCE = 256
 
 export const stubAddress = (ledger: Pick<Ledger, 'address' | 'pairsOffset'>, stub: number): bigint =>
   ledger.address + BigInt(ledger.pairsOffset + Math.floor(stub / STUBS_PER_PAGE) * 2 * PAGE + (stub % STUBS_PER_PAGE) * STUB_SIZE)
@@ -54,16 +54,25 @@ function compare(process: Process, what: Finding['what'], f: LedgerFunction, at:
 
 export function checkImage(process: Process, ledger: Ledger): Finding[] {
   return ledger.segments.flatMap((segment) => {
-    if (segment.pageHashes.length === 0) return []
-    const start = ledger.image.address + BigInt(segment.rva)
-    const data = readOrNothing(process, start, segment.size)
-    return segment.pageHashes.flatMap((expected, page): Finding[] => {
-      const at = page * PAGE
-      const found = data.length === segment.size ? hexBytes(hashPage(data.subarray(at, at + PAGE))) : 'unmapped'
-      if (found === hexBytes(expected)) return []
-      const holders = functionsIn(ledger, segment.rva + at, segment.rva + at + PAGE)
-      return [{ what: 'image', function: holders.join(', '), address: hexAddress(start + BigInt(at)), expected: hexBytes(expected), found }]
-    })
+    const findings: Finding[] = []
+    for (let first = 0; first < segment.pageHashes.length; first += PAGES_AT_ONCE) {
+      const expected = segment.pageHashes.slice(first, first + PAGES_AT_ONCE)
+      findings.push(...checkPages(process, ledger, segment.rva + first * PAGE, expected))
+    }
+    return findings
+  })
+}
+
+function checkPages(process: Process, ledger: Ledger, rva: number, hashes: readonly Uint8Array[]): Finding[] {
+  const start = ledger.image.address + BigInt(rva)
+  const data = readOrNothing(process, start, hashes.length * PAGE)
+  return hashes.flatMap((hash, page): Finding[] => {
+    const at = page * PAGE
+    const found = data.length === 0 ? 'unmapped' : hexBytes(hashPage(data.subarray(at, at + PAGE)))
+    const expected = hexBytes(hash)
+    if (found === expected) return []
+    const holders = functionsIn(ledger, rva + at, rva + at + PAGE)
+    return [{ what: 'image', function: holders.join(', '), address: hexAddress(start + BigInt(at)), expected, found }]
   })
 }
 

@@ -8,6 +8,10 @@ export const PAGE = 4096
 /** What the names of hotpatch's mappings begin with, where the system names mappings. */
 export const MAPPING_NAME = 'hotpatch:'
 
+/** Of the hotpatch address table. */
+export const STUB_SIZE = 8
+export const STUBS_PER_PAGE = PAGE / STUB_SIZE
+
 export const pageUp = (size: number): number => Math.ceil(size / PAGE) * PAGE
 
 /** Empty where the memory is not mapped, or nobody may read it (a guard page, a device). */

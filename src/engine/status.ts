@@ -120,4 +120,9 @@ function recoveryFor(process: Process, ledger: Ledger): PatchStatus['recovery'] 
   return ledger.state === 'switching' && entries.every((entry) => entry.bytes === 'original') ? 'withdraw' : 'undo'
 }
 
-const time = (milliseconds: number): string | undefined => (milliseconds === 0 ? undefined : new Date(milliseconds).toISOString())
+/** undefined, too, for a number that is no time: the words that change are under no checksum. */
+const time = (milliseconds: number): string | undefined =>
+  milliseconds === 0 || milliseconds > LAST_TIME ? undefined : new Date(milliseconds).toISOString()
+
+/** ECMAScript's. */
+const LAST_TIME = 8.64e15

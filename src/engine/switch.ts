@@ -20,8 +20,8 @@ export interface SwitchReport {
   readonly tries: number
 }
 
-/** Milliseconds that all threads have to stop in; with more, one that waits in the kernel would hold the others. */
-const STOP_TIMEOUT_MS = 1000
+/** Milliseconds that all threads have to stop in: as long as this one thread that waits in the kernel can hold all others. */
+const STOP_TIMEOUT_MS = 200
 
 /** Throws BUSY naming thread and function, STOP_TIMEOUT; with either nothing is written. */
 export async function switchWithRetries(process: Process, plan: SwitchPlan, deadline: Deadline): Promise<SwitchReport> {
