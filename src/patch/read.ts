@@ -28,7 +28,8 @@ export function isPatchImage(file: Uint8Array): boolean {
  * MALFORMED, and every code that begins with PATCH_.
  */
 export function readPatchImage(file: Uint8Array): PatchImage {
-  const parts = readParts(file)
+  // Node's Buffer is a Uint8Array with other ideas of equality and JSON: what comes out has none.
+  const parts = readParts(new Uint8Array(file.buffer, file.byteOffset, file.byteLength))
   const { table: tableBytes, manifest: manifestBytes, ...image } = parts
   checkParts(parts)
   const table = decodeHotPatchTable(tableBytes)
@@ -36,7 +37,7 @@ export function readPatchImage(file: Uint8Array): PatchImage {
   const { machine, segments, relativeRelocations } = image
   validateHotPatchTable(table, { machine, segments, relativeRelocations, baseImageSize: manifest.base.imageSize })
   agree(table, manifest, image)
-  return { ...image, table, manifest, fileSha256: createHash('sha256').update(file).digest() }
+  return { ...image, table, manifest, fileSha256: new Uint8Array(createHash('sha256').update(file).digest()) }
 }
 
 function readParts(file: Uint8Array): FileParts {

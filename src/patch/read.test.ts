@@ -1,0 +1,243 @@
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { HotpatchError } from '../errors.ts'
+import type { PatchImage } from './image.ts'
+import { placeImage, reachOf } from './place.ts'
+import { isPatchImage, readPatchImage } from './read.ts'
+import type { HotPatchBase } from './table.ts'
+
+const fixture = (name: string): Uint8Array => Uint8Array.from(readFileSync(new URL(`./fixtures/${name}`, import.meta.url)))
+const elf = fixture('gnu-ld.so')
+const pe = fixture('lld-link.dll')
+
+/** The file with bytes (in hexadecimal) at an offset replaced. */
+const changed = (file: Uint8Array, at: number, bytes: string): Uint8Array => {
+  const copy = file.slice()
+  copy.set(Buffer.from(bytes.replaceAll(' ', ''), 'hex'), at)
+  return copy
+}
+
+/** The file with a text in it replaced by one of the same length. */
+const replaced = (file: Uint8Array, from: string, to: string): Uint8Array => {
+  const at = Buffer.from(file).indexOf(from, 0, 'latin1')
+  if (at < 0 || from.length !== to.length) throw new Error(`cannot replace ${from}`)
+  return changed(file, at, Buffer.from(to, 'latin1').toString('hex'))
+}
+
+const outcome = (file: Uint8Array): string => {
+  try {
+    readPatchImage(file)
+  } catch (error) {
+    if (error instanceof HotpatchError) return `${error.code}: ${error.detail}`
+    throw error
+  }
+  return 'read'
+}
+
+/** What fixtures/table.inc says. */
+const CHUNKS: HotPatchBase['chunks'] = [
+  {
+    type: 'FUNCTION',
+    inverse: false,
+    obligatory: true,
+    records: [
+      { source: 0x4000, target: 0x1000, extras: [0xfa1e0ff3] },
+      { source: 0x4100, target: 0x1010, extras: [0x90669066] },
+    ],
+  },
+  { type: 'ABSOLUTE', inverse: true, obligatory: true, records: [{ source: 0x3010, target: 0x8000, extras: [0] }] },
+  { type: 'REL32', inverse: true, obligatory: true, records: [{ source: 0x1013, target: 0x9000, extras: [0] }] },
+  { type: 'INDIRECT', inverse: true, obligatory: true, records: [{ source: 0x3018, target: 0xa000, extras: [0] }] },
+]
+
+const segmentsOf = (image: PatchImage) =>
+  image.segments.map(({ rva, size, protection, content }) => [rva, size, protection, content.length])
+
+describe('readPatchImage', () => {
+  it('reads a shared object', () => {
+    const image = readPatchImage(elf)
+    expect([image.format, image.machine, image.imageSize]).toEqual(['elf', 'x64', 0x5000])
+    expect(segmentsOf(image)).toEqual([
+      [0, 0x1000, 'r', 0x380],
+      [0x1000, 0x1000, 'rx', 0x18],
+      [0x2000, 0x1000, 'r', 0xcc],
+      [0x3000, 0x2000, 'rw', 0x20],
+    ])
+    expect(image.relativeRelocations).toEqual([{ rva: 0x3000, addend: 0x1000n }])
+    expect(image.unwind).toMatchObject({ kind: 'eh_frame' })
+    expect(image.fileSha256).toEqual(Uint8Array.from(createHash('sha256').update(elf).digest()))
+  })
+
+  it('reads a DLL', () => {
+    const image = readPatchImage(pe)
+    expect([image.format, image.machine, image.imageSize]).toEqual(['pe', 'x64', 0x5000])
+    expect(segmentsOf(image)).toEqual([
+      [0, 0x1000, 'r', 0x400],
+      [0x1000, 0x1000, 'rx', 0x18],
+      [0x2000, 0x1000, 'r', 0x224],
+      [0x3000, 0x1000, 'rw', 0x20],
+      [0x4000, 0x1000, 'r', 0x18],
+    ])
+    expect(image.relativeRelocations).toEqual([{ rva: 0x3000, addend: 0x1000n }])
+    expect(image.unwind).toEqual({ kind: 'pdata', rva: 0x4000, count: 2 })
+  })
+
+  it.each([
+    ['ELF', elf],
+    ['PE', pe],
+  ])('%s: the table and the manifest, as the assembler wrote them', (_, file) => {
+    const { table, manifest } = readPatchImage(file)
+    expect(table).toEqual({
+      version: 4,
+      sequenceNumber: 3,
+      bufferOffset: 0,
+      extraPatchSize: 1,
+      minSequenceNumber: 2,
+      flags: 0,
+      bases: [
+        {
+          sequenceNumber: 3,
+          flags: 0x0a,
+          originalTimeDateStamp: 0x55667788,
+          originalCheckSum: 0x11223344,
+          hashes: { sha256: new Uint8Array(32).fill(0xaa), sha1: new Uint8Array(20).fill(0xbb) },
+          bufferOffset: 0,
+          chunks: CHUNKS,
+        },
+      ],
+    })
+    expect(manifest).toEqual(JSON.parse(readFileSync(new URL('./fixtures/manifest.json', import.meta.url), 'utf8')))
+  })
+
+  it.each([
+    ['ELF', elf],
+    ['PE', pe],
+  ])('%s: goes to its place', (_, file) => {
+    const image = readPatchImage(file)
+    const [entry] = image.table.bases as [HotPatchBase]
+    const baseAddress = 0x7f00_0000_0000n
+    const { low, high } = reachOf(image, entry, baseAddress)
+    const imageAddress = baseAddress + 0x10000n
+    expect(imageAddress >= low && imageAddress + BigInt(image.imageSize) <= high).toBe(true)
+    const placed = placeImage(image, entry, { imageAddress, baseAddress, read: () => new Uint8Array(8).fill(0x77) })
+    const data = Buffer.from(placed.find((s) => s.rva === 0x3000)?.content ?? [])
+    expect([0, 8, 16, 24].map((at) => data.readBigUInt64LE(at))).toEqual([
+      imageAddress + 0x1000n,
+      7n,
+      baseAddress + 0x8000n,
+      0x7777777777777777n,
+    ])
+    const code = Buffer.from(placed.find((s) => s.rva === 0x1000)?.content ?? [])
+    // lea rax,[rip+...]: from the end of the instruction, 0x1017, to 0x9000 of the base image.
+    expect(code.readInt32LE(0x13)).toBe(0x9000 - 0x10000 - 0x1017)
+  })
+
+  // Program headers begin at 64 and take 56 bytes; p_flags are at 4, p_vaddr at 16, p_memsz at 40. The second is the code.
+  const header = (index: number, field: number): number => 64 + 56 * index + field
+
+  it('refuses memory that is writable and executable', () => {
+    expect(outcome(changed(elf, header(1, 4), '07'))).toBe('PATCH_WRITABLE_CODE: the segment at RVA 0x1000 is both writable and executable')
+    // The characteristics of the first section.
+    const at = Buffer.from(pe).indexOf('.text\0\0\0', 0, 'latin1') + 36
+    expect(outcome(changed(pe, at, '20 00 00 e0'))).toBe('PATCH_WRITABLE_CODE: section .text is both writable and executable')
+  })
+
+  it('refuses segments that share pages, and images that are too large', () => {
+    expect(outcome(changed(elf, header(3, 16), '00 28 00 00'))).toBe(
+      'PATCH_IMAGE_MALFORMED: the part at RVA 0x2000 shares pages with the one before it',
+    )
+    expect(outcome(changed(elf, header(3, 40), '00 00 00 10'))).toBe(
+      'PATCH_IMAGE_MALFORMED: the image takes 268447744 bytes of memory, more than 268435456',
+    )
+  })
+
+  it('refuses a file that is not for a known processor, or no shared object', () => {
+    expect(outcome(changed(elf, 18, '03 00'))).toBe('MACHINE_UNSUPPORTED: the patch image is for ELF machine 3')
+    expect(outcome(changed(elf, 16, '02 00'))).toBe('PATCH_IMAGE_MALFORMED: the patch image is an ELF file of type 2, not a shared object')
+  })
+
+  it('refuses a table for another processor than the image', () => {
+    expect(outcome(changed(elf, 18, 'b7 00'))).toMatch(/^PATCH_IMAGE_UNSUPPORTED: it has a relocation of type 8 /)
+    expect(outcome(changed(elf, 0x2000 + 44, '12'))).toBe('PATCH_WRONG_MACHINE: the table is for machines 0x4, the patch image is for x64')
+  })
+
+  it('refuses relocations that only a loader could do', () => {
+    const at = Buffer.from(elf).indexOf(Buffer.from('00300000000000000800000000000000', 'hex')) + 8
+    expect(outcome(changed(elf, at, '06'))).toBe('PATCH_IMAGE_UNSUPPORTED: it has a relocation of type 6 at RVA 0x3000')
+    expect(outcome(changed(elf, at - 8, '00 50'))).toBe("PATCH_IMAGE_MALFORMED: a relocation at RVA 0x5000 is outside of the image's parts")
+    expect(outcome(changed(elf, at - 8, '0c 30'))).toMatch(/^PATCH_RECORD_INVALID: .* both write at RVA 0x3010/)
+  })
+
+  it.each([
+    ['"sequence": 3', '"sequence": 4', /^PATCH_MANIFEST_MISMATCH: the manifest's sequence number is 4, the table's 3$/],
+    ['"rva": 16640', '"rva": 16644', /^PATCH_MANIFEST_MISMATCH: .*g at RVA 0x4104 .*the table does not redirect it$/],
+    ['"patchRva": 4112', '"patchRva": 4096', /^PATCH_MANIFEST_MISMATCH: .*the table redirects it to RVA 0x1010$/],
+    [
+      '"patchSize": 8, "redirect": "padding"',
+      '"patchSize":9999,"redirect":"padding"',
+      /^PATCH_MANIFEST_MISMATCH: the new g, at RVA 0x1010, ends outside/,
+    ],
+    ['"patchRva": 12296', '"patchRva": 92296', /^PATCH_MANIFEST_MISMATCH: counter, at RVA 0x16888, is outside/],
+    ['"imageSize": 65536', '"imageSize": 40960', /^PATCH_RECORD_INVALID: the INDIRECT record .* outside of the base image$/],
+    ['"format": 1', '"format": 2', /^PATCH_MANIFEST_MALFORMED: format: /],
+  ])('refuses a manifest with %s made %s', (from, to, said) => {
+    expect(outcome(replaced(elf, from, to))).toMatch(said)
+    expect(outcome(replaced(pe, from, to))).toMatch(said)
+  })
+
+  it('refuses a manifest that leaves a function out', () => {
+    const text = Buffer.from(elf).toString('latin1')
+    const entry = /,\s*\{ "name": "g"[^}]*\}/.exec(text)?.[0] as string
+    expect(outcome(replaced(elf, entry, ' '.repeat(entry.length)))).toBe(
+      'PATCH_MANIFEST_MISMATCH: the table redirects a function at RVA 0x4100 that the manifest does not name',
+    )
+  })
+
+  it('refuses a table for another base image than the manifest names', () => {
+    expect(outcome(replaced(elf, '"textSha256": "88', '"textSha256": "89'))).toMatch(
+      /^PATCH_MANIFEST_MISMATCH: the table is for another base image/,
+    )
+  })
+
+  it('says what is no patch image', () => {
+    expect(outcome(new Uint8Array())).toBe('NOT_A_PATCH_IMAGE: the file is neither an ELF shared object nor a PE image')
+    expect(outcome(replaced(elf, 'hotpatch\0', 'otherone\0'))).toBe(
+      'NOT_A_PATCH_IMAGE: the ELF file has no note that announces a hot patch table',
+    )
+  })
+
+  it('reads or refuses every file that is cut off', () => {
+    for (const file of [elf, pe])
+      for (let length = 0; length < file.length; length += 97) expect(outcome(file.subarray(0, length))).not.toBe('')
+  })
+
+  it.each([
+    ['ELF', elf],
+    ['PE', pe],
+  ])('%s: reads or refuses every damaged file', (_, file) => {
+    // Where the structures are; what is between them is mostly zero.
+    const places = Array.from(file.keys()).filter((at) => file[at] !== 0)
+    const change = fc.tuple(fc.constantFrom(...places), fc.integer({ min: 0, max: 255 }))
+    fc.assert(
+      fc.property(fc.array(change, { minLength: 1, maxLength: 3 }), (changes) => {
+        const copy = file.slice()
+        for (const [at, byte] of changes) copy[at] = byte
+        expect(outcome(copy)).not.toBe('')
+        expect(typeof isPatchImage(copy)).toBe('boolean')
+      }),
+      { numRuns: 400 },
+    )
+  })
+})
+
+describe('isPatchImage', () => {
+  it('knows them by what announces the table', () => {
+    expect([elf, pe].map(isPatchImage)).toEqual([true, true])
+    expect(isPatchImage(replaced(elf, 'hotpatch\0', 'otherone\0'))).toBe(false)
+    expect(isPatchImage(new Uint8Array())).toBe(false)
+    expect(isPatchImage(elf.subarray(0, 100))).toBe(false)
+    expect(isPatchImage(pe.subarray(0, 100))).toBe(false)
+  })
+})
