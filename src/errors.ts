@@ -138,6 +138,7 @@ export const ERRORS = {
   ),
 
   // Refusals: the builder's reasons (src/builder).
+  REFUSED: entry('refused', 'the difference between the two builds cannot be hotpatched as it is', 'each reason says what to do about it'),
   RELOCATION_UNSUPPORTED: entry(
     'refused',
     'an object has a relocation that hotpatch does not know',

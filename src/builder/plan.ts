@@ -23,14 +23,17 @@ export interface PatchedFunction {
   /** Of the old function in the base image. */
   readonly rva: number
   readonly size: number
-  /** The new function. */
+  /** The block that holds the new function. */
   readonly block: Block
+  /** Of the new function's entry in it: behind the nops that `-fpatchable-function-entry` puts before a function. */
+  readonly entry: number
   /** How the base image's function is redirected, as machine/x64/redirect.ts names it. */
   readonly redirect: string
   /** The first 4 bytes of the old function, little-endian: the first extra of the FUNCTION record. */
   readonly originalBytes: number
 }
 
+/** Where the target of an edge lies (S of the edge kinds); the edge's addend comes on top. */
 export type Resolution =
   /** A place in the patch image. */
   | { readonly to: 'patch'; readonly block: Block; readonly offset: number }

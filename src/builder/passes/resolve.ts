@@ -11,7 +11,7 @@
 import type { ImportSlot } from '../base-image.ts'
 import type { Block, Edge, LinkGraph } from '../graph.ts'
 import { isPointerName } from '../names.ts'
-import { aimOf, aimsAtEntry, entryOf, isAnonymous, isThreadLocal, parentName, primarySymbol } from '../places.ts'
+import { aimsAtEntry, entryOf, isAnonymous, isThreadLocal, parentName, primarySymbol } from '../places.ts'
 import { afterGraphs, beforeGraphs, type Definition, definitionsIn, ownersOf, type Program, type Twins } from '../program.ts'
 import { type Reason, type ReasonCode, reason } from '../reasons.ts'
 import type { Choice, ChosenFunction } from './choose.ts'
@@ -21,7 +21,8 @@ import type { Locator } from './locate.ts'
 /** Where the symbol of an edge lies; the addend comes on top. */
 export type Target =
   | { readonly to: 'patch'; readonly block: Block; readonly offset: number }
-  | { readonly to: 'base'; readonly rva: number }
+  /** `slot`: the place is one that holds the address of an import. */
+  | { readonly to: 'base'; readonly rva: number; readonly slot?: ImportSlot }
   /** A function or variable of another module, reached through slots of the base image. */
   | { readonly to: 'import'; readonly name: string; readonly slots: readonly ImportSlot[] }
   | { readonly to: 'constant'; readonly value: bigint }
@@ -117,13 +118,21 @@ function targetOf(edge: Edge, user: Block, context: Context): Outcome {
   const { target } = edge
   if (isThreadLocal(edge)) return nowhere('TLS_UNSUPPORTED', `it uses the thread-local ${target.name}`)
   if (target.absolute !== undefined) return { to: 'constant', value: target.absolute }
-  if (target.block !== undefined) return targetOfBlock(edge, user, target.block, target.offset, context)
+  if (target.block !== undefined) {
+    // The linker keeps one of many copies: so does the patch.
+    const one = isOneOfMany(target.block, target.binding) ? definitionOf(target.name, context) : undefined
+    if (one === undefined || one === 'ambiguous') return targetOfBlock(edge, user, target.block, target.offset, context)
+    return targetOfBlock(edge, user, one.block, one.symbol.offset, context)
+  }
   const definition = definitionOf(target.name, context)
   if (definition === 'ambiguous')
     return nowhere('SYMBOL_AMBIGUOUS', `${target.name} is defined by several changed objects in different ways`)
   if (definition !== undefined) return targetOfBlock(edge, user, definition.block, definition.symbol.offset, context)
   return targetOfName(edge, context)
 }
+
+const isOneOfMany = (block: Block, binding: 'local' | 'global' | 'weak'): boolean =>
+  binding !== 'local' && (block.comdat !== undefined || binding === 'weak') && !isAnonymous(block)
 
 /** What a changed object defines under a name: of several copies the one that is patched, else that of an object in the base image. */
 function definitionOf(
@@ -253,6 +262,10 @@ function targetOfName(edge: Edge, context: Context): Outcome {
   const { locator } = context
   const through = preemptible(edge, context)
   if (through !== undefined) return through
+  if (locator.base.format === 'pe' && target.name.startsWith('__imp_')) {
+    const slot = importSlots(target.name, locator)
+    if (slot !== undefined) return slot
+  }
   const visible = locator.visible(target.name)
   const [symbol] = visible
   if (symbol !== undefined && new Set(visible.map((s) => s.rva)).size === 1 && symbol.binding !== 'local')
@@ -292,11 +305,8 @@ const isLinkersOwn = (name: string): boolean =>
 function importSlots(name: string, locator: Locator): Target | undefined {
   if (locator.base.format === 'pe' && name.startsWith('__imp_')) {
     const [slot] = locator.slots(name.slice('__imp_'.length))
-    return slot === undefined ? undefined : { to: 'base', rva: slot.rva }
+    return slot === undefined ? undefined : { to: 'base', rva: slot.rva, slot }
   }
   const slots = locator.slots(name)
   return slots.length === 0 ? undefined : { to: 'import', name, slots }
 }
-
-/** The place that an edge means, for passes that follow. */
-export const meant = aimOf

@@ -1,0 +1,82 @@
+/** `hotpatch diff`: what differs between two builds, and whether it can be hotpatched as far as objects alone tell. */
+import { readProgram } from './inputs.ts'
+import { type Change, type Classified, classify } from './passes/classify.ts'
+import { comparison } from './passes/compare.ts'
+import { correlate } from './passes/correlate.ts'
+import { entryOf, functionSize } from './places.ts'
+import type { Program, Twins } from './program.ts'
+import { refuses, sortReasons } from './reasons.ts'
+import type { ChangeCounts, DiffItem, DiffReport, ItemKind } from './report.ts'
+
+/**
+ * @param before an object file, an archive, or a folder of them: the build before the fix
+ * @param after the same of the build after it
+ * Throws FILE_UNREADABLE, FORMAT_UNKNOWN and what the front ends throw for damaged objects.
+ */
+export function diffBuilds(before: string, after: string): DiffReport {
+  // Read, and set aside what is the same byte for byte.
+  const program = readProgram(before, after)
+  return diffReport(program, difference(program).classified)
+}
+
+export interface Difference {
+  readonly twins: Twins
+  readonly classified: Classified
+}
+
+/** The passes that need no base image. */
+export function difference(program: Program): Difference {
+  // Which block is which.
+  const twins = correlate(program)
+  // Whether bytes and references mean the same.
+  const compare = comparison(twins)
+  // What that makes of each, and what speaks against it.
+  const classified = classify(program, twins, compare)
+  return { twins, classified }
+}
+
+export function diffReport(program: Program, { changes }: Classified): DiffReport {
+  const items = changes.map(itemOf).sort(byFileKindName)
+  const relevant = items.filter((item) => item.kind !== 'unwind')
+  const count = (kinds: readonly ItemKind[]): ChangeCounts => {
+    const of = (change: DiffItem['change']) => items.filter((i) => kinds.includes(i.kind) && i.change === change).length
+    return { changed: of('changed'), added: of('added'), removed: of('removed') }
+  }
+  return {
+    objects: { ...program.objects, identical: program.identical.length },
+    items,
+    counts: {
+      functions: count(['function']),
+      data: count(['data', 'thread-local', 'section']),
+      rodata: count(['rodata']),
+      importsAdded: items.filter((i) => i.kind === 'import').length,
+      unwindChanged: items.filter((i) => i.kind === 'unwind').length,
+    },
+    outcome: relevant.length === 0 ? 'same' : relevant.every((i) => i.patchable) ? 'patchable' : 'refused',
+    notes: program.notes,
+  }
+}
+
+function itemOf({ kind, change, name, file, before, after, reasons }: Change): DiffItem {
+  const sizeOf = (side: Change['before']) => {
+    if (side === undefined) return undefined
+    return side.block.kind === 'code' ? Math.min(functionSize(side.block), side.block.size - entryOf(side.block)) : side.block.size
+  }
+  return {
+    name,
+    file,
+    kind,
+    change,
+    sizeBefore: sizeOf(before),
+    sizeAfter: sizeOf(after),
+    patchable: !reasons.some(refuses),
+    reasons: sortReasons(reasons),
+  }
+}
+
+const KIND_ORDER: readonly ItemKind[] = ['function', 'rodata', 'data', 'thread-local', 'section', 'import', 'unwind']
+
+function byFileKindName(a: DiffItem, b: DiffItem): number {
+  const key = (i: DiffItem) => [i.file, KIND_ORDER.indexOf(i.kind), i.name, i.change].join('\0')
+  return key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0
+}

@@ -1,0 +1,140 @@
+/** The last pass but one: what the back end writes, and how each old function is redirected. */
+
+import { viewOf } from '../../binary/struct.ts'
+import { fallsThrough, planRedirect } from '../../machine/x64/redirect.ts'
+import type { BaseImage, BaseSymbol } from '../base-image.ts'
+import type { Block, Edge } from '../graph.ts'
+import { aimOf, entryOf, functionSize, isAnonymous, primarySymbol } from '../places.ts'
+import type { PatchedFunction, PatchPlan } from '../plan.ts'
+import { type Reason, reason } from '../reasons.ts'
+import type { Choice, ChosenFunction } from './choose.ts'
+import { sectionAt } from './prove.ts'
+import type { Synthesized } from './synthesize.ts'
+
+export interface Naming {
+  readonly sequence: number
+  readonly id: string
+  readonly description: string
+  readonly cves: readonly string[]
+}
+
+export function plan(choice: Choice, synthesized: Synthesized, base: BaseImage, naming: Naming): { plan: PatchPlan; reasons: Reason[] } {
+  const reasons: Reason[] = []
+  const functions: PatchedFunction[] = []
+  const neighbours = codeSymbols(base)
+  for (const chosen of choice.functions) {
+    const place = synthesized.places.get(chosen.after)
+    if (place === undefined) continue
+    const redirect = redirectOf(chosen, base, neighbours)
+    if ('code' in redirect) {
+      reasons.push(redirect)
+      continue
+    }
+    functions.push({
+      name: chosen.change.name,
+      file: chosen.graphAfter.sourceFile ?? chosen.change.file,
+      rva: chosen.rva,
+      size: chosen.size,
+      block: place.block,
+      entry: place.offset + entryOf(chosen.after),
+      redirect: redirect.kind,
+      originalBytes: redirect.originalBytes,
+    })
+  }
+  const { sequence, id, description, cves } = naming
+  return {
+    plan: { base, sequence, id, description, cves, functions, blocks: synthesized.blocks, resolutions: synthesized.resolutions },
+    reasons,
+  }
+}
+
+const BYTES_BEFORE = 32
+
+function redirectOf(
+  chosen: ChosenFunction,
+  base: BaseImage,
+  neighbours: readonly BaseSymbol[],
+): { kind: string; originalBytes: number } | Reason {
+  const { rva, size, change } = chosen
+  const code = base.bytes(rva, size)
+  const first = base.bytes(rva, 4)
+  if (code === undefined || first === undefined)
+    return reason('FUNCTION_TOO_SHORT', change.name, change.file, `has ${size} bytes in ${base.name}`)
+  const redirect = planRedirect({
+    before: bytesBefore(base, rva),
+    padding: paddingBefore(chosen, base, neighbours),
+    code,
+    size,
+    branchTargets: branchTargets(chosen),
+  })
+  if ('refused' in redirect) {
+    const code = redirect.refused === 'UNDECODABLE' ? 'REDIRECT_UNSAFE' : redirect.refused
+    return reason(code, change.name, change.file, `it ${redirect.why}`)
+  }
+  return { kind: redirect.kind, originalBytes: viewOf(first).getUint32(0, true) }
+}
+
+function bytesBefore(base: BaseImage, rva: number): Uint8Array {
+  const section = sectionAt(base, rva)
+  const count = Math.min(BYTES_BEFORE, rva - (section?.rva ?? rva))
+  return base.bytes(rva - count, count) ?? new Uint8Array(0)
+}
+
+/** Symbols in code, by ascending RVA. */
+function codeSymbols(base: BaseImage): BaseSymbol[] {
+  const code = base.sections.filter((s) => s.kind === 'code')
+  return base.symbols.filter((s) => code.some((c) => s.rva >= c.rva && s.rva < c.rva + c.size)).sort((a, b) => a.rva - b.rva)
+}
+
+/** Bytes before the entry that belong to no function: the old object's own pad, else the gap behind the function before. */
+function paddingBefore({ before, rva }: ChosenFunction, base: BaseImage, neighbours: readonly BaseSymbol[]): number {
+  const own = entryOf(before)
+  if (own > 0) return own
+  let end = 0
+  let nearest: BaseSymbol | undefined
+  for (const symbol of neighbours) {
+    if (symbol.rva >= rva) break
+    if (nearest === undefined || symbol.rva > nearest.rva || symbol.size > nearest.size) nearest = symbol
+    end = Math.max(end, symbol.rva + symbol.size)
+  }
+  if (nearest === undefined || nearest.size === 0 || end > rva) return 0
+  const code = base.bytes(nearest.rva, nearest.size)
+  return code === undefined || fallsThrough(code) ? 0 : rva - end
+}
+
+/**
+ * Offsets into the old function to which tables, addresses of labels and split-off parts lead; calls and pointers to its entry are none.
+ * A jump table's entry counts from the table's start: the greatest place before it that code refers to.
+ */
+export function branchTargets({ before, graphBefore }: Pick<ChosenFunction, 'before' | 'graphBefore'>): number[] {
+  const entry = entryOf(before)
+  const targets = new Set<number>()
+  for (const block of graphBefore.blocks) {
+    if (block.kind === 'unwind') continue
+    for (const edge of block.edges) {
+      if (edge.target.block !== before) continue
+      if (block === before && edge.kind === 'branch32') continue
+      const relativeTable = block.kind !== 'code' && edge.kind === 'pcrel32'
+      const aim = relativeTable ? tableAim(edge, block, graphBefore.blocks) : aimOf(edge)
+      if (aim !== entry || (relativeTable && isAnonymous(block))) targets.add(aim - entry)
+    }
+  }
+  return [...targets].sort((a, b) => a - b)
+}
+
+function tableAim(edge: Edge, table: Block, blocks: readonly Block[]): number {
+  let start = 0
+  for (const user of blocks) {
+    if (user.kind !== 'code') continue
+    for (const reference of user.edges) {
+      const aim = aimOf(reference)
+      if (reference.target.block === table && aim <= edge.offset && aim > start) start = aim
+    }
+  }
+  return edge.target.offset + edge.addend - (edge.offset - start)
+}
+
+/** The size of the new function, from its entry. */
+export const sizeAfter = ({ after }: ChosenFunction): number => functionSize(after)
+
+export const displayName = (block: Block): string => primarySymbol(block)?.name ?? block.name

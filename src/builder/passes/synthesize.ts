@@ -1,0 +1,358 @@
+/**
+ * Synthesis: the blocks that travel, copied, with each reference turned into one that a patch image can express.
+ *
+ * A patch image has no import table and no GOT of its own. Pointers that the loader filled in for the base image are used where they lie;
+ * what needs a pointer of its own gets 8 bytes of read-only data, what needs a place to jump to gets a stub.
+ */
+
+import { viewOf } from '../../binary/struct.ts'
+import { EDGE_KINDS } from '../../machine/edges.ts'
+import { encodeImportThunk, encodeNearJump, IMPORT_THUNK_SIZE, NEAR_JUMP_SIZE } from '../../machine/x64/stubs.ts'
+import type { BaseImage, ImportSlot } from '../base-image.ts'
+import type { Block, Edge, GraphSymbol } from '../graph.ts'
+import { primarySymbol } from '../places.ts'
+import type { Resolution } from '../plan.ts'
+import { type Reason, type ReasonCode, reason } from '../reasons.ts'
+import type { Resolved, Target } from './resolve.ts'
+
+export interface Synthesized {
+  /** What goes into the patch image, in order. */
+  readonly blocks: readonly Block[]
+  readonly resolutions: ReadonlyMap<Edge, Resolution>
+  /** Where each block of the build after is now: pieces that keep their distance have become one block. */
+  readonly places: ReadonlyMap<Block, Place>
+  readonly imports: readonly ImportSlot[]
+  readonly reasons: readonly Reason[]
+}
+
+export interface Place {
+  readonly block: Block
+  readonly offset: number
+}
+
+export function synthesize(resolved: Resolved, base: BaseImage): Synthesized {
+  const { blocks, places } = copyBlocks(resolved)
+  const making: Making = {
+    base,
+    places,
+    resolutions: new Map(),
+    pointers: new Map(),
+    stubs: new Map(),
+    made: [],
+    imports: new Map(),
+    numbers: new Map(),
+  }
+  const reasons: Reason[] = []
+  for (const original of resolved.blocks) {
+    const place = places.get(original) as Place
+    for (const edge of original.edges) {
+      const moved = moveEdge(edge, place, places)
+      place.block.edges.push(moved)
+      const target = resolved.targets.get(edge)
+      // An FDE's distance to its CIE is the back end's to write; what has no target has a reason to refuse already.
+      if (target === undefined) continue
+      const outcome = express(moved, target, place.block, making)
+      if ('code' in outcome) {
+        const name = primarySymbol(original)?.name ?? original.name
+        reasons.push(reason(outcome.code, name, resolved.graphOf.get(original)?.path ?? '', outcome.detail))
+      } else {
+        place.block.edges[place.block.edges.length - 1] = outcome.edge
+        if (outcome.resolution !== undefined) making.resolutions.set(outcome.edge, outcome.resolution)
+      }
+    }
+  }
+  for (const block of blocks) block.edges.sort((a, b) => a.offset - b.offset)
+  return {
+    // What was baked into its field refers to nothing any more.
+    blocks: [...blocks.map((block) => withoutBaked(block)), ...making.made],
+    resolutions: making.resolutions,
+    places,
+    imports: [...making.imports.values()].sort((a, b) => a.rva - b.rva),
+    reasons,
+  }
+}
+
+const BAKED = Symbol('baked')
+type Baked = Edge & { [BAKED]?: true }
+
+function withoutBaked(block: Block): Block {
+  const kept = block.edges.filter((edge) => (edge as Baked)[BAKED] !== true)
+  block.edges.splice(0, block.edges.length, ...kept)
+  return block
+}
+
+/** Copies of blocks and their symbols, without edges. Pieces of one group become one block that holds them at their distances. */
+function copyBlocks({ blocks: originals, graphOf }: Resolved): { blocks: Block[]; places: Map<Block, Place> } {
+  const places = new Map<Block, Place>()
+  const blocks: Block[] = []
+  for (const original of originals) {
+    if (places.has(original)) continue
+    // In the order of their section, as the front end cut it.
+    const grouped = original.group === undefined ? [] : (graphOf.get(original)?.blocks.filter((b) => b.group === original.group) ?? [])
+    const pieces = grouped.length === 0 ? [original] : grouped
+    const copy = pieces.length === 1 ? copyOf(original) : joined(pieces, places)
+    if (pieces.length === 1) places.set(original, { block: copy, offset: 0 })
+    blocks.push(copy)
+  }
+  for (const [original, place] of places) {
+    for (const symbol of original.symbols) place.block.symbols.push({ ...symbol, block: place.block, offset: symbol.offset + place.offset })
+    for (const companion of original.companions) {
+      const copy = places.get(companion)
+      if (copy !== undefined) place.block.companions.push(copy.block)
+    }
+  }
+  return { blocks, places }
+}
+
+const copyOf = (block: Block): Block => ({
+  ...block,
+  content: block.content?.slice(),
+  edges: [],
+  symbols: [],
+  companions: [],
+})
+
+function joined(pieces: readonly Block[], places: Map<Block, Place>): Block {
+  const widest = pieces.reduce((a, b) => (b.alignment > a.alignment ? b : a))
+  let at = 0
+  const offsets = pieces.map((piece) => {
+    const offset = at
+    at += piece.size
+    return offset
+  })
+  const lead = (widest.alignment - ((offsets[pieces.indexOf(widest)] as number) % widest.alignment)) % widest.alignment
+  const first = pieces[0] as Block
+  const content = new Uint8Array(lead + at)
+  const block: Block = {
+    ...copyOf(first),
+    alignment: widest.alignment,
+    size: lead + at,
+    content,
+    constant: undefined,
+    group: undefined,
+  }
+  pieces.forEach((piece, i) => {
+    const offset = lead + (offsets[i] as number)
+    if (piece.content !== undefined) content.set(piece.content, offset)
+    places.set(piece, { block, offset })
+  })
+  return block
+}
+
+function moveEdge(edge: Edge, { offset }: Place, places: ReadonlyMap<Block, Place>): Edge {
+  const to = edge.target.block === undefined ? undefined : places.get(edge.target.block)
+  const target = to === undefined ? edge.target : { ...edge.target, block: to.block, offset: edge.target.offset + to.offset }
+  return { ...edge, offset: edge.offset + offset, target }
+}
+
+interface Making {
+  readonly base: BaseImage
+  readonly places: ReadonlyMap<Block, Place>
+  readonly resolutions: Map<Edge, Resolution>
+  /** 8-byte pointers and stubs that were made, by what they lead to. */
+  readonly pointers: Map<string, Block>
+  readonly stubs: Map<string, Block>
+  readonly made: Block[]
+  readonly imports: Map<number, ImportSlot>
+  readonly numbers: Map<Block, number>
+}
+
+type Expressed = { readonly edge: Edge; readonly resolution: Resolution | undefined }
+type Refused = { readonly code: ReasonCode; readonly detail: string }
+
+function express(edge: Edge, target: Target, block: Block, making: Making): Expressed | Refused {
+  switch (target.to) {
+    case 'patch':
+      return toPatch(edge, target, making)
+    case 'base':
+      return toBase(edge, target, making)
+    case 'import':
+      return toImport(edge, target, block, making)
+    case 'constant':
+      return toConstant(edge, target.value, block, making)
+  }
+}
+
+const unsupported = (edge: Edge): Refused => ({
+  code: 'REFERENCE_UNSUPPORTED',
+  detail: `its reference to ${edge.target.name} at offset ${edge.offset} is of kind ${edge.kind} (${EDGE_KINDS[edge.kind].what})`,
+})
+
+/** A field that holds the distance to a pointer now, which itself holds what was wanted. */
+const throughPointer = (edge: Edge, resolution: Resolution): Expressed => ({ edge: { ...edge, kind: 'pcrel32' }, resolution })
+
+function toPatch(edge: Edge, target: Target & { to: 'patch' }, making: Making): Expressed | Refused {
+  const place = making.places.get(target.block)
+  if (place === undefined) return unsupported(edge)
+  const resolution = { to: 'patch', block: place.block, offset: place.offset + target.offset } as const
+  switch (edge.kind) {
+    case 'abs64':
+    case 'pcrel32':
+    case 'pcrel64':
+    case 'branch32':
+    case 'image32':
+      return { edge, resolution }
+    case 'abs32':
+    case 'abs32s':
+      return { code: 'ABSOLUTE_ADDRESS', detail: `its reference to ${edge.target.name} at offset ${edge.offset} is a 32-bit address` }
+    case 'gotpcrel32':
+      return throughPointer(edge, { to: 'patch', block: pointerTo(edge.target, resolution, making), offset: 0 })
+    default:
+      return unsupported(edge)
+  }
+}
+
+function toBase(edge: Edge, { rva, slot }: Target & { to: 'base' }, making: Making): Expressed | Refused {
+  const { base } = making
+  if (slot !== undefined) making.imports.set(slot.rva, slot)
+  const resolution = { to: 'base', rva } as const
+  const aim = rva + edge.addend + (EDGE_KINDS[edge.kind].pcRelative ? edge.size : 0)
+  switch (edge.kind) {
+    case 'abs64':
+    case 'pcrel32':
+    case 'branch32':
+      if (aim < 0 || aim > base.imageSize)
+        return {
+          code: 'OUT_OF_REACH',
+          detail: `its reference to ${edge.target.name} at offset ${edge.offset} leads outside of ${base.name}`,
+        }
+      return { edge, resolution }
+    case 'abs32':
+    case 'abs32s':
+      if (base.relocatable)
+        return {
+          code: 'ABSOLUTE_ADDRESS',
+          detail: `its reference to ${edge.target.name} is a 32-bit address, but ${base.name} may lie anywhere`,
+        }
+      return { edge, resolution }
+    case 'gotpcrel32':
+      return throughPointer(edge, { to: 'patch', block: pointerTo(edge.target, resolution, making), offset: 0 })
+    case 'image32':
+      // RVAs count from the patch image; an exception handler of the base image is reached through a jump.
+      return edge.addend === 0
+        ? { edge, resolution: { to: 'patch', block: stubTo(edge.target, resolution, making), offset: 0 } }
+        : unsupported(edge)
+    default:
+      return unsupported(edge)
+  }
+}
+
+function toImport(edge: Edge, target: Target & { to: 'import' }, block: Block, making: Making): Expressed | Refused {
+  const eager = target.slots.find((s) => s.binding === 'eager')
+  const any = eager ?? target.slots[0]
+  if (any === undefined) return unsupported(edge)
+  const through = (slot: ImportSlot): Resolution => {
+    making.imports.set(slot.rva, slot)
+    return { to: 'base', rva: slot.rva }
+  }
+  const addressless: Refused = {
+    code: 'IMPORT_ADDRESS',
+    detail: `it takes the address of ${target.name}, for which ${making.base.name} has no pointer that is final before the function is first called`,
+  }
+  switch (edge.kind) {
+    case 'branch32':
+    case 'image32': {
+      const stub = stubTo(edge.target, through(any), making)
+      return { edge, resolution: { to: 'patch', block: stub, offset: 0 } }
+    }
+    case 'gotpcrel32':
+      if (eager !== undefined) return throughPointer(edge, through(eager))
+      return jumpsThrough(edge, block) ? throughPointer(edge, through(any)) : addressless
+    case 'abs64':
+      if (eager === undefined) return addressless
+      if (edge.addend !== 0) return unsupported(edge)
+      through(eager)
+      return { edge, resolution: { to: 'base-pointer', rva: eager.rva } }
+    default:
+      return addressless
+  }
+}
+
+/** `call *slot(%rip)` and `jmp *slot(%rip)` are content with a slot that binds at the first call. */
+function jumpsThrough(edge: Edge, { content }: Block): boolean {
+  const opcode = content?.[edge.offset - 2]
+  const modrm = content?.[edge.offset - 1]
+  return opcode === 0xff && (modrm === 0x15 || modrm === 0x25)
+}
+
+function toConstant(edge: Edge, value: bigint, block: Block, making: Making): Expressed | Refused {
+  const view = block.content === undefined ? undefined : viewOf(block.content)
+  const sum = value + BigInt(edge.addend)
+  const baked: Baked = { ...edge, [BAKED]: true }
+  switch (edge.kind) {
+    case 'abs64':
+      view?.setBigUint64(edge.offset, BigInt.asUintN(64, sum), true)
+      return { edge: baked, resolution: undefined }
+    case 'abs32':
+    case 'abs32s': {
+      const fits = edge.kind === 'abs32' ? BigInt.asUintN(32, sum) === sum : BigInt.asIntN(32, sum) === sum
+      if (!fits) return { code: 'OUT_OF_REACH', detail: `the value of ${edge.target.name} does not fit into 32 bits` }
+      view?.setUint32(edge.offset, Number(BigInt.asUintN(32, sum)), true)
+      return { edge: baked, resolution: undefined }
+    }
+    case 'gotpcrel32':
+      return throughPointer(edge, { to: 'patch', block: pointerTo(edge.target, value, making), offset: 0 })
+    default:
+      return unsupported(edge)
+  }
+}
+
+/** What a pointer or stub leads to, as a key: each is made once. */
+function keyOf(target: Resolution | bigint, { numbers }: Making): string {
+  if (typeof target === 'bigint') return `value ${target}`
+  if (target.to !== 'patch') return `${target.to} ${target.rva}`
+  const number = numbers.get(target.block) ?? numbers.size
+  numbers.set(target.block, number)
+  return `patch ${number}+${target.offset}`
+}
+
+const made = (name: string, kind: Block['kind'], section: string, alignment: number, content: Uint8Array): Block => ({
+  name,
+  kind,
+  section,
+  alignment,
+  size: content.length,
+  content,
+  edges: [],
+  symbols: [],
+  companions: [],
+  constant: undefined,
+  comdat: undefined,
+  group: undefined,
+  imageRva: undefined,
+})
+
+function addEdge(block: Block, edge: Pick<Edge, 'offset' | 'kind' | 'addend' | 'target'>, resolution: Resolution, making: Making): void {
+  const whole: Edge = { ...edge, size: EDGE_KINDS[edge.kind].size, origin: 'relocation', confidence: 1 }
+  block.edges.push(whole)
+  making.resolutions.set(whole, resolution)
+}
+
+/** 8 bytes of read-only data that hold an address, as a GOT would. */
+function pointerTo(symbol: GraphSymbol, value: Resolution | bigint, making: Making): Block {
+  const key = keyOf(value, making)
+  const known = making.pointers.get(key)
+  if (known !== undefined) return known
+  const content = new Uint8Array(8)
+  const block = made(`pointer.${symbol.name}`, 'rodata', '.rodata.pointers', 8, content)
+  if (typeof value === 'bigint') viewOf(content).setBigUint64(0, BigInt.asUintN(64, value), true)
+  else addEdge(block, { offset: 0, kind: 'abs64', addend: 0, target: symbol }, value, making)
+  making.pointers.set(key, block)
+  making.made.push(block)
+  return block
+}
+
+/** A jump: through the base image's slot for an import, or straight to a place in the base image. */
+function stubTo(symbol: GraphSymbol, resolution: Resolution, making: Making): Block {
+  const isSlot = resolution.to === 'base' && making.imports.has(resolution.rva)
+  const key = `${isSlot ? 'through' : 'to'} ${keyOf(resolution, making)}`
+  const known = making.stubs.get(key)
+  if (known !== undefined) return known
+  const content = isSlot ? encodeImportThunk(0n, BigInt(IMPORT_THUNK_SIZE)) : encodeNearJump(0n, BigInt(NEAR_JUMP_SIZE))
+  const block = made(`stub.${symbol.name}`, 'code', '.text.stubs', 8, content)
+  const offset = content.length - 4
+  addEdge(block, { offset, kind: isSlot ? 'pcrel32' : 'branch32', addend: -4, target: symbol }, resolution, making)
+  making.stubs.set(key, block)
+  making.made.push(block)
+  return block
+}

@@ -1,0 +1,67 @@
+/**
+ * Verification comes last and collects every reason before anything is refused. What the symbol table says is held against what the
+ * machine code of the base image says: each reference of an old function that is replaced must lead to where its target was located.
+ */
+import type { LinkGraph } from '../graph.ts'
+import { isAnonymous, isThreadLocal, parentName } from '../places.ts'
+import type { Program, Twins } from '../program.ts'
+import { type Reason, reason, sortReasons } from '../reasons.ts'
+import type { Choice, ChosenFunction } from './choose.ts'
+import type { Locator } from './locate.ts'
+import { importBehind, seenTarget } from './read-references.ts'
+
+export function verify(program: Program, _twins: Twins, choice: Choice, locator: Locator, reasons: readonly Reason[]): Reason[] {
+  const found = [...reasons]
+  for (const chosen of choice.functions) found.push(...contradictions(chosen, locator))
+  const machines = new Set(program.pairs.flatMap((p) => [p.before?.machine, p.after?.machine]).filter((m) => m !== undefined))
+  const formats = new Set(program.pairs.flatMap((p) => [p.before?.format, p.after?.format]).filter((f) => f !== undefined))
+  const { base } = locator
+  for (const machine of machines)
+    if (machine !== base.machine)
+      found.push(reason('MACHINE_MISMATCH', base.name, '', `${base.name} is for ${base.machine}, an object for ${machine}`))
+  for (const format of formats)
+    if ((format === 'coff') !== (base.format === 'pe'))
+      found.push(
+        reason('MACHINE_MISMATCH', base.name, '', `${base.name} is ${base.format.toUpperCase()}, an object is ${format.toUpperCase()}`),
+      )
+  return sortReasons(found)
+}
+
+function* contradictions({ before, graphBefore, change, rva, size }: ChosenFunction, locator: Locator): Generator<Reason> {
+  const { base } = locator
+  for (const edge of before.edges) {
+    const { target } = edge
+    if (target.kind === 'section' || target.absolute !== undefined || isThreadLocal(edge)) continue
+    const start = rva - entryOffset(before.symbols, change.name)
+    const seen = seenTarget(before, edge, base, start)
+    if (seen?.at !== 'rva') continue
+    const place = seen.rva
+    const expected = target.block === undefined ? byName(target.name, locator) : byBlock(target.block, target.offset, graphBefore, locator)
+    if (expected === undefined || expected.includes(place)) continue
+    // A call may go through a stub of the linker, to an import or to what another module may replace.
+    if (edge.kind === 'branch32' && importBehind(base, place) !== undefined) continue
+    yield reason(
+      'SYMBOL_AMBIGUOUS',
+      change.name,
+      change.file,
+      `its code in ${base.name} refers to 0x${place.toString(16)} for ${target.name}, the symbol table says ${expected.map((e) => `0x${e.toString(16)}`).join(' or ') || 'nothing'}`,
+    )
+  }
+  if (size <= 0) yield reason('FUNCTION_TOO_SHORT', change.name, change.file, 'has no bytes')
+}
+
+const entryOffset = (symbols: readonly { name: string; offset: number }[], name: string): number =>
+  symbols.find((s) => s.name === name)?.offset ?? 0
+
+/** Where the symbol table puts a visible name; undefined: it says nothing. */
+function byName(name: string, locator: Locator): number[] | undefined {
+  const visible = locator.visible(name)
+  if (visible.length === 0) return undefined
+  return visible.map((s) => s.rva)
+}
+
+function byBlock(block: LinkGraph['blocks'][number], offset: number, graph: LinkGraph, locator: Locator): number[] | undefined {
+  if (isAnonymous(block) || parentName(block) !== undefined) return undefined
+  const finding = locator.findAnyCopy(graph, block)
+  return finding.found ? [finding.rva + offset] : undefined
+}
