@@ -1,0 +1,297 @@
+/**
+ * A patch image for PE: a DLL that any loader takes, with the hot patch table in its load configuration.
+ *
+ *     .text    rx  functions and stubs
+ *     .rdata   r   constants, pointer slots, unwind information, exports, load configuration, hot patch table
+ *     .data    rw  new variables, those that begin as zero at the end
+ *     .pdata   r   the exception directory, by ascending address
+ *     .reloc       base relocations
+ *     .hpmeta      the manifest
+ */
+import { IMAGE_FILE_MACHINE, IMAGE_SCN } from '../../binary/coff/definitions.ts'
+import type { NewSymbol } from '../../binary/coff/writer.ts'
+import { type DirectoryName, IMAGE_DLLCHARACTERISTICS, ImageLoadConfigDirectory64, RuntimeFunction } from '../../binary/pe/definitions.ts'
+import { encodeBaseRelocations, encodeExports, layOut, type NewExport, type NewSection, writePe } from '../../binary/pe/writer.ts'
+import { viewOf } from '../../binary/struct.ts'
+import { HotpatchError } from '../../errors.ts'
+import { SECTIONS } from '../../patch/definitions.ts'
+import { encodeHotPatchTable } from '../../patch/encode.ts'
+import { encodeManifest } from '../../patch/manifest-codec.ts'
+import { type FixedUp, fixUp } from '../fixups.ts'
+import type { Block } from '../graph.ts'
+import type { PatchPlan } from '../plan.ts'
+import { manifestFor, tableFor } from '../tables.ts'
+import { layOutBlocks, type SectionLayout } from './layout.ts'
+
+/** What the linker would choose for a DLL; the engine and the loader move it anyway. */
+const IMAGE_BASE = 0x180000000n
+
+const { CNT_CODE, CNT_INITIALIZED_DATA, MEM_DISCARDABLE, MEM_EXECUTE, MEM_READ, MEM_WRITE } = IMAGE_SCN
+const READ_ONLY = (CNT_INITIALIZED_DATA | MEM_READ) >>> 0
+
+/** Targets of control flow guard have to be aligned so; what compilers align functions to anyway. */
+const CODE_ALIGNMENT = 16
+/** `int3`, as Microsoft's linker fills. */
+const CODE_FILL = 0xcc
+
+/** The export that the engine calls before and after the switch, where a patch brings it. */
+const CALLOUT = '__PatchMainCallout__'
+
+/** Bit for bit the same for the same plan. Throws DEFECT for plans that no patch image can express. */
+export function writePePatch(plan: PatchPlan): Uint8Array {
+  return new PatchWriter(plan).write()
+}
+
+interface Part {
+  readonly name: string
+  readonly characteristics: number
+  /** Called in order, once the RVAs of all parts before are known. Answers the size in memory. */
+  place(rva: number): number
+  /** Called once everything has its place. At most as long as the size; zeros follow. */
+  content(): Uint8Array
+}
+
+class PatchWriter {
+  readonly #plan: PatchPlan
+  readonly #rvas = new Map<Block, number>()
+  readonly #directories: Partial<Record<DirectoryName, { rva: number; size: number }>> = {}
+  #fixedUp: FixedUp | undefined
+
+  constructor(plan: PatchPlan) {
+    this.#plan = plan
+  }
+
+  write(): Uint8Array {
+    const parts = this.#parts()
+    const placed: { part: Part; rva: number; size: number }[] = []
+    layOut(parts, (part, rva) => {
+      const size = part.place(rva)
+      placed.push({ part, rva, size })
+      return size
+    })
+    const sections: NewSection[] = placed.map(({ part, rva, size }) => ({
+      name: part.name,
+      rva,
+      size,
+      content: part.content(),
+      characteristics: part.characteristics,
+    }))
+    return writePe({
+      machine: IMAGE_FILE_MACHINE.AMD64,
+      imageBase: IMAGE_BASE,
+      dllCharacteristics:
+        IMAGE_DLLCHARACTERISTICS.HIGH_ENTROPY_VA | IMAGE_DLLCHARACTERISTICS.DYNAMIC_BASE | IMAGE_DLLCHARACTERISTICS.NX_COMPAT,
+      sections,
+      directories: this.#directories,
+      symbols: this.#symbols(sections),
+    })
+  }
+
+  /** The parts that this plan needs, in the order of their addresses. */
+  #parts(): Part[] {
+    const { blocks, resolutions } = this.#plan
+    const thread = blocks.find((block) => block.kind === 'tls')
+    if (thread !== undefined) throw new HotpatchError('DEFECT', `${thread.name} is thread-local: a patch image cannot hold it`)
+    const isRecord = (block: Block): boolean => block.kind === 'unwind' && block.section.startsWith('.pdata')
+    const code = blocks.filter((block) => block.kind === 'code')
+    const constants = blocks.filter((block) => block.kind === 'rodata' || (block.kind === 'unwind' && !isRecord(block)))
+    const variables = blocks.filter((block) => block.kind === 'data' || block.kind === 'bss')
+    const records = blocks.filter(isRecord)
+    const isRelocated = blocks.some((block) => block.edges.some((edge) => edge.kind === 'abs64' && resolutions.get(edge)?.to === 'patch'))
+    return [
+      this.#blocksPart('.text', (CNT_CODE | MEM_EXECUTE | MEM_READ) >>> 0, code, { least: CODE_ALIGNMENT, fill: CODE_FILL }),
+      this.#constantsPart(constants),
+      ...(variables.length === 0 ? [] : [this.#variablesPart(variables)]),
+      ...(records.length === 0 ? [] : [this.#exceptionPart(records)]),
+      ...(isRelocated ? [this.#relocationPart()] : []),
+      this.#manifestPart(),
+    ]
+  }
+
+  #blocksPart(name: string, characteristics: number, blocks: readonly Block[], { least, fill }: { least: number; fill: number }): Part {
+    const layout = layOutBlocks(blocks, least)
+    return {
+      name,
+      characteristics,
+      place: (rva) => this.#settle(layout, rva),
+      content: () => this.#fill(layout, layout.size, fill),
+    }
+  }
+
+  #variablesPart(variables: readonly Block[]): Part {
+    const isZero = (block: Block): boolean => block.content === undefined
+    // What has no bytes in the file comes last.
+    const layout = layOutBlocks([...variables.filter((block) => !isZero(block)), ...variables.filter(isZero)], 1)
+    const fileSize = variables.reduce((end, block) => (isZero(block) ? end : Math.max(end, this.#endIn(layout, block))), 0)
+    return {
+      name: '.data',
+      characteristics: (CNT_INITIALIZED_DATA | MEM_READ | MEM_WRITE) >>> 0,
+      place: (rva) => this.#settle(layout, rva),
+      content: () => this.#fill(layout, fileSize, 0),
+    }
+  }
+
+  /** Constants, and behind them what the headers and directories lead to. */
+  #constantsPart(constants: readonly Block[]): Part {
+    const layout = layOutBlocks(constants, 1)
+    const name = `${this.#plan.base.name.replace(/\.[^.]*$/, '')}_hotpatch.dll`
+    const exports = (): NewExport[] => this.#callouts().map((block) => ({ name: CALLOUT, rva: this.#rvaOf(block) }))
+    const extras = [
+      { align: 8, size: ImageLoadConfigDirectory64.size, directory: 'LOAD_CONFIG' as const },
+      {
+        align: 4,
+        size: encodeExports(
+          name,
+          0,
+          this.#callouts().map(() => ({ name: CALLOUT, rva: 0 })),
+        ).length,
+        directory: 'EXPORT' as const,
+      },
+      { align: 4, size: encodeHotPatchTable(tableFor(this.#plan, () => 0)).length, directory: undefined },
+    ]
+    const offsets: number[] = []
+    let size = layout.size
+    for (const extra of extras) {
+      const at = Math.ceil(size / extra.align) * extra.align
+      offsets.push(at)
+      size = at + extra.size
+    }
+    const [configAt = 0, exportsAt = 0, tableAt = 0] = offsets
+    let start = 0
+    return {
+      name: '.rdata',
+      characteristics: READ_ONLY,
+      place: (rva) => {
+        start = rva
+        this.#settle(layout, rva)
+        for (const [i, extra] of extras.entries())
+          if (extra.directory !== undefined) this.#directories[extra.directory] = { rva: rva + (offsets[i] as number), size: extra.size }
+        return size
+      },
+      content: () => {
+        const content = this.#fill(layout, size, 0)
+        content.set(loadConfig(start + tableAt), configAt)
+        content.set(encodeExports(name, start + exportsAt, exports()), exportsAt)
+        content.set(encodeHotPatchTable(tableFor(this.#plan, this.#rvaOf)), tableAt)
+        return content
+      },
+    }
+  }
+
+  /** RUNTIME_FUNCTION records, sorted once the functions have their addresses: the system searches them by bisection. */
+  #exceptionPart(records: readonly Block[]): Part {
+    const layout = layOutBlocks(records, 4)
+    if (layout.size !== records.length * RuntimeFunction.size) throw new HotpatchError('DEFECT', 'records of .pdata are not of one size')
+    return {
+      name: '.pdata',
+      characteristics: READ_ONLY,
+      place: (rva) => {
+        this.#directories.EXCEPTION = { rva, size: layout.size }
+        return this.#settle(layout, rva)
+      },
+      content: () => {
+        const begin = (record: Uint8Array): number => viewOf(record).getUint32(0, true)
+        const encoded = records.map((record) => this.#fixUp().contents.get(record) ?? new Uint8Array(RuntimeFunction.size))
+        return Buffer.concat(encoded.sort((a, b) => begin(a) - begin(b)))
+      },
+    }
+  }
+
+  #relocationPart(): Part {
+    let content = new Uint8Array()
+    return {
+      name: '.reloc',
+      characteristics: (CNT_INITIALIZED_DATA | MEM_DISCARDABLE | MEM_READ) >>> 0,
+      place: (rva) => {
+        content = Uint8Array.from(encodeBaseRelocations(this.#fixUp().relative.map((field) => this.#rvaOf(field.block) + field.offset)))
+        this.#directories.BASERELOC = { rva, size: content.length }
+        return content.length
+      },
+      content: () => content,
+    }
+  }
+
+  #manifestPart(): Part {
+    let content = new Uint8Array()
+    return {
+      name: SECTIONS.pe.manifest,
+      characteristics: (CNT_INITIALIZED_DATA | MEM_DISCARDABLE | MEM_READ) >>> 0,
+      place: () => {
+        content = Uint8Array.from(encodeManifest(manifestFor(this.#plan, this.#rvaOf)))
+        return content.length
+      },
+      content: () => content,
+    }
+  }
+
+  readonly #rvaOf = (block: Block): number => {
+    const rva = this.#rvas.get(block)
+    if (rva === undefined) throw new HotpatchError('DEFECT', `${block.name} is referred to, but is not in the patch image`)
+    return rva
+  }
+
+  #settle(layout: SectionLayout, rva: number): number {
+    for (const [block, offset] of layout.offsets) this.#rvas.set(block, rva + offset)
+    return layout.size
+  }
+
+  readonly #endIn = (layout: SectionLayout, block: Block): number => (layout.offsets.get(block) ?? 0) + block.size
+
+  /** Fields within the image, those that the load address goes into filled for the preferred one. */
+  #fixUp(): FixedUp {
+    if (this.#fixedUp === undefined) {
+      this.#fixedUp = fixUp(this.#plan, this.#rvaOf)
+      for (const { block, offset, addend } of this.#fixedUp.relative) {
+        const content = this.#fixedUp.contents.get(block)
+        if (content !== undefined) viewOf(content).setBigUint64(offset, IMAGE_BASE + BigInt(addend), true)
+      }
+    }
+    return this.#fixedUp
+  }
+
+  #fill(layout: SectionLayout, size: number, fill: number): Uint8Array {
+    const content = new Uint8Array(size).fill(fill)
+    for (const [block, offset] of layout.offsets) {
+      const bytes = this.#fixUp().contents.get(block)
+      if (bytes !== undefined) content.set(bytes, offset)
+      else if (offset < size) content.fill(0, offset, offset + block.size)
+    }
+    return content
+  }
+
+  #callouts(): Block[] {
+    return this.#plan.blocks.filter(
+      (block) =>
+        block.kind === 'code' &&
+        block.symbols.some((symbol) => symbol.name === CALLOUT && symbol.offset === 0 && symbol.binding !== 'local'),
+    )
+  }
+
+  /** For debuggers and objdump: functions and named data, by address. */
+  #symbols(sections: readonly NewSection[]): NewSymbol[] {
+    const symbols: (NewSymbol & { readonly rva: number })[] = []
+    for (const [block, start] of this.#rvas) {
+      const section = sections.findIndex((each) => start >= each.rva && start < each.rva + each.size)
+      if (block.kind === 'unwind' || section < 0) continue
+      for (const symbol of block.symbols) {
+        if (symbol.kind === 'section' || symbol.kind === 'none' || symbol.name === '') continue
+        const rva = start + symbol.offset
+        symbols.push({
+          rva,
+          name: symbol.name,
+          section: section + 1,
+          value: rva - (sections[section] as NewSection).rva,
+          isFunction: block.kind === 'code',
+          isGlobal: symbol.binding !== 'local',
+        })
+      }
+    }
+    return symbols.sort((a, b) => a.rva - b.rva)
+  }
+}
+
+/** A load configuration that says nothing but where the hot patch table lies. */
+function loadConfig(hotPatchTable: number): Uint8Array {
+  const zeros = ImageLoadConfigDirectory64.readAt(new Uint8Array(ImageLoadConfigDirectory64.size), 0)
+  return ImageLoadConfigDirectory64.encode({ ...zeros, Size: ImageLoadConfigDirectory64.size, HotPatchTableOffset: hotPatchTable })
+}
