@@ -1,5 +1,5 @@
 /** Runs hotpatch as a person would, showing each command. */
-import { command, note, quote } from './paper.ts'
+import { command, note, quote } from '../tools/paper.ts'
 import { hotpatchHere, type Target } from './target.ts'
 
 /** What `--json` prints: docs/json.md. */

@@ -1,6 +1,6 @@
 /** The table at the end of the demo. */
 import pc from 'picocolors'
-import { type Cell, number, say, table } from './paper.ts'
+import { type Cell, number, say, table } from '../tools/paper.ts'
 import type { Row } from './story.ts'
 import type { Hole } from './subject.ts'
 

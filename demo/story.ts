@@ -1,8 +1,8 @@
 /** The story of one subject on one target: open, patched, rolled back, patched again; all of it under load. */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { heading, note, say, verdict } from '../tools/paper.ts'
 import { type Answer, onFiles, onProcess } from './hotpatch.ts'
-import { heading, note, say, verdict } from './paper.ts'
 import type { Phase } from './phases.ts'
 import type { Builds, Hole, Live, Subject } from './subject.ts'
 import type { Target } from './target.ts'

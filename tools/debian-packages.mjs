@@ -11,7 +11,7 @@ export const TASKS = {
   mosquitto: ['demo-elf'],
   'mosquitto-pe': ['mosquitto', 'demo-pe'],
   test: ['demo-elf', 'demo-pe'],
-  bench: ['demo-elf'],
+  bench: ['mosquitto'],
   cves: ['mosquitto-pe'],
   lint: [],
 }
@@ -22,7 +22,7 @@ export const PACKAGES = [
   need('gcc', ['demo-elf', 'demo-pe'], 'compiles the servers that are hotpatched'),
   need('libc6-dev', ['demo-elf'], 'headers and start files of the C library'),
   need('binutils', ['demo-elf', 'demo-pe'], 'readelf and objdump, the second opinion on patch images'),
-  need('gcc-mingw-w64-x86-64', ['demo-pe'], 'compiles the Windows servers'),
+  need('gcc-mingw-w64-x86-64', ['demo-pe', 'bench'], 'compiles the Windows servers'),
   need('wine64', ['demo-pe'], 'runs the Windows servers, and Windows’ own Node beside them'),
   need('wine', ['demo-pe'], 'the commands that make a Wine prefix'),
 

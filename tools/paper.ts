@@ -1,7 +1,7 @@
 /** How the demo looks: lines, commands, and one table. */
 import { relative } from 'node:path'
 import pc from 'picocolors'
-import { clone } from '../tools/places.ts'
+import { clone } from './places.ts'
 
 export const say = (line = ''): void => {
   process.stdout.write(`${line}\n`)
