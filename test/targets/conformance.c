@@ -8,8 +8,11 @@
 #ifdef _WIN32
 #include <windows.h>
 typedef HANDLE thread_t;
-static DWORD WINAPI entry(LPVOID function) { ((void (*)(void))function)(); return 0; }
-static int make_thread(thread_t *thread, void (*function)(void)) { return !(*thread = CreateThread(0, 65536, entry, (void *)function, 0, 0)); }
+typedef DWORD result_t;
+#define ENTRY WINAPI
+static int make_thread(thread_t *thread, result_t (ENTRY *function)(void *), uintptr_t argument) {
+  return !(*thread = CreateThread(0, 65536, function, (void *)argument, 0, 0));
+}
 static void join_thread(thread_t thread) { WaitForSingleObject(thread, INFINITE); CloseHandle(thread); }
 static void pause_ms(int ms) { Sleep(ms); }
 static int my_pid(void) { return (int)GetCurrentProcessId(); }
@@ -19,8 +22,11 @@ static int my_pid(void) { return (int)GetCurrentProcessId(); }
 #include <time.h>
 #include <unistd.h>
 typedef pthread_t thread_t;
-static void *entry(void *function) { ((void (*)(void))function)(); return 0; }
-static int make_thread(thread_t *thread, void (*function)(void)) { return pthread_create(thread, 0, entry, (void *)function); }
+typedef void *result_t;
+#define ENTRY
+static int make_thread(thread_t *thread, result_t (*function)(void *), uintptr_t argument) {
+  return pthread_create(thread, 0, function, (void *)argument);
+}
 static void join_thread(thread_t thread) { pthread_join(thread, 0); }
 static void pause_ms(int ms) { struct timespec t = {0, ms * 1000000l}; nanosleep(&t, 0); }
 static int my_pid(void) { return getpid(); }
@@ -53,10 +59,9 @@ __asm__(
 #define MAX_WORKERS 4096
 static thread_t workers[MAX_WORKERS];
 static volatile uint64_t allowed; /* workers numbered at or above this end themselves */
-static volatile uint64_t next_number;
 
-static void worker(void) {
-  uint64_t number = __atomic_fetch_add(&next_number, 1, __ATOMIC_SEQ_CST);
+static result_t ENTRY worker(void *argument) {
+  uint64_t number = (uintptr_t)argument;
   COUNT(running, 1);
   while (number < allowed) {
     for (int i = 0; i < 100; i++) {
@@ -66,9 +71,11 @@ static void worker(void) {
     pause_ms(1);
   }
   COUNT(running, -1);
+  return 0;
 }
 
-static void spinner(void) {
+static result_t ENTRY spinner(void *argument) {
+  (void)argument;
   while (!probe_control.quit) {
     if (probe_control.spin) {
       probe_control.spinning = 1;
@@ -77,11 +84,12 @@ static void spinner(void) {
     }
     pause_ms(1);
   }
+  return 0;
 }
 
 int main(int argc, char **argv) {
   thread_t spin_thread;
-  if (make_thread(&spin_thread, spinner)) return 1;
+  if (make_thread(&spin_thread, spinner, 0)) return 1;
   FILE *out = argc > 1 ? fopen(argv[1], "w") : stdout;
   if (!out) return 1;
 #define ADDRESS(name) (unsigned long long)(uintptr_t)(name)
@@ -97,11 +105,11 @@ int main(int argc, char **argv) {
     if (wanted < made) {
       allowed = wanted;
       for (uint64_t i = wanted; i < made; i++) join_thread(workers[i]);
-      made = next_number = wanted;
+      made = wanted;
     }
     if (wanted > made) {
       allowed = wanted;
-      while (made < wanted && !make_thread(&workers[made], worker)) made++;
+      while (made < wanted && !make_thread(&workers[made], worker, made)) made++;
     }
     pause_ms(1);
   }

@@ -1,5 +1,5 @@
 /** Constants and structures of Windows, by their own names: winnt.h, tlhelp32.h, winbase.h, and phnt for the native ones. */
-import { bytes, type Field, struct, u8, u16, u32, u64 } from '../../binary/struct.ts'
+import { bytes, type Field, i32, struct, u8, u16, u32, u64 } from '../../binary/struct.ts'
 
 // winnt.h: rights.
 export const PROCESS_RIGHTS = {
@@ -105,6 +105,19 @@ export const MITIGATIONS = [
   { policy: 8, flag: 0x1, name: 'ProcessSignaturePolicy (CIG, MicrosoftSignedOnly)' },
   { policy: 8, flag: 0x2, name: 'ProcessSignaturePolicy (CIG, StoreSignedOnly)' },
 ] as const
+
+/** winternl.h, phnt. */
+export const ThreadBasicInformation = 0
+export const THREAD_BASIC_INFORMATION = struct('THREAD_BASIC_INFORMATION', {
+  ExitStatus: u32,
+  reserved: u32,
+  TebBaseAddress: u64,
+  UniqueProcess: u64,
+  UniqueThread: u64,
+  AffinityMask: u64,
+  Priority: i32,
+  BasePriority: i32,
+})
 
 // phnt: protected processes.
 export const ProcessProtectionInformation = 61

@@ -23,6 +23,10 @@ const ntdll = library(
       NTSTATUS,
       [HANDLE, 'int32_t', BUFFER, DWORD, BUFFER],
     ),
+    NtQueryInformationThread: declare<(thread: Handle, kind: number, information: Memory, length: number, needed: Memory) => number>(
+      NTSTATUS,
+      [HANDLE, 'int32_t', BUFFER, DWORD, BUFFER],
+    ),
   },
   {},
 )

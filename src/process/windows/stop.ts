@@ -17,7 +17,7 @@ import { ERROR, errorName, lastError } from '../../os/windows/status.ts'
 import type { Blocker, StoppedThreads, SwitchOutcome, SwitchRequest } from '../contract.ts'
 import { flushCode, openPages, readMemory, storeBytes } from './memory.ts'
 import { hasEnded, type Target } from './target.ts'
-import { openThreads, type ThreadHandle, threadHasEnded } from './threads.ts'
+import { openThreads, type ThreadHandle, threadHasBegun, threadHasEnded } from './threads.ts'
 
 const SUSPEND_FAILED = 0xffff_ffff
 /** Room for threads that come into being between the preparation and the stop. */
@@ -81,8 +81,12 @@ class Crew implements StoppedThreads {
   /** Every thread that was opened, in the order of creation. */
   readonly #opened: ThreadHandle[] = []
   readonly #ids = new Set<number>()
-  /** Those that are suspended by us; the index is that of the context. */
+  /** Of those, the ids of threads that were seen to run. */
+  readonly #begun = new Set<number>()
+  /** Those that are suspended by us and stand still; the index is that of the context. */
   readonly #suspended: ThreadHandle[] = []
+  /** Those that are suspended by us before their first instruction: they have neither context nor stack. */
+  readonly #unborn: ThreadHandle[] = []
   #someEnded = false
   readonly #contexts: DataView[] = []
   readonly #buffers: Uint8Array[] = []
@@ -111,6 +115,7 @@ class Crew implements StoppedThreads {
   /** Opens the threads there are, and makes room for their contexts. */
   prepare(): void {
     this.#openNewer()
+    for (const thread of this.#opened) if (threadHasBegun(thread)) this.#begun.add(thread.id)
     this.#reserve(this.#opened.length + SPARE)
   }
 
@@ -135,7 +140,8 @@ class Crew implements StoppedThreads {
 
   #suspend(thread: ThreadHandle): void {
     if (win32.SuspendThread(thread.handle) !== SUSPEND_FAILED) {
-      this.#suspended.push(thread)
+      const begun = this.#begun.has(thread.id) || threadHasBegun(thread)
+      ;(begun ? this.#suspended : this.#unborn).push(thread)
       return
     }
     const error = lastError()
@@ -198,6 +204,7 @@ class Crew implements StoppedThreads {
 
   resume(): void {
     for (const thread of this.#suspended) win32.ResumeThread(thread.handle)
+    for (const thread of this.#unborn) win32.ResumeThread(thread.handle)
   }
 
   close(): void {

@@ -1,6 +1,6 @@
 /** The threads of a process, each through a handle of its own. */
 import { HotpatchError } from '../../errors.ts'
-import { THREAD_RIGHTS } from '../../os/windows/definitions.ts'
+import { THREAD_BASIC_INFORMATION, THREAD_RIGHTS, ThreadBasicInformation } from '../../os/windows/definitions.ts'
 import { newerWin32, win32 } from '../../os/windows/kernel32.ts'
 import { type Handle, wideString } from '../../os/windows/library.ts'
 import { nt } from '../../os/windows/ntdll.ts'
@@ -47,6 +47,16 @@ export function* openThreads(target: Target, access: 'look' | 'stop', previous: 
 const WAIT_OBJECT_0 = 0
 
 export const threadHasEnded = (thread: ThreadHandle): boolean => win32.WaitForSingleObject(thread.handle, 0) === WAIT_OBJECT_0
+
+/**
+ * Whether it has got as far as having a TEB, before its first instruction. In Wine a thread is listed before it exists, and when its
+ * maker is suspended in that moment, asking for its context would wait forever. On Windows every listed thread has begun.
+ */
+export function threadHasBegun(thread: ThreadHandle): boolean {
+  const information = new Uint8Array(THREAD_BASIC_INFORMATION.size)
+  const status = nt.NtQueryInformationThread(thread.handle, ThreadBasicInformation, information, information.length, null)
+  return status !== STATUS.STATUS_SUCCESS || THREAD_BASIC_INFORMATION.readAt(information, 0).TebBaseAddress !== 0n
+}
 
 /** Throws PROCESS_GONE. */
 export function threadsOf(target: Target): ThreadSummary[] {
