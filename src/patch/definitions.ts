@@ -20,8 +20,6 @@ const info2 = { ...info1, BufferOffset: u32 }
 const info3 = { ...info2, ExtraPatchSize: u32 }
 const info4 = { ...info3, MinSequenceNumber: u32, Flags: u32 }
 
-export const IMAGE_HOT_PATCH_INFO = struct('IMAGE_HOT_PATCH_INFO', info4)
-
 const base1 = {
   SequenceNumber: u32,
   Flags: u32,
@@ -34,8 +32,6 @@ const base1 = {
   PatchTable: u32,
 }
 const base2 = { ...base1, BufferOffset: u32 }
-
-export const IMAGE_HOT_PATCH_BASE = struct('IMAGE_HOT_PATCH_BASE', base2)
 
 export const IMAGE_HOT_PATCH_HASHES = struct('IMAGE_HOT_PATCH_HASHES', { SHA256: bytes(32), SHA1: bytes(20) })
 
@@ -55,9 +51,6 @@ export const VERSIONS: Readonly<Record<number, VersionLayout>> = {
   3: { info: struct('IMAGE_HOT_PATCH_INFO (version 3)', info3), base: struct('IMAGE_HOT_PATCH_BASE (version 3)', base2) },
   4: { info: struct('IMAGE_HOT_PATCH_INFO (version 4)', info4), base: struct('IMAGE_HOT_PATCH_BASE (version 4)', base2) },
 }
-
-/** IMAGE_HOT_PATCH_INFO.Flags. */
-export const IMAGE_HOT_PATCH_INFO_FLAG_HOTSWAP = 0x00000002
 
 /** IMAGE_HOT_PATCH_BASE.Flags. */
 export const IMAGE_HOT_PATCH_BASE_OBLIGATORY = 0x00000001

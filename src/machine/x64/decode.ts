@@ -55,8 +55,14 @@ export interface Decoded {
   readonly stoppedAt: number | undefined
 }
 
-/** Decodes one instruction after the other from `start`, to the end of the code or to the first that is none. */
-export function decode(code: Uint8Array, start = 0): Decoded {
+/** The longest instruction there is, in bytes. */
+const LONGEST = 15
+
+/**
+ * Decodes one instruction after the other: those that begin in [start, until), by default up to the end of the code; or up to the first
+ * that is none. All offsets count from the start of the code.
+ */
+export function decode(code: Uint8Array, start = 0, until = code.length): Decoded {
   const { Decoder, DecoderOptions, Instruction: IcedInstruction, FlowControl, Mnemonic, OpKind } = iced()
   const flows: Readonly<Record<number, Flow>> = {
     [FlowControl.Next]: 'next',
@@ -70,14 +76,13 @@ export function decode(code: Uint8Array, start = 0): Decoded {
     [FlowControl.XbeginXabortXend]: 'transaction',
     [FlowControl.Exception]: 'trap',
   }
-  const decoder = new Decoder(64, code, DecoderOptions.None)
+  // Bytes are copied into wasm memory: no more than can be needed.
+  const decoder = new Decoder(64, code.subarray(start, until + LONGEST), DecoderOptions.None)
   const current = new IcedInstruction()
   try {
-    decoder.position = start
     decoder.ip = BigInt(start)
     const instructions: Instruction[] = []
-    while (decoder.canDecode) {
-      const offset = decoder.position
+    for (let offset = start; offset < until && decoder.canDecode; offset += current.length) {
       decoder.decodeOut(current)
       if (current.isInvalid) return { instructions, stoppedAt: offset }
       const { mnemonic } = current
@@ -110,7 +115,7 @@ export interface EncodedField {
 /** The displacement and immediates in the bytes of the instruction at `offset`; none where no instruction begins. */
 export function encodedFields(code: Uint8Array, offset: number): EncodedField[] {
   const { Decoder, DecoderOptions } = iced()
-  const decoder = new Decoder(64, code.subarray(offset, offset + 15), DecoderOptions.None)
+  const decoder = new Decoder(64, code.subarray(offset, offset + LONGEST), DecoderOptions.None)
   const instruction = decoder.decode()
   const constants = decoder.getConstantOffsets(instruction)
   try {

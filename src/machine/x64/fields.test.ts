@@ -48,6 +48,18 @@ describe('instructionEnd', () => {
     expect(() => instructionEnd(hex('90 e8 00 00'), 2)).toThrowError(expect.objectContaining({ code: 'CODE_UNDECODABLE' }))
   })
 
+  it('gives the same answers in whatever order it is asked, also in long code', () => {
+    // 7 bytes each: mov rax,[rip+0].
+    const long = new Uint8Array(7 * 2000)
+    for (let at = 0; at < long.length; at += 7) long.set([0x48, 0x8b, 0x05], at)
+    const fields = Array.from({ length: 2000 }, (_, i) => 7 * i + 3)
+    for (const field of [...fields].reverse()) expect(instructionEnd(long, field)).toBe(field + 4)
+    const again = long.slice()
+    for (const field of fields) expect(instructionEnd(again, field)).toBe(field + 4)
+    expect(() => instructionEnd(again, 7 * 1999 + 4)).toThrowError(expect.objectContaining({ code: 'CODE_UNDECODABLE' }))
+    expect(instructionEnd(again, 7 * 1500 + 3, 7 * 1400)).toBe(7 * 1501)
+  })
+
   it('answers or refuses on any bytes', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 64 }), fc.nat(80), (bytes, offset) => {
@@ -82,6 +94,17 @@ describe('decode', () => {
 
   it('gives targets before the code as negative offsets', () => {
     expect(decode(hex('eb f0')).instructions[0]?.target).toBe(-14)
+  })
+
+  it('gives the instructions that begin in a range', () => {
+    const nops = hex('90 66 90 0f 1f 00 eb fe 90')
+    expect(decode(nops, 1, 6).instructions.map((i) => [i.offset, i.length])).toEqual([
+      [1, 2],
+      [3, 3],
+    ])
+    expect(decode(nops, 6, 7)).toMatchObject({ stoppedAt: undefined, instructions: [{ offset: 6, length: 2, target: 6 }] })
+    expect(decode(hex('90 e8 00 00'), 0, 2)).toMatchObject({ stoppedAt: 1, instructions: [{ offset: 0 }] })
+    expect(decode(nops, 9)).toEqual({ instructions: [], stoppedAt: undefined })
   })
 
   it('stops where nothing begins', () => {

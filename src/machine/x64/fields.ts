@@ -8,9 +8,12 @@
 import { HotpatchError } from '../../errors.ts'
 import { decode, encodedFields } from './decode.ts'
 
+/** A decoding from one start, as far as it was needed yet. */
 interface Linear {
-  /** Offsets at which instructions begin, ascending, and one past the last decoded byte as the last entry. */
-  readonly boundaries: Uint32Array
+  /** Offsets at which instructions begin, ascending, and where the last of them ends. */
+  readonly boundaries: number[]
+  /** Nothing more can be decoded: the code ends there, or what follows is no instruction. */
+  complete: boolean
   /** Ends of those instructions whose fields were asked for, by the field's offset. */
   readonly ends: Map<number, number>
 }
@@ -18,7 +21,10 @@ interface Linear {
 /** Decodings by the buffer they were made from, then by the offset of the first instruction. */
 const decodings = new WeakMap<Uint8Array, Map<number, Linear>>()
 
-function linear(code: Uint8Array, start: number): Linear {
+/** Fields of one function are asked for one after the other: decoding goes ahead of them by so many bytes. */
+const STRIDE = 1024
+
+function linearFrom(code: Uint8Array, start: number): Linear {
   let ofBuffer = decodings.get(code)
   if (ofBuffer === undefined) {
     ofBuffer = new Map()
@@ -26,20 +32,25 @@ function linear(code: Uint8Array, start: number): Linear {
   }
   let found = ofBuffer.get(start)
   if (found === undefined) {
-    const { instructions, stoppedAt } = decode(code, start)
-    const boundaries = new Uint32Array(instructions.length + 1)
-    instructions.forEach((instruction, i) => {
-      boundaries[i] = instruction.offset
-    })
-    boundaries[instructions.length] = stoppedAt ?? code.length
-    found = { boundaries, ends: new Map() }
+    found = { boundaries: [start], complete: false, ends: new Map() }
     ofBuffer.set(start, found)
   }
   return found
 }
 
+/** Decodes on until the instruction that holds `offset` is known, or that none is. */
+function extend(linear: Linear, code: Uint8Array, offset: number): void {
+  const { boundaries } = linear
+  const end = boundaries.at(-1) as number
+  if (linear.complete || end > offset) return
+  const until = Math.min(code.length, Math.max(offset + 1, end + STRIDE))
+  const { instructions, stoppedAt } = decode(code, end, until)
+  for (const instruction of instructions) boundaries.push(instruction.offset + instruction.length)
+  linear.complete = stoppedAt !== undefined || until === code.length
+}
+
 /** Index of the last boundary that is not above `offset`. */
-function indexBelow(boundaries: Uint32Array, offset: number): number {
+function indexBelow(boundaries: readonly number[], offset: number): number {
   let low = 0
   let high = boundaries.length
   while (low < high) {
@@ -56,9 +67,11 @@ function indexBelow(boundaries: Uint32Array, offset: number): number {
  * kept. Throws CODE_UNDECODABLE where no instruction has a 4-byte displacement, immediate or distance exactly there.
  */
 export function instructionEnd(code: Uint8Array, fieldOffset: number, start = 0): number {
-  const { boundaries, ends } = linear(code, start)
+  const linear = linearFrom(code, start)
+  const { boundaries, ends } = linear
   const known = ends.get(fieldOffset)
   if (known !== undefined) return known
+  extend(linear, code, fieldOffset)
   const index = indexBelow(boundaries, fieldOffset)
   const begin = boundaries[index]
   const end = boundaries[index + 1]

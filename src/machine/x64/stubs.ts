@@ -14,7 +14,7 @@ const line = (bytes: readonly number[], assembly: string): Line => ({ bytes, ass
 
 export const assemble = (lines: readonly Line[]): Uint8Array => Uint8Array.from(lines.flatMap((l) => [...l.bytes]))
 
-export const PAGE_SIZE = 4096
+const PAGE_SIZE = 4096
 
 /** A stub of the hotpatch address table: jumps through the pointer exactly one page behind it. */
 export const HPAT_STUB: readonly Line[] = [
@@ -25,7 +25,6 @@ export const HPAT_STUB: readonly Line[] = [
 ]
 
 export const HPAT_STUB_SIZE = 8
-export const HPAT_STUBS_PER_PAGE = PAGE_SIZE / HPAT_STUB_SIZE
 
 /** A code page of 512 stubs. The page behind it holds their 512 pointers: pointer i is at 8 i. */
 export function hpatCodePage(): Uint8Array {
