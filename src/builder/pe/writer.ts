@@ -135,7 +135,6 @@ class PatchWriter {
   #constantsPart(constants: readonly Block[]): Part {
     const layout = layOutBlocks(constants, 1)
     const name = `${this.#plan.base.name.replace(/\.[^.]*$/, '')}_hotpatch.dll`
-    const exports = (): NewExport[] => this.#callouts().map((block) => ({ name: CALLOUT, rva: this.#rvaOf(block) }))
     const extras = [
       { align: 8, size: ImageLoadConfigDirectory64.size, directory: 'LOAD_CONFIG' as const },
       {
@@ -143,7 +142,7 @@ class PatchWriter {
         size: encodeExports(
           name,
           0,
-          this.#callouts().map(() => ({ name: CALLOUT, rva: 0 })),
+          this.#exports(() => 0),
         ).length,
         directory: 'EXPORT' as const,
       },
@@ -171,7 +170,7 @@ class PatchWriter {
       content: () => {
         const content = this.#fill(layout, size, 0)
         content.set(loadConfig(start + tableAt), configAt)
-        content.set(encodeExports(name, start + exportsAt, exports()), exportsAt)
+        content.set(encodeExports(name, start + exportsAt, this.#exports(this.#rvaOf)), exportsAt)
         content.set(encodeHotPatchTable(tableFor(this.#plan, this.#rvaOf)), tableAt)
         return content
       },
@@ -259,12 +258,14 @@ class PatchWriter {
     return content
   }
 
-  #callouts(): Block[] {
-    return this.#plan.blocks.filter(
-      (block) =>
-        block.kind === 'code' &&
-        block.symbols.some((symbol) => symbol.name === CALLOUT && symbol.offset === 0 && symbol.binding !== 'local'),
-    )
+  /** The patched functions, for tools that name addresses by exports alone, and the callout. Each name once: statics may share one. */
+  #exports(rvaOf: (block: Block) => number): NewExport[] {
+    const exports = new Map<string, number>()
+    for (const block of this.#plan.blocks)
+      for (const symbol of block.symbols)
+        if (symbol.name === CALLOUT && symbol.binding !== 'local') exports.set(CALLOUT, rvaOf(block) + symbol.offset)
+    for (const { name, block, entry } of this.#plan.functions) if (!exports.has(name)) exports.set(name, rvaOf(block) + entry)
+    return [...exports].map(([name, rva]) => ({ name, rva }))
   }
 
   /** For debuggers and objdump: functions and named data, by address. */
