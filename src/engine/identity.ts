@@ -2,14 +2,12 @@
  * Which image a module is, from the memory of the process. Its file may be another one by now (an update replaced it), may be deleted,
  * or may lie in a container that is not visible from here; none of that matters.
  */
-import { createHash } from 'node:crypto'
 import { symbolServerId } from '../binary/codeview/rsds.ts'
-import { PF, PT } from '../binary/elf/definitions.ts'
+import * as elf from '../binary/elf/identity.ts'
 import { type ElfMemoryImage, readElfFromMemory } from '../binary/elf/memory.ts'
 import { readCodeView } from '../binary/pe/directories.ts'
-import { textSha256 } from '../binary/pe/identity.ts'
+import * as pe from '../binary/pe/identity.ts'
 import { type PeImage, readPeFromMemory } from '../binary/pe/reader.ts'
-import { viewOf } from '../binary/struct.ts'
 import type { BaseIdentity } from '../patch/identity.ts'
 import type { MappedModule } from '../process/contract.ts'
 
@@ -32,13 +30,9 @@ export function identityInMemory(module: Pick<MappedModule, 'base' | 'format'>, 
 }
 
 function elfIdentity(image: ElfMemoryImage): LiveIdentity {
-  const textSha256 = once(() => hashOf(image.segments.filter((s) => s.type === PT.LOAD && (s.flags & PF.X) !== 0).map((s) => s.data())))
-  const id = viewOf(image.buildId === undefined ? textSha256() : Buffer.from(image.buildId, 'hex'))
-  return { timeDateStamp: wordAt(id, 0), checkSum: wordAt(id, 4), buildId: image.buildId, textSha256 }
+  const textSha256 = once(() => elf.textSha256(image))
+  return { ...elf.identityWords(image.buildId, textSha256), buildId: image.buildId, textSha256 }
 }
-
-/** A build id may be of any length: what it lacks is 0. */
-const wordAt = (data: DataView, at: number): number => (at + 4 <= data.byteLength ? data.getUint32(at, true) : 0)
 
 function peIdentity(image: PeImage): LiveIdentity {
   const codeView = readCodeView(image)
@@ -46,14 +40,8 @@ function peIdentity(image: PeImage): LiveIdentity {
     timeDateStamp: image.fileHeader.TimeDateStamp,
     checkSum: image.optionalHeader.CheckSum,
     buildId: codeView && symbolServerId(codeView),
-    textSha256: once(() => textSha256(image)),
+    textSha256: once(() => pe.textSha256(image)),
   }
-}
-
-function hashOf(parts: readonly Uint8Array[]): Uint8Array {
-  const hash = createHash('sha256')
-  for (const part of parts) hash.update(part)
-  return hash.digest()
 }
 
 function once<T>(compute: () => T): () => T {

@@ -1,0 +1,188 @@
+import { spawnSync } from 'node:child_process'
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { applyPatch, checkPatch, rollbackPatch, statusOf, statusOfAll, verifyProcess } from '../../src/engine/index.ts'
+import { readPatchImage } from '../../src/patch/read.ts'
+import type { Backend, Process } from '../../src/process/contract.ts'
+import { hostBackend } from '../../src/process/host.ts'
+import { type Built, build, type Flavour, type Running, run, sleep } from './target.ts'
+
+const THREADS = 4
+const FLAVOURS: readonly (Flavour & { readonly redirect: string })[] = [
+  { compiler: 'gcc', flags: [], redirect: 'first-bytes' },
+  { compiler: 'gcc', flags: ['-fpatchable-function-entry=18,16'], redirect: 'entry-nops' },
+  { compiler: 'gcc', flags: ['-fcf-protection=full'], redirect: 'first-bytes' },
+  { compiler: 'clang-14', flags: ['-fpatchable-function-entry=18,16'], redirect: 'entry-nops' },
+  { compiler: 'clang-19', flags: [], redirect: 'first-bytes' },
+]
+
+const onLinux = process.platform === 'linux'
+
+describe.skipIf(!onLinux).each(FLAVOURS)('a server under load, $compiler $flags', (flavour) => {
+  let built: Built
+  let server: Running
+  let backend: Backend
+  let target: Process
+
+  beforeAll(async () => {
+    built = build(flavour)
+    backend = await hostBackend()
+  })
+  afterAll(() => rmSync(built.folder, { recursive: true, force: true }))
+  beforeEach(async () => {
+    server = await run(built, THREADS)
+    target = backend.open(server.pid)
+  })
+  afterEach(async () => {
+    target.close()
+    await server.stop()
+  })
+
+  const patch = (options?: { id?: string; sequence?: number }) => readPatchImage(built.patch(options))
+
+  test('check, apply, verify, rollback, apply again: every reply is right throughout', async () => {
+    const image = patch()
+    const original = codeOf(target)
+    expect(checkPatch(target, image)).toMatchObject({ outcome: 'would-apply', blockers: [] })
+    expect((await server.during(100)).fixed).toBe(0)
+
+    const applied = await applyPatch(target, image)
+    expect(applied).toMatchObject({ outcome: 'applied', stop: { threads: THREADS + 1 } })
+    expect(applied.functions.map(({ name }) => name).sort()).toEqual(['bump', 'classify', 'greet', 'handle'])
+    expect(applied.functions.map(({ redirect }) => redirect)).toContain(flavour.redirect)
+    await sleep(50)
+    const after = await server.during(200)
+    expect(after.old).toBe(0)
+    expect(after.fixed).toBeGreaterThan(1000)
+    // The fixed bump() counts in millions, in the variable that the base image has.
+    expect(server.stats().hits).toBeGreaterThan(1_000_000)
+
+    expect(verifyProcess(target)).toMatchObject({ outcome: 'verified', patches: [{ findings: [] }] })
+    expect(statusOf(target).patches).toMatchObject([{ id: 'server-1', state: 'applied' }])
+    expect(statusOfAll(backend).processes).toMatchObject([{ pid: server.pid }])
+    expect((await applyPatch(target, image)).outcome).toBe('already-applied')
+
+    expect((await rollbackPatch(target)).outcome).toBe('rolled-back')
+    expect(codeOf(target).equals(original)).toBe(true)
+    await sleep(50)
+    const undone = await server.during(200)
+    expect(undone.fixed).toBe(0)
+    expect(undone.old).toBeGreaterThan(1000)
+
+    expect((await applyPatch(target, image)).outcome).toBe('applied')
+    expect(verifyProcess(target).outcome).toBe('verified')
+    expect(server.stats().bad).toBe(0)
+  })
+
+  test('fifty cycles under load', async () => {
+    const image = patch()
+    const original = codeOf(target)
+    for (let i = 0; i < 50; i++) {
+      await applyPatch(target, image)
+      await rollbackPatch(target)
+    }
+    expect(codeOf(target).equals(original)).toBe(true)
+    const later = await server.during(200)
+    expect(later.old).toBeGreaterThan(1000)
+    expect(server.stats().bad).toBe(0)
+    expect(statusOf(target).patches.filter(({ state }) => state === 'reverted')).toHaveLength(50)
+  })
+
+  test('a byte changed behind its back is found and named, and rollback refuses', async () => {
+    const { functions, mappings } = await applyPatch(target, patch())
+    const greet = functions.find(({ name }) => name === 'greet')
+    if (greet === undefined) throw new Error('greet was not patched')
+    const at = BigInt(mappings.find(({ what }) => what === 'image')?.address ?? 0)
+    const code = BigInt(greet.target)
+    const before = target.read(code, 1)
+    target.write(code, Uint8Array.of((before[0] as number) ^ 1))
+    const finding = verifyProcess(target).patches[0]?.findings[0]
+    target.write(code, before)
+    expect(finding?.what).toBe('image')
+    expect(finding?.function).toContain('greet')
+    expect(BigInt(finding?.address ?? 0)).toBeGreaterThanOrEqual(at)
+    expect(verifyProcess(target).outcome).toBe('verified')
+  })
+})
+
+describe.skipIf(!onLinux)('an engine that dies', () => {
+  let built: Built
+  let backend: Backend
+  let file: string
+
+  beforeAll(async () => {
+    built = build({ compiler: 'gcc', flags: ['-fpatchable-function-entry=18,16'] })
+    backend = await hostBackend()
+    file = join(built.folder, 'server.patch.so')
+    writeFileSync(file, built.patch())
+  })
+  afterAll(() => rmSync(built.folder, { recursive: true, force: true }))
+
+  const engine = fileURLToPath(new URL('killed-engine.ts', import.meta.url))
+  const die = (pid: number, verb: string, step: string) =>
+    spawnSync(process.execPath, ['--import', 'tsx', engine, String(pid), file, verb, step], { encoding: 'utf8', timeout: 60_000 })
+
+  /** Kills an engine at each of its calls in turn, looking after each death; until one has no more calls to make. */
+  async function dieEverywhere(verb: 'apply' | 'rollback', look: (target: Process, server: Running, step: string) => Promise<void>) {
+    for (const suffix of ['', '!'])
+      for (let step = 0; step < 60; step++) {
+        const server = await run(built, THREADS)
+        try {
+          if (verb === 'rollback') await using(backend, server.pid, (target) => applyPatch(target, readPatchImage(built.patch())))
+          const { signal, status, stderr } = die(server.pid, verb, `${step}${suffix}`)
+          // Only one of the calls is the switch.
+          if (status === 0 && suffix === '!' && step < 40) continue
+          if (status === 0) break
+          expect([signal, stderr]).toEqual(['SIGKILL', ''])
+          const served = await server.during(100)
+          expect(served.old + served.fixed).toBeGreaterThan(100)
+          await using(backend, server.pid, (target) => look(target, server, `${step}${suffix}`))
+          expect(server.stats().bad).toBe(0)
+        } finally {
+          await server.stop()
+        }
+      }
+  }
+
+  test('at any step of apply: the target serves on, the next apply completes, a rollback restores', async () => {
+    await dieEverywhere('apply', async (target, server) => {
+      statusOf(target)
+      await applyPatch(target, readPatchImage(built.patch()))
+      expect(verifyProcess(target).outcome).toBe('verified')
+      await sleep(30)
+      expect((await server.during(50)).old).toBe(0)
+      await rollbackPatch(target)
+      await sleep(30)
+      expect((await server.during(50)).fixed).toBe(0)
+    })
+  })
+
+  test('at any step of rollback: the target serves on, the next rollback restores', async () => {
+    await dieEverywhere('rollback', async (target, server) => {
+      await rollbackPatch(target)
+      await sleep(30)
+      expect((await server.during(50)).fixed).toBe(0)
+      expect(statusOf(target).patches.every(({ state }) => state === 'reverted')).toBe(true)
+    })
+  })
+})
+
+async function using<T>(backend: Backend, pid: number, use: (target: Process) => Promise<T>): Promise<T> {
+  const target = backend.open(pid)
+  try {
+    return await use(target)
+  } finally {
+    target.close()
+  }
+}
+
+/** The executable pages of the main program. */
+function codeOf(target: Process): Buffer {
+  const main = target.modules()[0]
+  if (main === undefined) throw new Error('the process maps no program')
+  const end = main.base + BigInt(main.size)
+  const code = target.regions().filter((region) => region.execute && region.start >= main.base && region.end <= end)
+  return Buffer.concat(code.map(({ start, end: last }) => target.read(start, Number(last - start))))
+}
