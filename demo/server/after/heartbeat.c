@@ -4,6 +4,7 @@
 #include "audit.h"
 #include "protocol.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { HEARTBEAT_HEADER = 1 + 2 };
@@ -48,10 +49,10 @@ static void restyle(unsigned style, uint8_t *bytes, size_t length)
 
 __attribute__((noinline)) static void refuse(struct reply *reply, const char *why, size_t claimed, size_t present)
 {
-    audit_refusal(why, claimed, present);
+    audit_refusal("heartbeat", claimed, present);
     reply->status = STATUS_REFUSED;
-    reply->length = strlen(why);
-    memcpy(reply->body, why, reply->length);
+    reply->length = (size_t)snprintf((char *)reply->body, REPLY_CAPACITY, "%s: %lu claimed, %lu present", why, (unsigned long)claimed,
+                                     (unsigned long)present);
 }
 
 static void answer(const struct request *request, struct reply *reply)
