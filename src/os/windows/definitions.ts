@@ -1,5 +1,5 @@
 /** Constants and structures of Windows, by their own names: winnt.h, tlhelp32.h, winbase.h, and phnt for the native ones. */
-import { bytes, type Field, i32, struct, u8, u16, u32, u64 } from '../../binary/struct.ts'
+import { type Field, i32, struct, u16, u32, u64 } from '../../binary/struct.ts'
 
 // winnt.h: rights.
 export const PROCESS_RIGHTS = {
@@ -206,25 +206,3 @@ export const MODULEENTRY32W = struct('MODULEENTRY32W', {
 
 /** winnt.h TOKEN_PRIVILEGES with one entry. */
 export const TOKEN_PRIVILEGES = struct('TOKEN_PRIVILEGES', { PrivilegeCount: u32, LuidLow: u32, LuidHigh: u32, Attributes: u32 })
-
-export const PS_PROTECTION = struct('PS_PROTECTION', { Level: u8 })
-
-/** As much of a PE header as tells two images apart: from the start of the image to the end of CheckSum. */
-export const PE_HEADER = {
-  IMAGE_DOS_HEADER: struct('IMAGE_DOS_HEADER', { e_magic: u16, rest: bytes(58), e_lfanew: u32 }),
-  /** IMAGE_NT_HEADERS64 up to CheckSum. */
-  IMAGE_NT_HEADERS: struct('IMAGE_NT_HEADERS', {
-    Signature: u32,
-    Machine: u16,
-    NumberOfSections: u16,
-    TimeDateStamp: u32,
-    PointerToSymbolTable: u32,
-    NumberOfSymbols: u32,
-    SizeOfOptionalHeader: u16,
-    Characteristics: u16,
-    optionalUpToSizeOfImage: bytes(56),
-    SizeOfImage: u32,
-    SizeOfHeaders: u32,
-    CheckSum: u32,
-  }),
-} as const

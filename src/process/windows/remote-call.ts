@@ -1,9 +1,9 @@
 /** Calling a function inside a process, on a thread that is made for it. No other thread is stopped. */
 
+import { readPeFromMemory } from '../../binary/pe/reader.ts'
 import { viewOf } from '../../binary/struct.ts'
 import { HotpatchError } from '../../errors.ts'
 import { assemble, encodeRemoteCallBlock, REMOTE_CALL, REMOTE_CALL_BLOCK } from '../../machine/x64/stubs.ts'
-import { PE_HEADER } from '../../os/windows/definitions.ts'
 import { win32 } from '../../os/windows/kernel32.ts'
 import { INVALID_HANDLE_VALUE } from '../../os/windows/library.ts'
 import { errorName, lastError } from '../../os/windows/status.ts'
@@ -85,9 +85,6 @@ export function ntdllFunction(target: Target, name: string): bigint {
 
 /** What tells builds of a mapped image apart. */
 function buildOf(target: Target, base: bigint): string {
-  const { IMAGE_DOS_HEADER, IMAGE_NT_HEADERS } = PE_HEADER
-  const { e_lfanew } = IMAGE_DOS_HEADER.readAt(readMemory(target, base, IMAGE_DOS_HEADER.size), 0)
-  const headers = readMemory(target, base + BigInt(e_lfanew), IMAGE_NT_HEADERS.size)
-  const { TimeDateStamp, SizeOfImage, CheckSum } = IMAGE_NT_HEADERS.readAt(headers, 0)
-  return `${TimeDateStamp} ${SizeOfImage} ${CheckSum}`
+  const { fileHeader, optionalHeader } = readPeFromMemory((rva, length) => readMemory(target, base + BigInt(rva), length))
+  return `${fileHeader.TimeDateStamp} ${optionalHeader.SizeOfImage} ${optionalHeader.CheckSum}`
 }

@@ -1,0 +1,40 @@
+import { readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import * as definitions from './definitions.ts'
+import { ERROR } from './status.ts'
+
+const golden: Record<string, Record<string, number>> = JSON.parse(readFileSync(new URL('fixtures/layout.json', import.meta.url), 'utf8'))
+
+const { CONTEXT_AMD64, MEM, PAGE, PROCESS_RIGHTS, TH32CS, THREAD_RIGHTS, TOKEN } = definitions
+
+const tables = ['MEMORY_BASIC_INFORMATION', 'SYSTEM_INFO', 'PROCESSENTRY32W', 'MODULEENTRY32W', 'TOKEN_PRIVILEGES'] as const
+
+test.each(tables)("%s has the size and offsets of mingw's headers", (name) => {
+  const table = definitions[name]
+  const { size, ...offsets } = golden[name] ?? {}
+  expect(table.size).toBe(size)
+  expect(table.offsets).toMatchObject(offsets)
+})
+
+test("the x64 CONTEXT has the size and offsets of mingw's headers", () => {
+  expect(CONTEXT_AMD64).toMatchObject(golden.CONTEXT ?? {})
+})
+
+test("constants have the values of mingw's headers", () => {
+  const prefixed = (prefix: string, table: Record<string, number>): Record<string, number> =>
+    Object.fromEntries(Object.entries(table).map(([name, value]) => [prefix + name, value]))
+  const ours: Record<string, number> = {
+    ...PROCESS_RIGHTS,
+    ...THREAD_RIGHTS,
+    ...TOKEN,
+    ...prefixed('MEM_', MEM),
+    ...prefixed('PAGE_', PAGE),
+    ...prefixed('TH32CS_', TH32CS),
+    CONTEXT_CONTROL: CONTEXT_AMD64.CONTEXT_CONTROL,
+    CONTEXT_INTEGER: CONTEXT_AMD64.CONTEXT_INTEGER,
+    ...ERROR,
+  }
+  // mingw's headers do not have it yet.
+  delete ours.ERROR_DYNAMIC_CODE_BLOCKED
+  expect(ours).toEqual(golden.constants)
+})
