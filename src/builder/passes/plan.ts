@@ -1,14 +1,14 @@
 /** The last pass but one: what the back end writes, and how each old function is redirected. */
 
 import { viewOf } from '../../binary/struct.ts'
-import { fallsThrough, planRedirect } from '../../machine/x64/redirect.ts'
+import { planRedirect } from '../../machine/x64/redirect.ts'
 import type { BaseImage, BaseSymbol } from '../base-image.ts'
 import type { Block, Edge } from '../graph.ts'
 import { aimOf, entryOf, functionSize, isAnonymous, primarySymbol } from '../places.ts'
 import type { PatchedFunction, PatchPlan } from '../plan.ts'
 import { type Reason, reason } from '../reasons.ts'
+import { bytesBefore, codeSymbols, gapBefore } from '../redirects.ts'
 import type { Choice, ChosenFunction } from './choose.ts'
-import { sectionAt } from './prove.ts'
 import type { Synthesized } from './synthesize.ts'
 
 export interface Naming {
@@ -48,8 +48,6 @@ export function plan(choice: Choice, synthesized: Synthesized, base: BaseImage, 
   }
 }
 
-const BYTES_BEFORE = 32
-
 function redirectOf(
   chosen: ChosenFunction,
   base: BaseImage,
@@ -74,33 +72,9 @@ function redirectOf(
   return { kind: redirect.kind, originalBytes: viewOf(first).getUint32(0, true) }
 }
 
-function bytesBefore(base: BaseImage, rva: number): Uint8Array {
-  const section = sectionAt(base, rva)
-  const count = Math.min(BYTES_BEFORE, rva - (section?.rva ?? rva))
-  return base.bytes(rva - count, count) ?? new Uint8Array(0)
-}
-
-/** Symbols in code, by ascending RVA. */
-function codeSymbols(base: BaseImage): BaseSymbol[] {
-  const code = base.sections.filter((s) => s.kind === 'code')
-  return base.symbols.filter((s) => code.some((c) => s.rva >= c.rva && s.rva < c.rva + c.size)).sort((a, b) => a.rva - b.rva)
-}
-
 /** Bytes before the entry that belong to no function: the old object's own pad, else the gap behind the function before. */
-function paddingBefore({ before, rva }: ChosenFunction, base: BaseImage, neighbours: readonly BaseSymbol[]): number {
-  const own = entryOf(before)
-  if (own > 0) return own
-  let end = 0
-  let nearest: BaseSymbol | undefined
-  for (const symbol of neighbours) {
-    if (symbol.rva >= rva) break
-    if (nearest === undefined || symbol.rva > nearest.rva || symbol.size > nearest.size) nearest = symbol
-    end = Math.max(end, symbol.rva + symbol.size)
-  }
-  if (nearest === undefined || nearest.size === 0 || end > rva) return 0
-  const code = base.bytes(nearest.rva, nearest.size)
-  return code === undefined || fallsThrough(code) ? 0 : rva - end
-}
+const paddingBefore = ({ before, rva }: ChosenFunction, base: BaseImage, neighbours: readonly BaseSymbol[]): number =>
+  entryOf(before) || gapBefore(base, neighbours, rva)
 
 /**
  * Offsets into the old function to which tables, addresses of labels and split-off parts lead; calls and pointers to its entry are none.

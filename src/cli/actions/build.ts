@@ -1,11 +1,21 @@
 import { basename, extname } from 'node:path'
 import { buildPatch } from '../../builder/build.ts'
 import type { BuildReport } from '../../builder/report.ts'
-import { type Answer, done } from '../answer.ts'
-import type { BuildFlags } from '../commands/build.ts'
+import { type Answer, done, type JsonFlag } from '../answer.ts'
 import { writeOutput } from '../files.ts'
 import { dim, good, hex, plural, strong, table } from '../words.ts'
 import { noteLines, reasonLines } from './diff.ts'
+
+export interface BuildFlags extends JsonFlag {
+  readonly before: string
+  readonly after: string
+  readonly base: string
+  readonly out: string
+  readonly sequence: number
+  readonly id?: string
+  readonly description: string
+  readonly cve?: readonly string[]
+}
 
 export function build(flags: BuildFlags): Answer {
   const built = buildPatch({

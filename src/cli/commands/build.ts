@@ -1,18 +1,8 @@
 import { buildCommand as command } from '@stricli/core'
-import { answer, type JsonFlag, jsonFlag } from '../answer.ts'
+import type { BuildFlags } from '../actions/build.ts'
+import { answer, jsonFlag } from '../answer.ts'
 import type { Context } from '../context.ts'
 import { cveId, patchId, path, sequenceNumber } from '../parameters.ts'
-
-export interface BuildFlags extends JsonFlag {
-  readonly before: string
-  readonly after: string
-  readonly base: string
-  readonly out: string
-  readonly sequence: number
-  readonly id?: string
-  readonly description: string
-  readonly cve?: readonly string[]
-}
 
 export const buildCommand = command<BuildFlags, [], Context>({
   docs: {

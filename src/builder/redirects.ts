@@ -1,0 +1,68 @@
+/** How functions of a base image can be redirected, from what lies around them there. */
+
+import type { RedirectPlan, RedirectRefusal } from '../machine/redirect.ts'
+import { fallsThrough, planRedirect } from '../machine/x64/redirect.ts'
+import type { BaseImage, BaseSymbol } from './base-image.ts'
+import { sectionAt } from './passes/prove.ts'
+
+/** A function of the base image as its symbol table has it. */
+export interface FunctionSite {
+  readonly symbol: BaseSymbol
+  /** Bytes right before it that belong to no function, and that none runs into. */
+  readonly padding: number
+}
+
+const BYTES_BEFORE = 32
+
+/** Symbols in code, by ascending RVA. */
+export function codeSymbols(base: BaseImage): BaseSymbol[] {
+  const code = base.sections.filter((s) => s.kind === 'code')
+  return base.symbols.filter((s) => code.some((c) => s.rva >= c.rva && s.rva < c.rva + c.size)).sort((a, b) => a.rva - b.rva)
+}
+
+/** `rva`'s section's bytes before it, the nearest last. */
+export function bytesBefore(base: BaseImage, rva: number): Uint8Array {
+  const section = sectionAt(base, rva)
+  const count = Math.min(BYTES_BEFORE, rva - (section?.rva ?? rva))
+  return base.bytes(rva - count, count) ?? new Uint8Array(0)
+}
+
+/** Bytes before `rva` that belong to no function: the gap behind the functions before, where the last of them does not run into it. */
+export function gapBefore(base: BaseImage, symbols: readonly BaseSymbol[], rva: number): number {
+  let end = 0
+  let nearest: BaseSymbol | undefined
+  for (const symbol of symbols) {
+    if (symbol.rva >= rva) break
+    if (nearest === undefined || symbol.rva > nearest.rva || symbol.size > nearest.size) nearest = symbol
+    end = Math.max(end, symbol.rva + symbol.size)
+  }
+  return gapBehind(base, nearest, end, rva)
+}
+
+function gapBehind(base: BaseImage, nearest: BaseSymbol | undefined, end: number, rva: number): number {
+  if (nearest === undefined || nearest.size === 0 || end > rva) return 0
+  const code = base.bytes(nearest.rva, nearest.size)
+  return code === undefined || fallsThrough(code) ? 0 : rva - end
+}
+
+/** Every function that the symbol table gives a size, by ascending RVA, each once. */
+export function functionSites(base: BaseImage): FunctionSite[] {
+  const sites: FunctionSite[] = []
+  let end = 0
+  let nearest: BaseSymbol | undefined
+  for (const symbol of codeSymbols(base)) {
+    const last = sites.at(-1)?.symbol
+    if (symbol.kind === 'function' && symbol.size > 0 && symbol.rva !== last?.rva)
+      sites.push({ symbol, padding: gapBehind(base, nearest, end, symbol.rva) })
+    if (nearest === undefined || symbol.rva > nearest.rva || symbol.size > nearest.size) nearest = symbol
+    end = Math.max(end, symbol.rva + symbol.size)
+  }
+  return sites
+}
+
+/** As far as the image alone tells: jump tables into the first bytes are known from objects only. */
+export function planSite(base: BaseImage, { symbol, padding }: FunctionSite): RedirectPlan | RedirectRefusal {
+  const code = base.bytes(symbol.rva, symbol.size)
+  if (code === undefined) return { refused: 'UNDECODABLE', why: 'does not lie in the file' }
+  return planRedirect({ before: bytesBefore(base, symbol.rva), padding, code, size: symbol.size })
+}
