@@ -1,0 +1,75 @@
+/**
+ * The C library's calls. Each returns what the call returned; after a failure `errno()` has the reason.
+ * Addresses of our own memory (`Pinned`) and of the target's fit in 47 bits, so they go as numbers, which koffi passes without
+ * allocating: nothing here makes garbage.
+ */
+import koffi from 'koffi'
+import { HotpatchError } from '../../errors.ts'
+
+function open(): ReturnType<typeof koffi.load> {
+  // glibc's name, then musl's.
+  let cause: unknown
+  for (const name of ['libc.so.6', 'libc.musl-x86_64.so.1', 'libc.musl-aarch64.so.1']) {
+    try {
+      return koffi.load(name)
+    } catch (error) {
+      cause ??= error
+    }
+  }
+  throw new HotpatchError('PROCESS_UNSUPPORTED', 'the C library of this system cannot be loaded', { cause })
+}
+
+const library = open()
+
+/** A long as one number: the calls here return counts and small codes, which are safe integers. */
+const LONG = 'int64_t'
+const ADDRESS = 'int64_t'
+
+interface Libc {
+  ptrace(request: number, tid: number, address: number, data: number): number
+  waitpid(pid: number, status: number, options: number): number
+  pread(fd: number, buffer: number, length: number, offset: number): number
+  pwrite(fd: number, buffer: number, length: number, offset: number): number
+  sched_yield(): number
+  nanosleep(request: number, remaining: number): number
+  fcntl(fd: number, command: number, argument: number): number
+}
+
+export const libc: Libc = {
+  // Variadic in C; on x86-64 integers are passed alike either way, and on ARM64 Linux too.
+  ptrace: library.func('ptrace', LONG, ['int', 'int', ADDRESS, ADDRESS]),
+  waitpid: library.func('waitpid', 'int', ['int', ADDRESS, 'int']),
+  pread: library.func('pread', LONG, ['int', ADDRESS, 'size_t', 'int64_t']),
+  pwrite: library.func('pwrite', LONG, ['int', ADDRESS, 'size_t', 'int64_t']),
+  sched_yield: library.func('sched_yield', 'int', []),
+  nanosleep: library.func('nanosleep', 'int', [ADDRESS, ADDRESS]),
+  fcntl: library.func('fcntl', 'int', ['int', 'int', ADDRESS]),
+}
+
+/** Of the last call that failed. Must be asked before anything else runs. */
+export const errno = (): number => koffi.errno()
+
+const names = new Map(Object.entries(koffi.os.errno).map(([name, value]) => [value, name]))
+/** `EPERM` for 1. */
+export const errnoName = (value: number): string => names.get(value) ?? `errno ${value}`
+
+/** Memory of ours that the kernel fills: it never moves, and its address is known. */
+export interface Pinned {
+  readonly bytes: Uint8Array
+  readonly view: DataView
+  readonly address: number
+}
+
+export function pinned(length: number): Pinned {
+  // An ArrayBuffer's memory lies outside of the collected heap, so it stays where it is as long as it is referenced.
+  const buffer = new ArrayBuffer(length)
+  const bytes = new Uint8Array(buffer)
+  return { bytes, view: new DataView(buffer), address: Number(koffi.address(bytes)) }
+}
+
+/** Sleeps for less than a second without a promise turn. Not exact. */
+export function sleepMicroseconds(microseconds: number): void {
+  sleepRequest.view.setBigInt64(8, BigInt(microseconds * 1000), true)
+  libc.nanosleep(sleepRequest.address, 0)
+}
+const sleepRequest = pinned(16)

@@ -1,0 +1,142 @@
+/**
+ * Mapping a patch image: the target makes a file in memory (memfd) and maps it, its content is written from outside.
+ * Nothing is ever writable and executable: the executable pages are private pages of a sealed file that the target itself never
+ * wrote to. The file's name is what memory maps, profilers and crash dumps show.
+ */
+import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs'
+import { HotpatchError } from '../../errors.ts'
+import { ERRNO, F, F_SEAL, MAP, MFD, PROT } from '../../os/linux/definitions.ts'
+import { errnoName, libc } from '../../os/linux/libc.ts'
+import type { Protection } from '../../patch/image.ts'
+import type { MapRequest, MapSegment } from '../contract.ts'
+import type { Target } from './borrow.ts'
+import { OUR_MAPPING } from './modules.ts'
+import { RemoteSyscalls } from './remote-syscall.ts'
+import { refuseSeccomp } from './seccomp.ts'
+
+const PAGE = 0x1000
+const PROTECTIONS: Readonly<Record<Protection, number>> = {
+  r: PROT.READ,
+  rw: PROT.READ | PROT.WRITE,
+  rx: PROT.READ | PROT.EXEC,
+}
+/** The kernel's limit for a memfd's name, bytes. */
+const LONGEST_NAME = 249
+const hex = (address: bigint): string => `0x${address.toString(16)}`
+
+/** `Process.map`. */
+export function mapInto(target: Target, request: MapRequest): void {
+  const size = checkRequest(request)
+  const end = request.address + BigInt(size)
+  const taken = target.maps().find((mapping) => mapping.start < end && mapping.end > request.address)
+  if (taken !== undefined) throw placeTaken(request.address, size, taken.name)
+  refuseSeccomp(target.pid, ['memfd_create', 'mmap', 'munmap', 'close'])
+
+  const syscalls = new RemoteSyscalls(target)
+  const mapped: MapSegment[] = []
+  let fd: bigint | undefined
+  try {
+    fd = syscalls.call('memfd_create', request.name, BigInt(MFD.CLOEXEC | MFD.ALLOW_SEALING))
+    if (fd < 0n) throw refused(target.pid, 'memfd_create', fd)
+    // The file is filled while no thread of the target waits for it.
+    syscalls.giveBack()
+    fillFile(target.pid, fd, request, size)
+    for (const segment of request.segments) {
+      mapSegment(target.pid, syscalls, request.address, segment, fd)
+      mapped.push(segment)
+    }
+    closeInTarget(syscalls, fd)
+    syscalls.giveBack()
+  } catch (error) {
+    takeBack(syscalls, request.address, mapped, fd)
+    throw error
+  }
+}
+
+/** `Process.unmap`. */
+export function unmapFrom(target: Target, address: bigint, size: number): void {
+  const end = address + BigInt(size)
+  const foreign = target.maps().find((mapping) => mapping.start < end && mapping.end > address && !mapping.path.startsWith(OUR_MAPPING))
+  if (foreign !== undefined)
+    throw new HotpatchError('DEFECT', `${hex(address)} is to be unmapped, where ${foreign.name || 'other memory'} lies`)
+  refuseSeccomp(target.pid, ['munmap'])
+  const syscalls = new RemoteSyscalls(target)
+  try {
+    const result = syscalls.call('munmap', address, BigInt(size))
+    if (result < 0n) throw refused(target.pid, 'munmap', result)
+  } finally {
+    syscalls.giveBack()
+  }
+}
+
+/** The size of the whole. Throws DEFECT: what is asked for is the engine's doing. */
+function checkRequest(request: MapRequest): number {
+  let size = 0
+  for (const segment of request.segments) {
+    if (segment.offset !== size || segment.size <= 0 || segment.size % PAGE !== 0 || segment.content.length > segment.size)
+      throw new HotpatchError('DEFECT', `a segment of ${segment.size} bytes at offset ${segment.offset} of ${request.name}`)
+    size += segment.size
+  }
+  if (size === 0 || request.address % BigInt(PAGE) !== 0n || Buffer.byteLength(request.name) > LONGEST_NAME)
+    throw new HotpatchError('DEFECT', `${request.name} cannot be mapped with ${size} bytes at ${hex(request.address)}`)
+  return size
+}
+
+/** Through the target's own table of open files: the file has no other name. */
+function fillFile(pid: number, fd: bigint, request: MapRequest, size: number): void {
+  let file: number
+  try {
+    file = openSync(`/proc/${pid}/fd/${fd}`, 'r+')
+  } catch (cause) {
+    throw new HotpatchError('MAPPING_REFUSED', `the file made in process ${pid} cannot be opened from outside`, { cause })
+  }
+  try {
+    ftruncateSync(file, size)
+    for (const { offset, content } of request.segments)
+      for (let done = 0; done < content.length; ) done += writeSync(file, content, done, content.length - done, offset + done)
+    // From now on its bytes are what they are. A kernel that does not know the call leaves them open to whoever may open the file.
+    libc.fcntl(file, F.ADD_SEALS, F_SEAL.SEAL | F_SEAL.SHRINK | F_SEAL.GROW | F_SEAL.WRITE)
+  } finally {
+    closeSync(file)
+  }
+}
+
+function mapSegment(pid: number, syscalls: RemoteSyscalls, base: bigint, segment: MapSegment, fd: bigint): void {
+  const address = base + BigInt(segment.offset)
+  const flags = BigInt(MAP.PRIVATE | MAP.FIXED_NOREPLACE)
+  const protection = BigInt(PROTECTIONS[segment.protection])
+  const result = syscalls.call('mmap', address, BigInt(segment.size), protection, flags, fd, BigInt(segment.offset))
+  if (result === address) return
+  if (result === -BigInt(ERRNO.EEXIST)) throw placeTaken(address, segment.size, '')
+  if (result < 0n && result > -4096n) throw refused(pid, 'mmap', result)
+  // A kernel before 4.17 takes the address for a wish.
+  syscalls.call('munmap', result, BigInt(segment.size))
+  throw placeTaken(address, segment.size, '')
+}
+
+/** Undoes what was done, as far as the target still lives. */
+function takeBack(syscalls: RemoteSyscalls, base: bigint, mapped: readonly MapSegment[], fd: bigint | undefined): void {
+  try {
+    for (const { offset, size } of mapped) syscalls.call('munmap', base + BigInt(offset), BigInt(size))
+    if (fd !== undefined && fd >= 0n) closeInTarget(syscalls, fd)
+    syscalls.giveBack()
+  } catch (error) {
+    if (!(error instanceof HotpatchError)) throw error
+  }
+}
+
+function closeInTarget(syscalls: RemoteSyscalls, fd: bigint): void {
+  syscalls.call('close', fd)
+}
+
+const placeTaken = (address: bigint, size: number, name: string): HotpatchError =>
+  new HotpatchError('PLACE_TAKEN', `${name || 'another mapping'} lies within ${size} bytes at ${hex(address)}`, {
+    facts: { address: hex(address), size },
+  })
+
+function refused(pid: number, call: string, result: bigint): HotpatchError {
+  const reason = errnoName(Number(-result))
+  return new HotpatchError('MAPPING_REFUSED', `the system call ${call} failed in process ${pid} with ${reason}`, {
+    facts: { call, reason },
+  })
+}

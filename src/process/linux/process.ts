@@ -1,0 +1,164 @@
+import { HotpatchError } from '../../errors.ts'
+import { AT } from '../../os/linux/definitions.ts'
+import type {
+  MappedModule,
+  MapRequest,
+  Process,
+  Region,
+  SwitchOutcome,
+  SwitchRequest,
+  ThreadSummary,
+  UnwindRegistration,
+  UnwindRequest,
+} from '../contract.ts'
+import { findFreePlace, type PlaceRequest } from '../place.ts'
+import type { Target } from './borrow.ts'
+import { mapInto, unmapFrom } from './mapping.ts'
+import { Memory } from './memory.ts'
+import { findModules } from './modules.ts'
+import { identify, machineOf, permissionDenied, refuse32Bit, refuseTraced } from './open.ts'
+import { auxiliaryValue, type Mapping, numbersIn, parseMaps, parseStat, readProc, readProcBytes } from './proc.ts'
+import { switchCode } from './stop.ts'
+import { registerFrames, unregisterFrames } from './unwind.ts'
+
+const SPACE = { granularity: 0x1000n, lowest: 0x10000n, highest: 0x7fff_ffff_f000n }
+/** Bytes kept free where the heap and the main stack grow, as long as there is another place. */
+const ROOM_TO_GROW = 1n << 28n
+
+/** A live process of this machine. */
+export class LinuxProcess implements Process {
+  readonly pid: number
+  readonly name: string
+  readonly machine: 'x64' | 'arm64'
+  readonly incarnation: string
+  readonly #folder: string
+  readonly #memory: Memory
+  readonly #programHeaders: bigint | undefined
+
+  constructor(pid: number) {
+    const { stat } = identify(pid)
+    this.pid = pid
+    this.name = stat.name
+    this.incarnation = stat.startTime
+    this.#folder = `/proc/${pid}`
+    this.#memory = this.#withPermission('opened', () => new Memory(pid))
+    try {
+      refuseTraced(pid, `${this.#folder}/status`)
+      refuse32Bit(pid, this.#firstBytes())
+      const auxv = this.#withPermission('read', () => readProcBytes(`${this.#folder}/auxv`))
+      this.#programHeaders = auxv === undefined ? undefined : auxiliaryValue(auxv, AT.PHDR)
+      const main = this.modules()[0]
+      if (main === undefined) throw new HotpatchError('PROCESS_UNSUPPORTED', `process ${pid} maps no 64-bit program`)
+      this.machine = machineOf(pid, this.#memory, main.base)
+    } catch (error) {
+      this.#memory.close()
+      throw error
+    }
+  }
+
+  modules(): MappedModule[] {
+    return findModules(this.#maps(), (address, length) => this.#memory.tryRead(address, length), this.#programHeaders)
+  }
+
+  regions(): Region[] {
+    return this.#maps().map(({ start, end, read, write, execute, name }) => ({ start, end, read, write, execute, name }))
+  }
+
+  threads(): ThreadSummary[] {
+    const threads: ThreadSummary[] = []
+    for (const id of numbersIn(`${this.#folder}/task`)) {
+      const name = readProc(`${this.#folder}/task/${id}/comm`)
+      if (name !== undefined) threads.push({ id, name: name.replace(/\n$/, '') })
+    }
+    if (threads.length === 0) throw new HotpatchError('PROCESS_GONE', `process ${this.pid} has ended`)
+    return threads
+  }
+
+  read(address: bigint, length: number): Uint8Array {
+    return this.#memory.read(address, length)
+  }
+
+  write(address: bigint, bytes: Uint8Array): void {
+    const within = Number(address & 7n)
+    const [wide, aligned] = [bytes.length === 2 || bytes.length === 4, Number(address) % bytes.length === 0]
+    if (!wide || !aligned || this.#isWritable(address)) {
+      this.#memory.write(address, bytes)
+      return
+    }
+    // See Memory: only a whole word is certain to be one store.
+    const word = this.#memory.read(address - BigInt(within), 8)
+    word.set(bytes, within)
+    this.#memory.write(address - BigInt(within), word)
+  }
+
+  findPlace(request: PlaceRequest): bigint | undefined {
+    const maps = this.#maps()
+    const growing: Region[] = [...maps]
+    const none = { read: false, write: false, execute: false, name: '' }
+    const heap = parseStat(readProc(`${this.#folder}/stat`) ?? '')?.startBrk ?? 0n
+    if (heap !== 0n) {
+      const end = maps.find((mapping) => mapping.name === '[heap]')?.end ?? heap
+      growing.push({ start: end, end: end + ROOM_TO_GROW, ...none })
+    }
+    const stack = maps.find((mapping) => mapping.name === '[stack]')
+    if (stack !== undefined) growing.push({ start: stack.start - ROOM_TO_GROW, end: stack.start, ...none })
+    growing.sort((a, b) => (a.start < b.start ? -1 : 1))
+    return findFreePlace(growing, request, SPACE) ?? findFreePlace(maps, request, SPACE)
+  }
+
+  map(request: MapRequest): void {
+    mapInto(this.#target(), request)
+  }
+
+  unmap(address: bigint, size: number): void {
+    unmapFrom(this.#target(), address, size)
+  }
+
+  switchCode(request: SwitchRequest): SwitchOutcome {
+    return switchCode(this.pid, this.#memory, request)
+  }
+
+  registerUnwind(request: UnwindRequest): UnwindRegistration | undefined {
+    return registerFrames(request)
+  }
+
+  unregisterUnwind(registration: UnwindRegistration): void {
+    unregisterFrames(registration)
+  }
+
+  close(): void {
+    this.#memory.close()
+  }
+
+  #target(): Target {
+    return { pid: this.pid, memory: this.#memory, maps: () => this.#maps() }
+  }
+
+  /** Throws PROCESS_GONE: a process that has ended maps nothing, a zombie neither. */
+  #maps(): Mapping[] {
+    const text = this.#withPermission('read', () => readProc(`${this.#folder}/maps`))
+    if (text === undefined || text === '') throw new HotpatchError('PROCESS_GONE', `process ${this.pid} has ended`)
+    return parseMaps(text)
+  }
+
+  #isWritable(address: bigint): boolean {
+    return this.#maps().some((mapping) => mapping.start <= address && address < mapping.end && mapping.write)
+  }
+
+  /** Of the first file mapped from its start, which shows whether the program is a 32-bit one. */
+  #firstBytes(): Uint8Array | undefined {
+    const first = this.#maps().find((mapping) => mapping.path !== '' && mapping.offset === 0n && mapping.read)
+    return first === undefined ? undefined : this.#memory.tryRead(first.start, 64)
+  }
+
+  #withPermission<T>(doing: string, action: () => T): T {
+    try {
+      return action()
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code
+      if (code === 'ENOENT' || code === 'ESRCH') throw new HotpatchError('PROCESS_GONE', `there is no process ${this.pid}`)
+      if (code === 'EACCES' || code === 'EPERM') throw permissionDenied(this.pid, doing, error)
+      throw error
+    }
+  }
+}

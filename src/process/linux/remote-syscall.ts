@@ -1,0 +1,124 @@
+/**
+ * System calls made inside the target, on one of its threads, with instructions that it has.
+ *
+ * The thread runs exactly one instruction of its own code for us, `syscall`, from one stop to the next: the stop at the call's entry
+ * and the stop at its exit (PTRACE_SYSCALL). Single-stepping would do as well, but a tracer that dies during a step leaves the target with a
+ * SIGTRAP that kills it. At every instant in between, a thread that is let go by our death gets back by itself (sigframe.ts);
+ * where the target has no instructions for that (Gadgets.restorer is undefined), that instant of some 20 µs is not covered.
+ *
+ * Signals that arrive meanwhile are not lost and not delayed: before the call has begun, the thread gets its registers back and handles
+ * the signal, and the call is tried again; after it, the registers are put back before the kernel looks at signals.
+ */
+import { HotpatchError } from '../../errors.ts'
+import { PTRACE, SYS } from '../../os/linux/definitions.ts'
+import { libc } from '../../os/linux/libc.ts'
+import { asItWas, type Borrowed, borrowThread, readRegisters, type Target, writeRegisters } from './borrow.ts'
+import { awaitStop, detach, isSyscallStop, lastStatus, leaveBehind, WaitState } from './tracing.ts'
+
+/** Milliseconds for one call, the waiting for a thread to borrow included. */
+const WITHIN = 5000
+/** Set back before the call: trap (a step that the target takes itself) and direction. */
+const TRAP_AND_DIRECTION = 0x500n
+
+export class RemoteSyscalls {
+  readonly #target: Target
+  #borrowed: Borrowed | undefined
+  /** The thread stands at a call's exit, not where it was interrupted. */
+  #used = false
+
+  constructor(target: Target) {
+    this.#target = target
+  }
+
+  /**
+   * The result as the kernel gives it: negative error numbers. Text arguments are put into the target for the time of the call.
+   * Throws NO_SAFE_THREAD, PROCESS_GONE, PROCESS_TRACED, PERMISSION_DENIED.
+   */
+  call(name: keyof typeof SYS, ...args: readonly (bigint | string)[]): bigint {
+    const deadline = performance.now() + WITHIN
+    for (;;) {
+      this.#borrowed ??= borrowThread(this.#target, deadline)
+      const borrowed = this.#borrowed
+      if (!this.#begin(borrowed, BigInt(SYS[name]), args)) {
+        this.#borrowed = undefined
+        this.#used = false
+        if (performance.now() > deadline)
+          throw new HotpatchError('NO_SAFE_THREAD', `signals kept process ${this.#target.pid} from making a system call`)
+        continue
+      }
+      this.#used = true
+      return this.#finish(borrowed, deadline)
+    }
+  }
+
+  /** Lets the thread go as it was. May be called at any time; a later `call` borrows a thread anew. */
+  giveBack(): void {
+    const borrowed = this.#borrowed
+    if (borrowed === undefined) return
+    this.#borrowed = undefined
+    const { tid } = borrowed
+    let status = 0
+    if (this.#used) {
+      // On from the call's exit, where the kernel has passed the place that restarts interrupted calls, to a stop before that place.
+      libc.ptrace(PTRACE.INTERRUPT, tid, 0, 0)
+      libc.ptrace(PTRACE.CONT, tid, 0, 0)
+      const state = awaitStop(tid, performance.now() + WITHIN)
+      if (state === WaitState.running) leaveBehind(tid)
+      if (state !== WaitState.stopped) return
+      status = lastStatus()
+    }
+    this.#used = false
+    this.#restore(borrowed, status)
+  }
+
+  /** true: the thread stands at the call's entry. false: it could not be begun, and the thread has been let go. */
+  #begin(borrowed: Borrowed, number: bigint, args: readonly (bigint | string)[]): boolean {
+    const { tid, frame, gadgets, state } = borrowed
+    const values = this.#placeTexts(borrowed, args)
+    const [rdi = 0n, rsi = 0n, rdx = 0n, r10 = 0n, r8 = 0n, r9 = 0n] = values
+    const eflags = state.registers.eflags & ~TRAP_AND_DIRECTION
+    const call = { rax: number, rdi, rsi, rdx, r10, r8, r9, rip: gadgets.syscall, rsp: frame.stackPointer, eflags }
+    // -1: the thread is in no system call, so none is restarted.
+    if (!writeRegisters(tid, { ...state.registers, ...call, orig_rax: 0xffff_ffff_ffff_ffffn })) return false
+    if (!this.#toNextStop(tid)) return false
+    if (isSyscallStop(lastStatus())) return true
+    this.#restore(borrowed, lastStatus())
+    return false
+  }
+
+  #finish({ tid }: Borrowed, deadline: number): bigint {
+    libc.ptrace(PTRACE.SYSCALL, tid, 0, 0)
+    const state = awaitStop(tid, deadline)
+    const registers = state === WaitState.stopped ? readRegisters(tid) : undefined
+    if (registers !== undefined) return BigInt.asIntN(64, registers.rax)
+    this.#borrowed = undefined
+    if (state === WaitState.running) leaveBehind(tid)
+    throw new HotpatchError('PROCESS_GONE', `thread ${tid} of process ${this.#target.pid} ended while it made a system call`)
+  }
+
+  /** false: the thread has ended, or does not stop (then it is let go as soon as it does). */
+  #toNextStop(tid: number): boolean {
+    libc.ptrace(PTRACE.SYSCALL, tid, 0, 0)
+    const state = awaitStop(tid, performance.now() + WITHIN)
+    if (state === WaitState.running) leaveBehind(tid)
+    return state === WaitState.stopped
+  }
+
+  #restore({ tid, state, frame, before }: Borrowed, status: number): void {
+    // From here on the thread needs no way back, so what lay under it may return.
+    if (writeRegisters(tid, asItWas(state.registers))) this.#target.memory.store(frame.address, before)
+    detach(tid, status)
+  }
+
+  #placeTexts({ frame }: Borrowed, args: readonly (bigint | string)[]): bigint[] {
+    let at = frame.scratch
+    return args.map((argument) => {
+      if (typeof argument === 'bigint') return argument
+      const bytes = Buffer.from(`${argument}\0`, 'utf8')
+      const address = at
+      this.#target.memory.write(address, bytes)
+      at += BigInt(bytes.length)
+      return address
+    })
+  }
+}

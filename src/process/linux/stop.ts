@@ -1,0 +1,253 @@
+/** Stopping a whole process for a moment: the switch of code. */
+import { HotpatchError } from '../../errors.ts'
+import { PTRACE, UserRegs } from '../../os/linux/definitions.ts'
+import { libc, pinned } from '../../os/linux/libc.ts'
+import type { Blocker, StoppedThreads, SwitchOutcome, SwitchRequest } from '../contract.ts'
+import type { Memory, PreparedStore } from './memory.ts'
+import { countThreads, numbersIn } from './proc.ts'
+import { keepWaiting } from './restart.ts'
+import { detach, isEnding, lastStatus, leaveBehind, poll, releaseStragglers, seize, WaitState } from './tracing.ts'
+
+const WORDS = UserRegs.size / 8
+const RIP = UserRegs.offsets.rip / 8
+const RSP = UserRegs.offsets.rsp / 8
+/** Between a look at the clock and the next, in turns of the waiting loop. */
+const TURNS_PER_LOOK = 64
+/** Milliseconds after which a thread that does not stop is looked at: has it ended instead? */
+const LOOK_CLOSER_AFTER = 5
+/** Milliseconds that letting go waits for threads that were attached and not stopped yet. */
+const LET_GO_WITHIN = 100
+
+/** The threads that are attached, in arrays that are made before anything stands still. */
+class Threads implements StoppedThreads {
+  readonly #pid: number
+  readonly #taskFolder: string
+  #tids = new Int32Array(0)
+  #statuses = new Int32Array(0)
+  #states = new Uint8Array(0)
+  #registers = pinned(0)
+  #words: BigUint64Array = new BigUint64Array(0)
+  #halves: Int32Array = new Int32Array(0)
+  #count = 0
+  /** Threads that are listed but have ended: a main thread that left the others behind. */
+  #ended = 0
+
+  constructor(pid: number) {
+    this.#pid = pid
+    this.#taskFolder = `/proc/${pid}/task`
+  }
+
+  get count(): number {
+    return this.#count
+  }
+
+  id(index: number): number {
+    return this.#tids[index] as number
+  }
+
+  instructionPointer(index: number): bigint {
+    return this.#words[index * WORDS + RIP] as bigint
+  }
+
+  stackPointer(index: number): bigint {
+    return this.#words[index * WORDS + RSP] as bigint
+  }
+
+  /** Attaches to every thread without stopping one, again and again until no unknown one is left. Answers how many were new. */
+  attachAll(): number {
+    const before = this.#count
+    for (let found = true; found; ) {
+      found = false
+      this.#ended = 0
+      const known = new Set(this.#tids.subarray(0, this.#count))
+      for (const tid of numbersIn(this.#taskFolder)) {
+        if (known.has(tid)) continue
+        if (seize(this.#pid, tid)) {
+          this.#add(tid)
+          found = true
+        } else this.#ended++
+      }
+    }
+    return this.#count - before
+  }
+
+  /** Stops all and reads their registers. Throws STOP_TIMEOUT, PROCESS_GONE. */
+  stopAll(deadline: number): void {
+    let first = 0
+    do {
+      for (let i = first; i < this.#count; i++) this.#interrupt(i)
+      // The last one asked is the last one to stop: once it has, the others are found stopped at the first look.
+      for (let i = this.#count - 1; i >= first; i--) this.#await(i, deadline)
+      first = this.#count
+      // A thread that was not stopped yet may have made others, which only a look at the list can find.
+    } while (countThreads(this.#taskFolder) !== this.#alive() + this.#ended && this.attachAll() > 0)
+    this.#forgetEnded()
+    for (let i = 0; i < this.#count; i++) this.#readRegisters(i)
+    this.#forgetEnded()
+    if (this.#count === 0) throw new HotpatchError('PROCESS_GONE', `process ${this.#pid} has ended`)
+  }
+
+  letGo(): void {
+    let running = 0
+    for (let i = 0; i < this.#count; i++) {
+      if (this.#states[i] === WaitState.stopped) this.#release(i)
+      else if (this.#states[i] === WaitState.running) running++
+    }
+    if (running > 0) this.#letGoRunning()
+    this.#count = 0
+  }
+
+  /** The same calls as in earnest, on a thread that does not exist: the engine compiles them before anything stands still. */
+  rehearse(): void {
+    this.#add(NO_THREAD)
+    for (let round = 0; round < 100; round++) {
+      this.#states[0] = WaitState.running
+      this.#interrupt(0)
+      this.#await(0, 0)
+      this.#readRegisters(0)
+      this.instructionPointer(0)
+      this.stackPointer(0)
+      this.#release(0)
+      countThreads(this.#taskFolder)
+    }
+    this.#count = 0
+  }
+
+  #add(tid: number): void {
+    if (this.#count === this.#tids.length) this.#grow()
+    this.#tids[this.#count] = tid
+    this.#states[this.#count] = WaitState.running
+    this.#statuses[this.#count] = 0
+    this.#count++
+  }
+
+  #grow(): void {
+    const capacity = Math.max(64, this.#tids.length * 2)
+    const [tids, statuses, states] = [this.#tids, this.#statuses, this.#states]
+    this.#tids = new Int32Array(capacity)
+    this.#statuses = new Int32Array(capacity)
+    this.#states = new Uint8Array(capacity)
+    this.#tids.set(tids)
+    this.#statuses.set(statuses)
+    this.#states.set(states)
+    this.#registers = pinned(capacity * UserRegs.size)
+    this.#words = new BigUint64Array(this.#registers.bytes.buffer)
+    this.#halves = new Int32Array(this.#registers.bytes.buffer)
+  }
+
+  #interrupt(index: number): void {
+    libc.ptrace(PTRACE.INTERRUPT, this.#tids[index] as number, 0, 0)
+  }
+
+  #await(index: number, deadline: number): void {
+    const tid = this.#tids[index] as number
+    for (let turn = 0; ; turn++) {
+      const state = poll(tid)
+      if (state !== WaitState.running) {
+        this.#states[index] = state
+        this.#statuses[index] = lastStatus()
+        return
+      }
+      if (turn % TURNS_PER_LOOK === TURNS_PER_LOOK - 1) this.#lookCloser(index, tid, deadline)
+      if (this.#states[index] === WaitState.gone) return
+      libc.sched_yield()
+    }
+  }
+
+  #lookCloser(index: number, tid: number, deadline: number): void {
+    const now = performance.now()
+    if (now > deadline - LOOK_CLOSER_AFTER && now > deadline)
+      throw new HotpatchError('STOP_TIMEOUT', `thread ${tid} of process ${this.#pid} did not stop in time`, { facts: { thread: tid } })
+    if (isEnding(this.#pid, tid)) {
+      // A main thread that ends before the others stays listed, and waitpid tells of it only after the last of them.
+      this.#states[index] = WaitState.gone
+      if (tid === this.#pid) this.#ended++
+    }
+  }
+
+  #readRegisters(index: number): void {
+    const address = this.#registers.address + index * UserRegs.size
+    if (libc.ptrace(PTRACE.GETREGS, this.#tids[index] as number, 0, address) !== 0) this.#states[index] = WaitState.gone
+  }
+
+  #release(index: number): void {
+    const [tid, status] = [this.#tids[index] as number, this.#statuses[index] as number]
+    keepWaiting(tid, status, this.#halves, index * WORDS * 2)
+    detach(tid, status)
+  }
+
+  #letGoRunning(): void {
+    const deadline = performance.now() + LET_GO_WITHIN
+    for (let i = 0; i < this.#count; i++) if (this.#states[i] === WaitState.running) this.#interrupt(i)
+    for (let i = 0; i < this.#count; i++) {
+      if (this.#states[i] !== WaitState.running) continue
+      try {
+        this.#await(i, deadline)
+      } catch {
+        leaveBehind(this.#tids[i] as number)
+      }
+      if (this.#states[i] === WaitState.stopped) this.#release(i)
+    }
+  }
+
+  #alive(): number {
+    let alive = 0
+    for (let i = 0; i < this.#count; i++) if (this.#states[i] === WaitState.stopped) alive++
+    return alive
+  }
+
+  #forgetEnded(): void {
+    let kept = 0
+    for (let i = 0; i < this.#count; i++) {
+      if (this.#states[i] === WaitState.gone) continue
+      if (kept !== i) {
+        this.#tids[kept] = this.#tids[i] as number
+        this.#statuses[kept] = this.#statuses[i] as number
+        this.#states[kept] = this.#states[i] as number
+        this.#words.copyWithin(kept * WORDS, i * WORDS, (i + 1) * WORDS)
+      }
+      kept++
+    }
+    this.#count = kept
+  }
+}
+
+/** Higher than any thread's number (the kernel's limit is 2^22). */
+const NO_THREAD = 0x3ffffff0
+let rehearsed = false
+
+/** `Process.switchCode` for the process whose memory is `memory`. */
+export function switchCode(pid: number, memory: Memory, request: SwitchRequest): SwitchOutcome {
+  releaseStragglers()
+  const stores = request.writes.map(({ address, bytes }) => memory.prepare(address, bytes))
+  const threads = new Threads(pid)
+  if (!rehearsed) threads.rehearse()
+  rehearsed = true
+  let start: bigint
+  let blocker: Blocker | undefined
+  let count: number
+  try {
+    threads.attachAll()
+    start = process.hrtime.bigint()
+    threads.stopAll(performance.now() + request.stopTimeout)
+    count = threads.count
+    blocker = request.inspect(threads)
+    if (blocker === undefined) applyAll(stores)
+  } finally {
+    threads.letGo()
+  }
+  const stoppedMicroseconds = Number(process.hrtime.bigint() - start) / 1000
+  if (blocker !== undefined) return { switched: false, blocker, stoppedMicroseconds, threads: count }
+  return { switched: true, stoppedMicroseconds, threads: count }
+}
+
+/** In order; what was done is taken back when a later one fails. */
+function applyAll(stores: readonly PreparedStore[]): void {
+  const last = stores.length - 1
+  for (let i = 0; i <= last; i++) {
+    const store = stores[i] as PreparedStore
+    if ((i === last || store.remember()) && store.apply()) continue
+    for (let done = i - 1; done >= 0; done--) stores[done]?.undo()
+    throw store.failure()
+  }
+}

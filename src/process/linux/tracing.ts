@@ -1,0 +1,94 @@
+/**
+ * Attaching to threads, stopping them, letting them go. All of it belongs to the OS thread that calls.
+ *
+ * PTRACE_SEIZE attaches without stopping and without sending a signal; PTRACE_INTERRUPT stops without a signal either. A thread
+ * may, between the two, stop for a signal of its own: it is stopped all the same, and detaching hands that signal on.
+ * Should hotpatch die, the kernel detaches every thread and lets it run.
+ */
+import { HotpatchError } from '../../errors.ts'
+import { ERRNO, PTRACE, PTRACE_EVENT, PTRACE_O, SIG, W } from '../../os/linux/definitions.ts'
+import { errno, errnoName, libc, pinned, sleepMicroseconds } from '../../os/linux/libc.ts'
+import { permissionDenied, refuseTraced } from './open.ts'
+import { parseStat, readProc } from './proc.ts'
+
+const statusWord = pinned(8)
+
+/** true: attached. false: the thread is ending or has ended. Throws PROCESS_TRACED, PERMISSION_DENIED. */
+export function seize(pid: number, tid: number): boolean {
+  // With TRACESYSGOOD a stop at a system call reports 128 + SIGTRAP: no signal's number, so nothing is delivered if we die in it.
+  if (libc.ptrace(PTRACE.SEIZE, tid, 0, PTRACE_O.TRACESYSGOOD) === 0) return true
+  const reason = errno()
+  if (reason === ERRNO.ESRCH || isEnding(pid, tid)) return false
+  refuseTraced(pid, `/proc/${pid}/task/${tid}/status`)
+  if (reason === ERRNO.EPERM) throw permissionDenied(pid, 'traced')
+  throw new HotpatchError('DEFECT', `thread ${tid} of process ${pid} cannot be traced (${errnoName(reason)})`)
+}
+
+export function isEnding(pid: number, tid: number): boolean {
+  const state = parseStat(readProc(`/proc/${pid}/task/${tid}/stat`) ?? '')?.state
+  return state === undefined || state === 'Z' || state === 'X'
+}
+
+/** What waitpid says of one thread. */
+export const WaitState = { running: 0, stopped: 1, gone: 2 } as const
+export type WaitState = (typeof WaitState)[keyof typeof WaitState]
+
+/** Asks once, without waiting. After `stopped`, lastStatus() is its wait status. Never asks about any other thread. */
+export function poll(tid: number): WaitState {
+  const result = libc.waitpid(tid, statusWord.address, W.NOHANG | W.ALL)
+  if (result === 0) return WaitState.running
+  if (result < 0) return WaitState.gone
+  return (lastStatus() & 0xff) === 0x7f ? WaitState.stopped : WaitState.gone
+}
+
+export const lastStatus = (): number => statusWord.view.getInt32(0, true)
+
+export const stopSignal = (status: number): number => (status >> 8) & 0xff
+export const stopEvent = (status: number): number => status >> 16
+
+/** The stop that PTRACE_INTERRUPT asks for, or a stop of job control: no signal is under way. */
+export const isEventStop = (status: number): boolean => stopEvent(status) === PTRACE_EVENT.STOP
+export const isSyscallStop = (status: number): boolean => stopEvent(status) === 0 && stopSignal(status) === (SIG.TRAP | 0x80)
+
+/** What detaching must hand on: the signal that the thread was stopped for, or 0. */
+export const pendingSignal = (status: number): number => (stopEvent(status) === 0 && !isSyscallStop(status) ? stopSignal(status) : 0)
+
+/** Waits for a stop until `deadline` (performance.now()). */
+export function awaitStop(tid: number, deadline: number): WaitState {
+  for (let round = 0; ; round++) {
+    const state = poll(tid)
+    if (state !== WaitState.running) return state
+    if (round > 64 && performance.now() > deadline) return WaitState.running
+    if (round > 256) sleepMicroseconds(50)
+    else libc.sched_yield()
+  }
+}
+
+/** Lets a stopped thread go, for good. */
+export const detach = (tid: number, status: number): void => void libc.ptrace(PTRACE.DETACH, tid, 0, pendingSignal(status))
+
+/**
+ * Threads that were told to stop, did not in time, and cannot be detached while they run. Each is let go as soon as it stops: by the
+ * next call on any process, or by a timer; when hotpatch ends, by the kernel.
+ */
+const stragglers = new Set<number>()
+let reaper: NodeJS.Timeout | undefined
+
+export function leaveBehind(tid: number): void {
+  stragglers.add(tid)
+  // Not kept alive for it: when hotpatch ends, the kernel lets go as well.
+  reaper ??= setInterval(releaseStragglers, 5).unref()
+}
+
+export function releaseStragglers(): void {
+  for (const tid of stragglers) {
+    const state = poll(tid)
+    if (state === WaitState.running) continue
+    if (state === WaitState.stopped) detach(tid, lastStatus())
+    stragglers.delete(tid)
+  }
+  if (stragglers.size === 0 && reaper !== undefined) {
+    clearInterval(reaper)
+    reaper = undefined
+  }
+}

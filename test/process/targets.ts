@@ -1,0 +1,80 @@
+/** Compiling and starting the programs of test/targets that live processes are tested with. */
+import { execFileSync, spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { afterAll } from 'vitest'
+import { parseStat, parseStatus, readProc } from '../../src/process/linux/proc.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'hotpatch-targets-'))
+const started = new Set<number>()
+afterAll(() => {
+  for (const pid of started) killNow(pid)
+  rmSync(folder, { recursive: true, force: true })
+})
+
+/** The path of the program made of test/targets/NAME. */
+export function compile(source: string, name: string, options: readonly string[] = [], compiler = 'gcc'): string {
+  const program = join(folder, name)
+  const path = fileURLToPath(new URL(`../targets/${source}`, import.meta.url))
+  if (!existsSync(program)) execFileSync(compiler, ['-O2', '-g', '-pthread', path, '-o', program, ...options], { stdio: 'inherit' })
+  return program
+}
+
+let serial = 0
+
+export interface Started {
+  readonly pid: number
+  /** What it has written to its standard output so far. */
+  output(): string
+  kill(): Promise<void>
+}
+
+/**
+ * Starts a program that is not our child (a shell that ends at once is its parent): the system tells a parent and a tracer of stops by
+ * the same call.
+ */
+export async function startApart(program: string, args: readonly string[] = [], prefix = ''): Promise<Started> {
+  const out = join(folder, `out-${++serial}`)
+  const script = `out=$1; shift; ${prefix} "$@" >"$out" 2>&1 </dev/null & echo $!`
+  const shell = spawn('sh', ['-c', script, 'sh', out, program, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+  let text = ''
+  for await (const chunk of shell.stdout) text += chunk
+  const pid = Number(text)
+  started.add(pid)
+  return {
+    pid,
+    output: () => (existsSync(out) ? readFileSync(out, 'utf8') : ''),
+    async kill() {
+      killNow(pid)
+      await until(`process ${pid} has ended`, () => !isAlive(pid))
+      started.delete(pid)
+    },
+  }
+}
+
+export async function until(what: string, condition: () => boolean, within = 20_000): Promise<void> {
+  const deadline = Date.now() + within
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`it did not come to: ${what}`)
+    await sleep(2)
+  }
+}
+
+export function isAlive(pid: number): boolean {
+  const state = parseStat(readProc(`/proc/${pid}/stat`) ?? '')?.state
+  return state !== undefined && state !== 'Z' && state !== 'X'
+}
+
+/** The pids of all tracers of the process' threads that are not 0. */
+export const tracerPid = (pid: number): number => Number(parseStatus(readProc(`/proc/${pid}/status`) ?? '').get('TracerPid') ?? 0)
+
+function killNow(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It has ended already.
+  }
+}
