@@ -1,0 +1,79 @@
+/** What is damaged, and who reads it: every real file that the tests keep, each with the readers that a person could give it to. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { readArchive } from '../../src/binary/archive/reader.ts'
+import { readElf } from '../../src/binary/elf/reader.ts'
+import { readBaseRelocations, readExports, readImports, readRuntimeFunctions } from '../../src/binary/pe/directories.ts'
+import { readPe } from '../../src/binary/pe/reader.ts'
+import { readElfBase } from '../../src/builder/elf/base.ts'
+import { inputFormat, readObject } from '../../src/builder/formats.ts'
+import { readPeBase } from '../../src/builder/pe/base.ts'
+import { HotpatchError } from '../../src/errors.ts'
+import { isPatchImage, readPatchImage } from '../../src/patch/read.ts'
+
+export interface Sample {
+  /** Path below src. */
+  readonly name: string
+  readonly bytes: Uint8Array
+  readonly reader: keyof typeof READERS
+}
+
+const READERS = {
+  object: (bytes: Uint8Array) => void readObject(bytes, 'damaged'),
+  archive: (bytes: Uint8Array) => {
+    for (const { data } of readArchive(bytes)) if (/object$/.test(inputFormat(data))) readObject(data, 'damaged')
+  },
+  'elf-image': (bytes: Uint8Array) => {
+    readElf(bytes)
+    readElfBase(bytes, 'damaged').importSlots.length
+  },
+  'pe-image': (bytes: Uint8Array) => {
+    const image = readPe(bytes)
+    readExports(image)
+    readImports(image)
+    readBaseRelocations(image)
+    readRuntimeFunctions(image)
+    readPeBase(bytes, 'damaged')
+  },
+  patch: (bytes: Uint8Array) => void readPatchImage(bytes),
+} as const
+
+function readerFor(bytes: Uint8Array): Sample['reader'] | undefined {
+  const format = inputFormat(bytes)
+  switch (format) {
+    case 'elf-object':
+    case 'coff-object':
+      return 'object'
+    case 'archive':
+      return 'archive'
+    case 'elf-image':
+    case 'pe-image':
+      return isPatchImage(bytes) ? 'patch' : format
+    default:
+      return undefined
+  }
+}
+
+const root = new URL('../../src/', import.meta.url)
+const BINARY = /\.(o|obj|a|lib|so|dll|exe|elf|sys)$/
+
+export const SAMPLES: readonly Sample[] = (readdirSync(root, { recursive: true }) as string[])
+  .filter((name) => /[\\/]fixtures[\\/]/.test(name) && (BINARY.test(name) || !/\.[a-z]+$/.test(name)))
+  .sort()
+  .flatMap((name) => {
+    const bytes = new Uint8Array(readFileSync(new URL(name, root)))
+    const reader = readerFor(bytes)
+    return reader === undefined ? [] : [{ name, bytes, reader }]
+  })
+
+/** What is wrong with how `bytes` were met; undefined: they were read, or refused with a code. */
+export function crash({ reader }: Pick<Sample, 'reader'>, bytes: Uint8Array): string | undefined {
+  try {
+    READERS[reader](bytes)
+    return undefined
+  } catch (error) {
+    if (error instanceof HotpatchError) return error.code === 'DEFECT' ? error.detail : undefined
+    return error instanceof Error ? (error.stack?.split('\n').slice(0, 3).join(' | ') ?? error.message) : String(error)
+  }
+}
+
+export const isReader = (name: string): name is Sample['reader'] => name in READERS
