@@ -39,10 +39,18 @@ export const PATCH_RVA = {
 /** What the variable's neighbour, an import slot, holds. */
 export const IMPORTED = 0x7fff_1234_5678n
 
-export function baseModule(options: { base?: bigint; buildId?: string; path?: string } = {}): FakeModule {
+export interface ModuleOptions {
+  readonly base?: bigint
+  /** null: the image has none. */
+  readonly buildId?: string | null
+  readonly path?: string
+}
+
+export function baseModule(options: ModuleOptions = {}): FakeModule {
   const header = new Uint8Array(0x1000)
   const ident = hex('7f 45 4c 46 02 01 01 00 00 00 00 00 00 00 00 00')
-  const note = encodeNote('GNU', NT_GNU.BUILD_ID, Buffer.from(options.buildId ?? BUILD_ID, 'hex'))
+  const { buildId = BUILD_ID } = options
+  const note = buildId === null ? encodeNote('none', 1, new Uint8Array(4)) : encodeNote('GNU', NT_GNU.BUILD_ID, Buffer.from(buildId, 'hex'))
   const segments = [
     { p_type: PT.LOAD, p_flags: PF.R, at: 0, size: 0x1000 },
     { p_type: PT.LOAD, p_flags: PF.R | PF.X, at: 0x1000, size: 0x2000 },
