@@ -12,6 +12,8 @@ export type TargetName = 'elf' | 'pe'
 export interface Server {
   /** As `hotpatch --pid` wants it: under Wine this is the pid that Windows programs see. */
   readonly pid: number
+  /** As this system counts it, also under Wine. */
+  readonly linuxPid: number
   /** What it has written to standard output and standard error so far. */
   output(): string
   /** False once it has ended. */
@@ -103,6 +105,7 @@ async function startHere(program: string, args: readonly string[]): Promise<Serv
   unfinished.add(kill)
   return {
     pid: child.pid ?? 0,
+    linuxPid: child.pid ?? 0,
     output: () => readFileSync(path, 'utf8'),
     running: () => child.exitCode === null && child.signalCode === null,
     async stop() {
@@ -128,6 +131,7 @@ async function startUnderWine(program: string, args: readonly string[]): Promise
   started.ended.then(over, over)
   return {
     pid: started.pid,
+    linuxPid: started.linuxPid,
     output: () => started.stdout() + started.stderr(),
     running: () => running,
     stop: () => started.stop(),

@@ -1,0 +1,10 @@
+#include <stdio.h>
+
+void spin(void);
+
+int main(void)
+{
+    puts("spinning");
+    fflush(stdout);
+    spin();
+}

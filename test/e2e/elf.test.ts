@@ -1,0 +1,4 @@
+import { targets } from '../../demo/target.ts'
+import { describeFlow } from './flow.ts'
+
+describeFlow(targets.elf)

@@ -1,0 +1,29 @@
+/** The command line as scripts use it. */
+import type { Target } from '../../demo/target.ts'
+import { hotpatchHere } from '../../demo/target.ts'
+import type { Ran } from '../../tools/run.ts'
+
+export interface Document {
+  readonly hotpatch: string
+  readonly command: string
+  readonly outcome: string
+  readonly exit: number
+  // biome-ignore lint/suspicious/noExplicitAny: what it holds is what the tests look at
+  readonly result?: any
+  // biome-ignore lint/suspicious/noExplicitAny: see above
+  readonly error?: any
+}
+
+/** With --json. Fails unless there is one document, and it names the exit code that there was. */
+export const json = async (...args: readonly string[]): Promise<Document> => document(await hotpatchHere([...args, '--json']))
+
+/** The same where the process runs. */
+export const jsonBeside = async (target: Target, ...args: readonly string[]): Promise<Document> =>
+  document(await target.hotpatch([...args, '--json']))
+
+function document({ status, stdout, stderr }: Ran): Document {
+  if (stderr !== '') throw new Error(`hotpatch --json wrote to standard error: ${stderr}\n${stdout}`)
+  const parsed: Document = JSON.parse(stdout)
+  if (parsed.exit !== status) throw new Error(`the document says exit ${parsed.exit}, it was ${status}`)
+  return parsed
+}
