@@ -95,6 +95,18 @@ const cacheRoot = () => join(process.env.XDG_CACHE_HOME || join(homedir(), '.cac
 let made
 /** Linux pids that this process started and that have not ended. @type {Set<number>} */
 const running = new Set()
+/** Folders that hold what they wrote. @type {Set<string>} */
+const outputs = new Set()
+
+function killAll() {
+  for (const pid of running) {
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {
+      // It ended by itself.
+    }
+  }
+}
 
 /**
  * Makes what is not there yet; later calls only look. Two processes at once are safe.
@@ -337,6 +349,12 @@ export async function appInWine(folder, main = 'cli/main.js') {
   return ['--preserve-symlinks', '--preserve-symlinks-main', windowsPath(join(app, 'dist', main))]
 }
 
+/** @param {string} folder */
+function removeOutput(folder) {
+  rmSync(folder, { recursive: true, force: true })
+  outputs.delete(folder)
+}
+
 /** @param {Wine} wine @param {string} exe @param {string[]} args @param {RunOptions} options @returns {Promise<RunResult>} */
 async function run(wine, exe, args, { timeout = 120_000, ...options }) {
   const started = start(wine, exe, args, options)
@@ -350,7 +368,7 @@ async function run(wine, exe, args, { timeout = 120_000, ...options }) {
     return { status, stdout: readFileSync(started.stdoutPath, 'utf8'), stderr: readFileSync(started.stderrPath, 'utf8'), timedOut }
   } finally {
     clearTimeout(timer)
-    rmSync(started.folder, { recursive: true, force: true })
+    removeOutput(started.folder)
   }
 }
 
@@ -358,6 +376,7 @@ async function run(wine, exe, args, { timeout = 120_000, ...options }) {
 function start(wine, exe, args, { cwd, env }) {
   const folder = join(tmpdir(), `hotpatch-wine-${randomUUID()}`)
   mkdirSync(folder)
+  outputs.add(folder)
   const stdoutPath = join(folder, 'stdout')
   const stderrPath = join(folder, 'stderr')
   const [out, err] = [openSync(stdoutPath, 'a'), openSync(stderrPath, 'a')]
@@ -369,7 +388,10 @@ function start(wine, exe, args, { cwd, env }) {
   closeSync(out)
   closeSync(err)
   const linuxPid = child.pid
-  if (linuxPid !== undefined) running.add(linuxPid)
+  if (linuxPid !== undefined) {
+    if (process.listeners('exit').every((listener) => listener !== killAll)) process.on('exit', killAll)
+    running.add(linuxPid)
+  }
   /** @type {Promise<number | null>} */
   const ended = new Promise((done, failed) => {
     child.on('error', failed)
@@ -423,7 +445,7 @@ export async function spawnInWine(exe, args = [], options = {}) {
     async stop() {
       started.kill()
       await ended
-      rmSync(started.folder, { recursive: true, force: true })
+      removeOutput(started.folder)
     },
   }
 }
@@ -469,13 +491,8 @@ export function windowsPid(linuxPid) {
  * waits until they are gone.
  */
 export async function shutdownWine() {
-  for (const pid of running) {
-    try {
-      process.kill(pid, 'SIGKILL')
-    } catch {
-      // It ended by itself.
-    }
-  }
+  killAll()
+  for (const folder of outputs) removeOutput(folder)
   if (made === undefined) return
   const wine = await made
   const users = join(cacheRoot(), 'users')

@@ -7,10 +7,10 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { CONFORMANCE_CASES } from '../../src/process/testing/conformance.ts'
 import { WINDOWS_CASES } from '../../src/process/testing/windows-cases.ts'
-import { appInWine, runInWine, shutdownWine, windowsPath, wineAvailable } from '../../tools/wine.mjs'
+import { appInWine, runInWine, shutdownWine, spawnInWine, windowsPath, wineAvailable } from '../../tools/wine.mjs'
 
 const CLONE = fileURLToPath(new URL('../..', import.meta.url))
 const COMPILER = 'x86_64-w64-mingw32-gcc'
@@ -27,6 +27,7 @@ interface CaseResult {
 const wine = wineAvailable()
 const reason = wine.available ? missingCompiler() : `${wine.reason}: ${wine.install}`
 const results = new Map<string, CaseResult>()
+let spawned: { pid: number; itself: number } | undefined
 
 function missingCompiler(): string | undefined {
   const found = (process.env.PATH ?? '').split(':').some((folder) => existsSync(join(folder, COMPILER)))
@@ -40,6 +41,7 @@ beforeAll(async () => {
   try {
     const target = join(folder, 'conformance.exe')
     execFileSync(COMPILER, ['-O2', join(CLONE, 'test/targets/conformance.c'), '-o', target], { stdio: 'pipe' })
+    spawned = await pidsOf(target, join(folder, 'spawned.json'))
     const lines = join(folder, 'results.jsonl')
     const main = await appInWine(COMPILED, 'process/testing/run-on-windows.js')
     const run = await runInWine([...main, windowsPath(target), windowsPath(lines)], { timeout: TIMEOUT })
@@ -53,6 +55,18 @@ beforeAll(async () => {
   }
 }, TIMEOUT + 20_000)
 
+/** The pid of a program as spawnInWine and as the program itself know it. */
+async function pidsOf(exe: string, output: string): Promise<{ pid: number; itself: number }> {
+  const program = await spawnInWine(exe, [windowsPath(output)])
+  try {
+    return await vi.waitFor(() => ({ pid: program.pid, itself: (JSON.parse(readFileSync(output, 'utf8')) as { pid: number }).pid }), {
+      timeout: 60_000,
+    })
+  } finally {
+    await program.stop()
+  }
+}
+
 afterAll(() => shutdownWine())
 
 describe.skipIf(reason !== undefined)(`the Windows backend conforms, in Wine${reason ? ` (skipped: ${reason})` : ''}`, () => {
@@ -61,4 +75,9 @@ describe.skipIf(reason !== undefined)(`the Windows backend conforms, in Wine${re
     expect(result, 'the case did not come to its end').toBeDefined()
     if (result?.error !== undefined) throw new Error(result.error)
   })
+})
+
+test.skipIf(reason !== undefined)('a program started in Wine is known by the pid that it sees itself', () => {
+  expect(spawned?.pid).toBeGreaterThan(0)
+  expect(spawned?.pid).toBe(spawned?.itself)
 })

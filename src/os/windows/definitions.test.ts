@@ -1,17 +1,27 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import * as definitions from './definitions.ts'
+import {
+  CONTEXT_AMD64,
+  MEM,
+  MEMORY_BASIC_INFORMATION,
+  MODULEENTRY32W,
+  PAGE,
+  PROCESS_RIGHTS,
+  PROCESSENTRY32W,
+  SYSTEM_INFO,
+  TH32CS,
+  THREAD_RIGHTS,
+  TOKEN,
+  TOKEN_PRIVILEGES,
+} from './definitions.ts'
 import { ERROR } from './status.ts'
 
 const golden: Record<string, Record<string, number>> = JSON.parse(readFileSync(new URL('fixtures/layout.json', import.meta.url), 'utf8'))
 
-const { CONTEXT_AMD64, MEM, PAGE, PROCESS_RIGHTS, TH32CS, THREAD_RIGHTS, TOKEN } = definitions
+const tables = [MEMORY_BASIC_INFORMATION, SYSTEM_INFO, PROCESSENTRY32W, MODULEENTRY32W, TOKEN_PRIVILEGES]
 
-const tables = ['MEMORY_BASIC_INFORMATION', 'SYSTEM_INFO', 'PROCESSENTRY32W', 'MODULEENTRY32W', 'TOKEN_PRIVILEGES'] as const
-
-test.each(tables)("%s has the size and offsets of mingw's headers", (name) => {
-  const table = definitions[name]
-  const { size, ...offsets } = golden[name] ?? {}
+test.each(tables)("$name has the size and offsets of mingw's headers", (table) => {
+  const { size, ...offsets } = golden[table.name] ?? {}
   expect(table.size).toBe(size)
   expect(table.offsets).toMatchObject(offsets)
 })

@@ -1,0 +1,56 @@
+/** The thread that makes system calls for us gets everything back: registers of every kind, and what it was waiting in. */
+import { describe, expect, test } from 'vitest'
+import type { Process } from '../../src/process/contract.ts'
+import { linuxBackend } from '../../src/process/linux/index.ts'
+import { compile, startApart, tracerPid, until } from './targets.ts'
+
+const ROUNDS = 60
+
+export const MODES = ['spin', 'signals', 'epoll', 'poll', 'read', 'futex', 'sleep', 'sigsuspend']
+
+export function counters(process: Process, address: bigint): { rounds: bigint; bad: bigint; signals: bigint } {
+  const bytes = process.read(address, 24)
+  const view = new DataView(bytes.buffer)
+  return { rounds: view.getBigUint64(0, true), bad: view.getBigUint64(8, true), signals: view.getBigUint64(16, true) }
+}
+
+function mapAndUnmap(process: Process): void {
+  const main = process.modules()[0]
+  if (main === undefined) throw new Error('no main program')
+  const near = main.base + BigInt(main.size)
+  const address = process.findPlace({ size: 0x3000, near, low: near - 0x7000_0000n, high: near + 0x7000_0000n })
+  if (address === undefined) throw new Error('no place')
+  process.map({
+    address,
+    name: 'hotpatch:borrow',
+    segments: [
+      { offset: 0, size: 0x1000, protection: 'rx', content: Uint8Array.of(0xc3) },
+      { offset: 0x1000, size: 0x2000, protection: 'rw', content: Uint8Array.of(1, 2, 3) },
+    ],
+  })
+  process.unmap(address, 0x3000)
+}
+
+describe('a borrowed main thread', () => {
+  test.each(MODES)('%s: hundreds of system calls, nothing lost', async (mode) => {
+    const started = await startApart(compile('borrowed.c', 'borrowed'), [mode])
+    await until('it printed its address', () => started.output().endsWith('\n'))
+    const address = BigInt((JSON.parse(started.output()) as { counters: string }).counters)
+    const process = linuxBackend.open(started.pid)
+    for (let round = 0; round < ROUNDS; round++) {
+      mapAndUnmap(process)
+      process.switchCode({ writes: [], inspect: () => undefined, stopTimeout: 1000 })
+      if (round % 10 === 0) {
+        const before = counters(process, address).rounds
+        await until('it goes on', () => counters(process, address).rounds > before + 1n)
+      }
+    }
+    const { bad, signals } = counters(process, address)
+    expect(bad).toBe(0n)
+    if (mode === 'signals') expect(signals).toBeGreaterThan(20n)
+    expect(process.regions().filter((region) => region.name.includes('hotpatch:'))).toEqual([])
+    expect(tracerPid(started.pid)).toBe(0)
+    process.close()
+    await started.kill()
+  })
+})
