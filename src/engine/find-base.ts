@@ -5,7 +5,7 @@ import type { HotPatchBase } from '../patch/table.ts'
 import type { MappedModule, Process } from '../process/contract.ts'
 import { type Blocker, blocker } from './blockers.ts'
 import { identityInMemory, type LiveIdentity, type ReadMemory } from './identity.ts'
-import type { Ledger } from './ledger.ts'
+import { isActive, type Ledger } from './ledger.ts'
 import { equal, hexBytes } from './sites.ts'
 
 export interface FoundBase {
@@ -77,7 +77,7 @@ const describe = (module: MappedModule, identity: LiveIdentity): string =>
 
 /** Memory with the original bytes of whatever patches stand in it. */
 export function originalMemory(process: Process, ledgers: readonly Ledger[]): ReadMemory {
-  const sites = ledgers.filter((ledger) => ledger.state !== 'reverted').flatMap((ledger) => ledger.sites)
+  const sites = ledgers.filter(isActive).flatMap((ledger) => ledger.sites)
   return (address, length) => {
     const data = process.read(address, length)
     for (const site of sites) {

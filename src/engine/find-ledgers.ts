@@ -2,7 +2,8 @@
 import { viewOf } from '../binary/struct.ts'
 import { HotpatchError } from '../errors.ts'
 import type { Process, Region } from '../process/contract.ts'
-import { type Ledger, readLedger } from './ledger.ts'
+import type { Ledger } from './ledger.ts'
+import { readLedger } from './ledger-codec.ts'
 import { LEDGER_MAGIC } from './ledger-format.ts'
 import { MAPPING_NAME, PAGE, readOrNothing } from './pages.ts'
 

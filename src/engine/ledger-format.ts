@@ -11,7 +11,7 @@
  *
  * Offsets count from the start of the header, which is the start of the region.
  */
-import { bytes, chars, type Of, struct, u8, u16, u32, u64 } from '../binary/struct.ts'
+import { bytes, chars, struct, u8, u16, u32, u64 } from '../binary/struct.ts'
 
 export const LEDGER_MAGIC = 'HPLEDGER'
 export const LEDGER_LAYOUT = 1
@@ -70,7 +70,6 @@ export const LEDGER_HEADER = struct('LEDGER_HEADER', {
 
   checksum: bytes(HASH_BYTES),
 })
-export type LedgerHeader = Of<typeof LEDGER_HEADER>
 
 /** A redirected function. */
 export const LEDGER_FUNCTION = struct('LEDGER_FUNCTION', {
@@ -86,7 +85,6 @@ export const LEDGER_FUNCTION = struct('LEDGER_FUNCTION', {
   kind: u32,
   stubCode: bytes(8),
 })
-export type LedgerFunctionRecord = Of<typeof LEDGER_FUNCTION>
 
 /** Bytes of the base image that are rewritten as one. */
 export const LEDGER_SITE = struct('LEDGER_SITE', {
@@ -99,7 +97,6 @@ export const LEDGER_SITE = struct('LEDGER_SITE', {
   original: bytes(SITE_BYTES),
   replacement: bytes(SITE_BYTES),
 })
-export type LedgerSiteRecord = Of<typeof LEDGER_SITE>
 
 export const LEDGER_SEGMENT = struct('LEDGER_SEGMENT', {
   rva: u32,
@@ -108,7 +105,6 @@ export const LEDGER_SEGMENT = struct('LEDGER_SEGMENT', {
   /** How many of the page hashes are its own: all pages, or none where it is writable. */
   pageHashes: u32,
 })
-export type LedgerSegmentRecord = Of<typeof LEDGER_SEGMENT>
 
 /** Numbers of names; 0 stands for no name, so that zeroed memory is never valid. */
 export const LEDGER_STATES = { loading: 1, prepared: 2, switching: 3, applied: 4, reverting: 5, reverted: 6 } as const

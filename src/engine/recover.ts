@@ -4,7 +4,8 @@
  */
 import type { Process } from '../process/contract.ts'
 import { findLedgers } from './find-ledgers.ts'
-import { isInterrupted, type Ledger, type LedgerBody, readLedger, setState, setUnwindState, writeWord } from './ledger.ts'
+import { isInterrupted, type Ledger, type LedgerBody, setState, setUnwindState, writeWord } from './ledger.ts'
+import { readLedger } from './ledger-codec.ts'
 import type { LedgerState } from './ledger-format.ts'
 import { imageIsOurs } from './memory-check.ts'
 import type { Guard } from './quiescence.ts'

@@ -1,7 +1,7 @@
 /** Every byte that hotpatch wrote into a process, compared with what the ledger says. Changes nothing, stops nothing. */
 import type { Process } from '../process/contract.ts'
 import { findLedgers } from './find-ledgers.ts'
-import { isInterrupted, type Ledger } from './ledger.ts'
+import { isActive, isInterrupted, type Ledger } from './ledger.ts'
 import type { LedgerState } from './ledger-format.ts'
 import { checkImage, checkProtection, checkStubs, type Finding } from './memory-check.ts'
 import { hexAddress, hexBytes, lookAtSites } from './sites.ts'
@@ -27,23 +27,21 @@ export interface VerifyReport {
 
 export function verifyProcess(process: Process): VerifyReport {
   const { ledgers, damaged } = findLedgers(process)
-  const patches = ledgers
-    .filter((ledger) => ledger.state !== 'reverted')
-    .map((ledger) => ({
-      id: ledger.names.id,
-      sequence: ledger.sequence,
-      state: ledger.state,
-      bytesCompared: bytesOf(ledger),
-      // While a step is unfinished, the bytes are between two states and recovery decides.
-      findings: isInterrupted(ledger)
-        ? []
-        : [
-            ...checkSites(process, ledger),
-            ...checkStubs(process, ledger),
-            ...checkImage(process, ledger),
-            ...checkProtection(process, ledger),
-          ],
-    }))
+  const patches = ledgers.filter(isActive).map((ledger) => ({
+    id: ledger.names.id,
+    sequence: ledger.sequence,
+    state: ledger.state,
+    bytesCompared: bytesOf(ledger),
+    // While a step is unfinished, the bytes are between two states and recovery decides.
+    findings: isInterrupted(ledger)
+      ? []
+      : [
+          ...checkSites(process, ledger),
+          ...checkStubs(process, ledger),
+          ...checkImage(process, ledger),
+          ...checkProtection(process, ledger),
+        ],
+  }))
   const clean = damaged.length === 0 && patches.every((patch) => patch.state === 'applied' && patch.findings.length === 0)
   return {
     pid: process.pid,
