@@ -96,9 +96,12 @@ function segmentSections(elf: ElfFile, floor: bigint): BaseSection[] {
   return sections.sort((a, b) => a.rva - b.rva)
 }
 
+/** What only compilers point at, from slots in writable data that no program changes (DW.ref.*, *.DW.stub): for exception tables. */
+const OF_EXCEPTIONS = /^(_ZTI|__\w+_personality_)/
+
 /**
- * Slots that hold another module's address: JUMP_SLOTs, GLOB_DATs, and pointers in what is read-only after relocation (others may
- * have been changed by the program since).
+ * Slots that hold another module's address: JUMP_SLOTs, GLOB_DATs, and pointers that the program cannot have changed since: in what
+ * is read-only after relocation, or for exception tables.
  */
 function importSlots(elf: ElfFile, floor: bigint): ImportSlot[] {
   const symbols = elf.dynamicSymbols()
@@ -114,7 +117,12 @@ function importSlots(elf: ElfFile, floor: bigint): ImportSlot[] {
     const rva = offset - Number(floor)
     if (type === R_X86_64.JUMP_SLOT) slots.push({ name: target.name, library: undefined, rva, binding: callBinding })
     else if (type === R_X86_64.GLOB_DAT) slots.push({ name: target.name, library: undefined, rva, binding: 'eager' })
-    else if (type === R_X86_64['64'] && addend === 0 && target.place === 'undefined' && isConstant(offset))
+    else if (
+      type === R_X86_64['64'] &&
+      addend === 0 &&
+      target.place === 'undefined' &&
+      (isConstant(offset) || OF_EXCEPTIONS.test(target.name))
+    )
       slots.push({ name: target.name, library: undefined, rva, binding: 'eager' })
   }
   return slots

@@ -95,7 +95,7 @@ const dynamicSize = (parts: Parts): number => encodeDynamic(dynamicEntries(parts
 
 function dynamicEntries(parts: Parts, address: (section: string) => number): [tag: number, value: number][] {
   const { soname, names, relocationCount } = parts
-  const relocations: [number, number][] = [
+  const relocations = (): [number, number][] => [
     [DT.RELA, address('.rela.dyn')],
     [DT.RELASZ, relocationCount * Elf64_Rela.size],
     [DT.RELAENT, Elf64_Rela.size],
@@ -108,7 +108,7 @@ function dynamicEntries(parts: Parts, address: (section: string) => number): [ta
     [DT.SYMTAB, address('.dynsym')],
     [DT.STRSZ, names.size],
     [DT.SYMENT, Elf64_Sym.size],
-    ...(relocationCount > 0 ? relocations : []),
+    ...(relocationCount > 0 ? relocations() : []),
   ]
 }
 
