@@ -80,8 +80,20 @@ const LIMITS = { rows: 100_000, remembered: 256 }
 
 interface State {
   cfa: CfaRule | undefined
-  registers: Map<number, RegisterRule>
+  /** Replaced, never changed: most rows change the CFA alone and share the rest with the row before. */
+  registers: ReadonlyMap<number, RegisterRule>
   signed: boolean
+}
+
+function withRule(
+  registers: ReadonlyMap<number, RegisterRule>,
+  register: number,
+  rule: RegisterRule | undefined,
+): ReadonlyMap<number, RegisterRule> {
+  const changed = new Map(registers)
+  if (rule === undefined) changed.delete(register)
+  else changed.set(register, rule)
+  return changed
 }
 
 /** The rows of one FDE, by ascending start; the first starts at 0. Throws MALFORMED, TRUNCATED. */
@@ -91,7 +103,7 @@ export function cfaRows(program: CfaProgram): CfaRow[] {
   run(program, program.initialInstructions, state, undefined, () => {
     throw new HotpatchError('MALFORMED', 'a CIE advances the location')
   })
-  const initial = new Map(state.registers)
+  const initial = state.registers
   let start = 0
   const emit = (next: number): void => {
     if (next > program.size) throw new HotpatchError('MALFORMED', `a row begins at ${next} of a function of ${program.size} bytes`)
@@ -108,7 +120,7 @@ export function cfaRows(program: CfaProgram): CfaRow[] {
 
 function row(start: number, state: State): CfaRow {
   if (state.cfa === undefined) throw new HotpatchError('MALFORMED', 'a row of unwind data defines no CFA')
-  return { start, cfa: state.cfa, registers: new Map(state.registers), returnAddressSigned: state.signed }
+  return { start, cfa: state.cfa, registers: state.registers, returnAddressSigned: state.signed }
 }
 
 function run(
@@ -120,12 +132,10 @@ function run(
 ): void {
   const from = new Cursor(instructions)
   const remembered: State[] = []
-  const set = (register: number, rule: RegisterRule): void => void state.registers.set(register, rule)
-  const restore = (register: number): void => {
-    const rule = initial?.get(register)
-    if (rule === undefined) state.registers.delete(register)
-    else state.registers.set(register, rule)
+  const set = (register: number, rule: RegisterRule | undefined): void => {
+    state.registers = withRule(state.registers, register, rule)
   }
+  const restore = (register: number): void => set(register, initial?.get(register))
   const block = (): Uint8Array => from.bytes(from.uleb())
   const offsetOf = (change: (rule: { register: number; offset: number }) => { register: number; offset: number }): void => {
     if (state.cfa?.kind !== 'register') throw new HotpatchError('MALFORMED', 'a CFA offset is changed where the CFA is no register')
@@ -180,7 +190,7 @@ function run(
         set(from.uleb(), { kind: 'undefined' })
         break
       case DW_CFA.same_value:
-        state.registers.delete(from.uleb())
+        set(from.uleb(), undefined)
         break
       case DW_CFA.register:
         set(from.uleb(), { kind: 'register', register: from.uleb() })
@@ -193,7 +203,7 @@ function run(
         break
       case DW_CFA.remember_state:
         if (remembered.length >= LIMITS.remembered) throw new HotpatchError('MALFORMED', 'unwind data remembers too many states')
-        remembered.push({ cfa: state.cfa, registers: new Map(state.registers), signed: state.signed })
+        remembered.push({ cfa: state.cfa, registers: state.registers, signed: state.signed })
         break
       case DW_CFA.restore_state: {
         const last = remembered.pop()

@@ -7,6 +7,7 @@
  * 8 to 15 r8 to r15, 16 the return address.
  */
 import type { CfaRow } from '../../binary/dwarf/cfa.ts'
+import type { FrameFunction } from '../../binary/dwarf/frames.ts'
 
 export const RBP = 6
 export const RSP = 7
@@ -26,18 +27,6 @@ export const FrameKind = {
   /** Anything else: see `complex`. */
   complex: 4,
 } as const
-
-/** The unwind data of one stretch of code, usually one function. */
-export interface FrameFunction {
-  /** RVA of its first byte. */
-  readonly start: number
-  /** Bytes. */
-  readonly size: number
-  /** By ascending start, relative to `start`; the first begins at 0. */
-  readonly rows: readonly CfaRow[]
-  /** A signal trampoline: the address to look up in the frame above is exact, not a return address. */
-  readonly signal: boolean
-}
 
 /** Registers that a row restores, as pairs: DWARF number, offset from the CFA. */
 export type SavedRegisters = Int32Array
@@ -123,9 +112,19 @@ function simpleRow({ cfa, registers }: CfaRow): { kind: number; offset: number }
 function savedSets() {
   const all: SavedRegisters[] = [new Int32Array(0)]
   const known = new Map<string, number>([['', 0]])
+  // Rows of one function share their maps.
+  const seen = new WeakMap<CfaRow['registers'], number>()
   return {
     all,
     indexOf({ registers }: CfaRow): number {
+      let index = seen.get(registers)
+      if (index === undefined) {
+        index = this.find(registers)
+        seen.set(registers, index)
+      }
+      return index
+    },
+    find(registers: CfaRow['registers']): number {
       let key = ''
       for (const [register, rule] of registers)
         if (register < RETURN_ADDRESS && rule.kind === 'offset') key += `${register},${rule.offset},`
