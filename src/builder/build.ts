@@ -1,20 +1,9 @@
-/** `hotpatch build`: two builds and a base image in, one patch image or a reasoned refusal out. The list in buildPlan is the specification. */
-import { HotpatchError } from '../errors.ts'
-import type { BaseImage } from './base-image.ts'
-import { type Difference, difference, diffReport } from './diff.ts'
+/** `hotpatch build`: two builds and a base image in, one patch image or a reasoned refusal out. */
+import { buildPlan } from './build-plan.ts'
 import { readBase, writePatch } from './images.ts'
 import { readProgram } from './inputs.ts'
-import { type Choice, choose } from './passes/choose.ts'
-import { locator } from './passes/locate.ts'
-import { plan as makePlan, type Naming, sizeAfter } from './passes/plan.ts'
-import { resolve } from './passes/resolve.ts'
-import { synthesize } from './passes/synthesize.ts'
-import { verify } from './passes/verify.ts'
-import type { PatchPlan } from './plan.ts'
-import type { Program } from './program.ts'
-import { type Reason, refuses, sortReasons } from './reasons.ts'
-import type { BuildReport, BuiltFunction } from './report.ts'
-import { addedBlocks, importsOf } from './tables.ts'
+import type { Naming } from './passes/plan.ts'
+import type { BuildReport } from './report.ts'
 
 export interface BuildOptions extends Naming {
   /** Object file, archive or folder of them: the build that the base image was linked from. */
@@ -41,69 +30,4 @@ export function buildPatch(options: BuildOptions): BuildOutcome {
   return planned.plan === undefined
     ? { outcome: 'nothing', report: planned.report }
     : { outcome: 'built', image: writePatch(planned.plan), report: planned.report }
-}
-
-export interface Planned {
-  /** undefined: nothing to patch. */
-  readonly plan: PatchPlan | undefined
-  readonly report: BuildReport
-}
-
-/** Everything but reading and writing files. Throws REFUSED. */
-export function buildPlan(program: Program, base: BaseImage, naming: Naming): Planned {
-  // What differs between the builds.
-  const found = difference(program)
-  // Where things of the build before lie in the base image.
-  const places = locator(base)
-  // Which of the differences the base image holds.
-  const choice = choose(program, found.classified, places)
-  // What the changed functions need: what travels, and where every reference leads.
-  const resolved = resolve(program, found.twins, found.classified, choice, places)
-  // References that no patch image can express, expressed otherwise.
-  const synthesized = synthesize(resolved, base)
-  // How each old function is redirected.
-  const { plan, reasons } = makePlan(choice, synthesized, base, naming)
-  // Whether two ways of finding the same thing agree, and all reasons against a patch at once.
-  const all = verify(program, found.twins, choice, places, [choice.reasons, resolved.reasons, synthesized.reasons, reasons].flat())
-  const blockers = all.filter(refuses)
-  if (blockers.length > 0) throw refusal(blockers)
-  const built = choice.functions.length === 0 ? undefined : plan
-  return { plan: built, report: reportOf(program, found, choice, all, base, naming, built) }
-}
-
-function refusal(reasons: readonly Reason[]): HotpatchError {
-  const [first] = reasons
-  const more = reasons.length === 1 ? '' : ` and ${reasons.length - 1} more`
-  return new HotpatchError('REFUSED', `${first?.code}: ${first?.symbol} (${first?.file}): ${first?.detail}${more}`, { facts: { reasons } })
-}
-
-function reportOf(
-  program: Program,
-  { classified }: Difference,
-  choice: Choice,
-  reasons: readonly Reason[],
-  base: BaseImage,
-  naming: Naming,
-  plan: PatchPlan | undefined,
-): BuildReport {
-  const redirects = new Map(plan?.functions.map((f) => [f.rva, f.redirect]))
-  const functions: BuiltFunction[] = choice.functions.map((f) => ({
-    name: f.change.name,
-    file: f.change.file,
-    rva: f.rva,
-    sizeBefore: f.size,
-    sizeAfter: sizeAfter(f),
-    redirect: redirects.get(f.rva) ?? '',
-    found: f.how,
-  }))
-  return {
-    base: { name: base.name, buildId: base.identity.buildId, textSha256: Buffer.from(base.identity.textSha256).toString('hex') },
-    id: naming.id,
-    sequence: naming.sequence,
-    functions,
-    added: plan === undefined ? [] : addedBlocks(plan).map(({ name, kind, block }) => ({ name, kind, size: block.size })),
-    imports: plan === undefined ? [] : importsOf(plan),
-    remarks: sortReasons(reasons.filter((r) => !refuses(r))),
-    diff: diffReport(program, classified),
-  }
 }

@@ -6,7 +6,7 @@
 import type { BaseImage, BaseSymbol, ImportSlot } from '../base-image.ts'
 import type { Block, GraphSymbol, LinkGraph } from '../graph.ts'
 import { fileName, unversioned } from '../names.ts'
-import { entryOf, functionSize, isAnonymous, primarySymbol, referrersIn } from '../places.ts'
+import { entryOf, functionSize, isAnonymous, isThreadLocal, primarySymbol, referrersIn } from '../places.ts'
 import type { ReasonCode } from '../reasons.ts'
 import { prove } from './prove.ts'
 import { importBehind, seenTarget } from './read-references.ts'
@@ -34,9 +34,11 @@ export function locator(base: BaseImage): Locator {
   for (const symbol of base.symbols) append(symbols, unversioned(symbol.name), symbol)
   const slotsByName = new Map<string, ImportSlot[]>()
   for (const slot of base.importSlots) append(slotsByName, unversioned(slot.name), slot)
-  /** A stripped image has no local functions: then a name that is missing says nothing. */
-  const complete =
-    base.symbols.some((s) => s.binding === 'local' && s.kind === 'function') || base.symbols.some((s) => s.file !== undefined)
+  /** Whether a name that is missing is really not there: a stripped image has only what it exports, `strip -x` leaves no local functions. */
+  const complete = {
+    visible: base.symbols.some((s) => !s.exported),
+    local: base.symbols.some((s) => s.binding === 'local' && (s.kind === 'function' || s.file !== undefined)),
+  }
 
   const findings = new Map<Block, Finding>()
   const searching = new Set<Block>()
@@ -111,7 +113,8 @@ export function locator(base: BaseImage): Locator {
       const places = [...candidates.keys()].map(hex).join(' and ')
       return { found: false, code: 'BASE_MISMATCH', detail: `${base.name} has other bytes at ${places} than ${graph.path}` }
     }
-    if (complete) return { found: false, code: 'NOT_IN_BASE', detail: `${base.name} has no symbol of this name` }
+    if (primarySymbol(block)?.binding === 'local' ? complete.local : complete.visible)
+      return { found: false, code: 'NOT_IN_BASE', detail: `${base.name} has no symbol of this name` }
     return searchContents(block)
   }
 
@@ -197,10 +200,11 @@ function longestFixedRun(block: Block): { offset: number; length: number; bytes:
   let best = { offset: 0, length: 0 }
   let from = entryOf(block)
   for (const edge of [...block.edges, undefined]) {
-    // Linkers may rewrite up to 4 bytes before and 12 behind the start of a field.
-    const to = edge === undefined ? end : Math.max(from, edge.offset - 4)
+    // Around these fields linkers may rewrite instructions: see prove.ts.
+    const rewritten = edge !== undefined && (edge.kind === 'gotpcrel32' || isThreadLocal(edge))
+    const to = edge === undefined ? end : Math.max(from, edge.offset - (rewritten ? 4 : 0))
     if (to - from > best.length) best = { offset: from, length: to - from }
-    if (edge !== undefined) from = Math.max(from, edge.offset + 12)
+    if (edge !== undefined) from = Math.max(from, edge.offset + (rewritten ? 12 : edge.size))
   }
   return { ...best, bytes: content.subarray(best.offset, best.offset + best.length) }
 }

@@ -2,15 +2,15 @@
  * Verification comes last and collects every reason before anything is refused. What the symbol table says is held against what the
  * machine code of the base image says: each reference of an old function that is replaced must lead to where its target was located.
  */
-import type { LinkGraph } from '../graph.ts'
-import { isAnonymous, isThreadLocal, parentName } from '../places.ts'
-import type { Program, Twins } from '../program.ts'
+import type { Block, LinkGraph } from '../graph.ts'
+import { entryOf, isAnonymous, isThreadLocal, parentName } from '../places.ts'
+import type { Program } from '../program.ts'
 import { type Reason, reason, sortReasons } from '../reasons.ts'
 import type { Choice, ChosenFunction } from './choose.ts'
 import type { Locator } from './locate.ts'
 import { importBehind, seenTarget } from './read-references.ts'
 
-export function verify(program: Program, _twins: Twins, choice: Choice, locator: Locator, reasons: readonly Reason[]): Reason[] {
+export function verify(program: Program, choice: Choice, locator: Locator, reasons: readonly Reason[]): Reason[] {
   const found = [...reasons]
   for (const chosen of choice.functions) found.push(...contradictions(chosen, locator))
   const machines = new Set(program.pairs.flatMap((p) => [p.before?.machine, p.after?.machine]).filter((m) => m !== undefined))
@@ -32,8 +32,7 @@ function* contradictions({ before, graphBefore, change, rva, size }: ChosenFunct
   for (const edge of before.edges) {
     const { target } = edge
     if (target.kind === 'section' || target.absolute !== undefined || isThreadLocal(edge)) continue
-    const start = rva - entryOffset(before.symbols, change.name)
-    const seen = seenTarget(before, edge, base, start)
+    const seen = seenTarget(before, edge, base, rva - entryOf(before))
     if (seen?.at !== 'rva') continue
     const place = seen.rva
     const expected = target.block === undefined ? byName(target.name, locator) : byBlock(target.block, target.offset, graphBefore, locator)
@@ -50,9 +49,6 @@ function* contradictions({ before, graphBefore, change, rva, size }: ChosenFunct
   if (size <= 0) yield reason('FUNCTION_TOO_SHORT', change.name, change.file, 'has no bytes')
 }
 
-const entryOffset = (symbols: readonly { name: string; offset: number }[], name: string): number =>
-  symbols.find((s) => s.name === name)?.offset ?? 0
-
 /** Where the symbol table puts a visible name; undefined: it says nothing. */
 function byName(name: string, locator: Locator): number[] | undefined {
   const visible = locator.visible(name)
@@ -60,7 +56,7 @@ function byName(name: string, locator: Locator): number[] | undefined {
   return visible.map((s) => s.rva)
 }
 
-function byBlock(block: LinkGraph['blocks'][number], offset: number, graph: LinkGraph, locator: Locator): number[] | undefined {
+function byBlock(block: Block, offset: number, graph: LinkGraph, locator: Locator): number[] | undefined {
   if (isAnonymous(block) || parentName(block) !== undefined) return undefined
   const finding = locator.findAnyCopy(graph, block)
   return finding.found ? [finding.rva + offset] : undefined
