@@ -30,6 +30,13 @@ interface Wish {
   readonly strict: boolean
 }
 
+const TARGETS: Readonly<Record<string, readonly TargetName[]>> = { elf: ['elf'], pe: ['pe'], all: ['elf', 'pe'] }
+
+const SUBJECTS: Readonly<Record<string, Pick<Wish, 'subject' | 'setup'>>> = {
+  server: { subject: serverSubject, setup: [] },
+  mosquitto: { subject: mosquittoSubject, setup: ['mosquitto'] },
+}
+
 // Leaving in order: what was started ends with this process.
 for (const [signal, code] of [
   ['SIGINT', 130],
@@ -67,26 +74,24 @@ async function main(args: readonly string[]): Promise<number> {
 }
 
 function understand(args: readonly string[]): Wish | undefined {
+  const given = parsed(args)
+  if (given === undefined) return undefined
+  const { values, positionals } = given
+  const chosen = SUBJECTS[positionals[0] ?? 'server']
+  const named = TARGETS[values.target ?? 'all']
+  if (chosen === undefined || named === undefined || positionals.length > 1 || values.arch !== 'x64') return undefined
+  return { ...chosen, targets: named, strict: values.target !== undefined }
+}
+
+function parsed(args: readonly string[]) {
   try {
-    const { values, positionals } = parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: { target: { type: 'string' }, arch: { type: 'string', default: 'x64' } },
-    })
-    const subjects: Readonly<Record<string, Pick<Wish, 'subject' | 'setup'>>> = {
-      server: { subject: serverSubject, setup: [] },
-      mosquitto: { subject: mosquittoSubject, setup: ['mosquitto'] },
-    }
-    const chosen = subjects[positionals[0] ?? 'server']
-    const named = TARGETS[values.target ?? 'all']
-    if (chosen === undefined || named === undefined || positionals.length > 1 || values.arch !== 'x64') return undefined
-    return { ...chosen, targets: named, strict: values.target !== undefined }
+    const options = { target: { type: 'string' }, arch: { type: 'string', default: 'x64' } } as const
+    return parseArgs({ args: [...args], allowPositionals: true, options })
   } catch {
+    // An option that there is not.
     return undefined
   }
 }
-
-const TARGETS: Readonly<Record<string, readonly TargetName[]>> = { elf: ['elf'], pe: ['pe'], all: ['elf', 'pe'] }
 
 async function toldOn(target: Target, subject: Subject): Promise<Told> {
   try {
