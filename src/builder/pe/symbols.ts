@@ -41,8 +41,9 @@ function fromTable(image: PeImage): Found[] {
   const weakName = weakNames(table)
   const found: Found[] = []
   const seen = new Set<string>()
+  const lastSection = table.findLastIndex(isSectionSymbol)
   for (const [i, symbol] of table.entries()) {
-    if (symbol.storageClass === IMAGE_SYM_CLASS.FILE) files.file(symbol, table[i + 1])
+    if (symbol.storageClass === IMAGE_SYM_CLASS.FILE) files.file(symbol, i > lastSection ? undefined : table[i + 1])
     else if (isSectionSymbol(symbol)) files.section(symbol)
     const made = toFound(image, symbol, weakName)
     if (made === undefined) continue
@@ -106,6 +107,7 @@ class SourceFiles {
   /** Locals since the last object began that no leading .file claims. */
   #pending: Found[] = []
 
+  /** `next` is undefined where no object's own symbols follow. */
   file(symbol: CoffSymbol, next: CoffSymbol | undefined): void {
     const name = symbol.aux?.kind === 'file' ? symbol.aux.name : undefined
     const trailing = next === undefined || next.storageClass === IMAGE_SYM_CLASS.FILE || (isSectionSymbol(next) && next.name === '.text')
