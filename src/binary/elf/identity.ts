@@ -1,7 +1,7 @@
 /** What makes an image that one and no other, from its file or from a process' memory alike. */
 import { createHash } from 'node:crypto'
 import { viewOf } from '../struct.ts'
-import { PF, PT } from './definitions.ts'
+import { Elf64_Ehdr, PF, PT } from './definitions.ts'
 import type { DynamicRelocations, ElfDynamic } from './dynamic.ts'
 import type { ElfSegment } from './reader.ts'
 
@@ -22,8 +22,9 @@ export function identityWords(buildId: string | undefined, textHash: () => Uint8
 }
 
 /**
- * SHA-256 over the file-backed bytes of the executable segments, in the order of the program headers; fields that the loader
- * relocates in text (DT_TEXTREL) count as zero. Throws TRUNCATED, MALFORMED, and what the process' memory throws.
+ * SHA-256 over the file-backed bytes of the executable segments, in the order of the program headers. Fields that the loader
+ * relocates in text (DT_TEXTREL) count as zero, and so does the ELF header where it is mapped with the text: stripping changes it.
+ * Throws TRUNCATED, MALFORMED, and what the process' memory throws.
  */
 export function textSha256(image: IdentifiedImage): Uint8Array {
   const hash = createHash('sha256')
@@ -32,7 +33,9 @@ export function textSha256(image: IdentifiedImage): Uint8Array {
     if (segment.type !== PT.LOAD || !(segment.flags & PF.X)) continue
     const start = Number(segment.vaddr)
     const inside = written.filter((field) => field + FIELD > start && field < start + segment.filesz)
-    const text = inside.length === 0 ? segment.data() : segment.data().slice()
+    const headed = segment.offset === 0
+    const text = inside.length === 0 && !headed ? segment.data() : segment.data().slice()
+    if (headed) text.fill(0, 0, Elf64_Ehdr.size)
     for (const field of inside) text.fill(0, Math.max(0, field - start), field + FIELD - start)
     hash.update(text)
   }

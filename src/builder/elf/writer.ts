@@ -28,6 +28,7 @@ import { HotpatchError } from '../../errors.ts'
 import { HOTPATCH_NOTE, HotpatchNote, SECTIONS } from '../../patch/definitions.ts'
 import { encodeHotPatchTable } from '../../patch/encode.ts'
 import { encodeManifest } from '../../patch/manifest-codec.ts'
+import { ImageSignature } from '../../patch/signature.ts'
 import { fixUp } from '../fixups.ts'
 import type { Block } from '../graph.ts'
 import type { PatchPlan } from '../plan.ts'
@@ -234,7 +235,7 @@ function contentsOf(parts: Parts, layout: PlacedImage, { rva, section }: Places)
   return contents
 }
 
-/** What the loader does not map: the manifest, and names for debuggers and profilers. */
+/** What the loader does not map: the manifest, room for a signature, and names for debuggers and profilers. */
 function unloadedOf({ plan }: Parts, { rva, section }: Places): UnloadedSection[] {
   const symbols = staticSymbols(plan)
   const names = new StringTableBuilder()
@@ -246,6 +247,7 @@ function unloadedOf({ plan }: Parts, { rva, section }: Places): UnloadedSection[
   const plain = { flags: 0, align: 1 }
   return [
     { ...plain, name: SECTIONS.elf.manifest, type: SHT.PROGBITS, content: encodeManifest(manifestFor(plan, rva)) },
+    { ...plain, name: SECTIONS.elf.signature, type: SHT.PROGBITS, content: new Uint8Array(ImageSignature.size) },
     { ...plain, name: '.symtab', type: SHT.SYMTAB, align: 8, content: table, link: '.strtab', info, entsize: Elf64_Sym.size },
     { ...plain, name: '.strtab', type: SHT.STRTAB, content: names.encode() },
   ]
