@@ -1,7 +1,6 @@
 /**
  * An engine that kills itself: `killed-engine.ts PID PATCH VERB STEP`. It dies right before the call into the target that STEP counts
- * (from 0), or inside the stop, all threads standing still, where the call is the switch and STEP ends in `!`. Ends with 0 if it had
- * fewer calls to make.
+ * (from 0); with STEP `switch` inside the stop, all threads standing still. Ends with 0 if it had fewer calls to make.
  */
 import { readFileSync } from 'node:fs'
 import { applyPatch, rollbackPatch } from '../../src/engine/index.ts'
@@ -15,12 +14,12 @@ const die = (): never => {
   for (;;);
 }
 
-function mortal(target: Process, diesAt: number, inside: boolean): Process {
+function mortal(target: Process): Process {
   let calls = 0
   const count =
     <A extends unknown[], R>(call: (...args: A) => R) =>
     (...args: A): R => {
-      if (calls++ === diesAt && !inside) die()
+      if (String(calls++) === step) die()
       return call(...args)
     }
   const changed: Partial<Process> = {
@@ -29,7 +28,7 @@ function mortal(target: Process, diesAt: number, inside: boolean): Process {
     unmap: count((address, size) => target.unmap(address, size)),
     registerUnwind: count((request) => target.registerUnwind(request)),
     unregisterUnwind: count((registration) => target.unregisterUnwind(registration)),
-    switchCode: count((request) => target.switchCode(inside && calls - 1 === diesAt ? { ...request, inspect: die } : request)),
+    switchCode: count((request) => target.switchCode(step === 'switch' ? { ...request, inspect: die } : request)),
   }
   return new Proxy(target, {
     get(_, key) {
@@ -39,6 +38,6 @@ function mortal(target: Process, diesAt: number, inside: boolean): Process {
   })
 }
 
-const target = mortal((await hostBackend()).open(Number(pid)), Number.parseInt(step, 10), step.endsWith('!'))
+const target = mortal((await hostBackend()).open(Number(pid)))
 if (verb === 'apply') await applyPatch(target, readPatchImage(readFileSync(file)))
 else await rollbackPatch(target)

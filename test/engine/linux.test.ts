@@ -13,6 +13,7 @@ const THREADS = 4
 const FLAVOURS: readonly (Flavour & { readonly redirect: string })[] = [
   { compiler: 'gcc', flags: [], redirect: 'first-bytes' },
   { compiler: 'gcc', flags: ['-fpatchable-function-entry=18,16'], redirect: 'entry-nops' },
+  { compiler: 'gcc', flags: ['-fpatchable-function-entry=16,16'], redirect: 'padding' },
   { compiler: 'gcc', flags: ['-fcf-protection=full'], redirect: 'first-bytes' },
   { compiler: 'clang-14', flags: ['-fpatchable-function-entry=18,16'], redirect: 'entry-nops' },
   { compiler: 'clang-19', flags: [], redirect: 'first-bytes' },
@@ -61,7 +62,7 @@ describe.skipIf(!onLinux).each(FLAVOURS)('a server under load, $compiler $flags'
 
     expect(verifyProcess(target)).toMatchObject({ outcome: 'verified', patches: [{ findings: [] }] })
     expect(statusOf(target).patches).toMatchObject([{ id: 'server-1', state: 'applied' }])
-    expect(statusOfAll(backend).processes).toMatchObject([{ pid: server.pid }])
+    expect(statusOfAll(backend).processes.map(({ pid }) => pid)).toContain(server.pid)
     expect((await applyPatch(target, image)).outcome).toBe('already-applied')
 
     expect((await rollbackPatch(target)).outcome).toBe('rolled-back')
@@ -124,26 +125,31 @@ describe.skipIf(!onLinux)('an engine that dies', () => {
   const die = (pid: number, verb: string, step: string) =>
     spawnSync(process.execPath, ['--import', 'tsx', engine, String(pid), file, verb, step], { encoding: 'utf8', timeout: 60_000 })
 
-  /** Kills an engine at each of its calls in turn, looking after each death; until one has no more calls to make. */
-  async function dieEverywhere(verb: 'apply' | 'rollback', look: (target: Process, server: Running, step: string) => Promise<void>) {
-    for (const suffix of ['', '!'])
-      for (let step = 0; step < 60; step++) {
-        const server = await run(built, THREADS)
-        try {
-          if (verb === 'rollback') await using(backend, server.pid, (target) => applyPatch(target, readPatchImage(built.patch())))
-          const { signal, status, stderr } = die(server.pid, verb, `${step}${suffix}`)
-          // Only one of the calls is the switch.
-          if (status === 0 && suffix === '!' && step < 40) continue
-          if (status === 0) break
-          expect([signal, stderr]).toEqual(['SIGKILL', ''])
-          const served = await server.during(100)
-          expect(served.old + served.fixed).toBeGreaterThan(100)
-          await using(backend, server.pid, (target) => look(target, server, `${step}${suffix}`))
-          expect(server.stats().bad).toBe(0)
-        } finally {
-          await server.stop()
-        }
-      }
+  type Look = (target: Process, server: Running) => Promise<void>
+
+  /** Kills an engine in the stop, then at each of its calls in turn until it has no more to make, and looks after each death. */
+  async function dieEverywhere(verb: 'apply' | 'rollback', look: Look): Promise<void> {
+    expect(await dieAt(verb, 'switch', look)).toBe('died')
+    let step = 0
+    while ((await dieAt(verb, String(step), look)) === 'died') step++
+    expect(step).toBeGreaterThan(verb === 'apply' ? 9 : 3)
+  }
+
+  async function dieAt(verb: 'apply' | 'rollback', step: string, look: Look): Promise<'died' | 'done'> {
+    const server = await run(built, THREADS)
+    try {
+      if (verb === 'rollback') await using(backend, server.pid, (target) => applyPatch(target, readPatchImage(built.patch())))
+      const { signal, status, stderr } = die(server.pid, verb, step)
+      if (status === 0) return 'done'
+      expect([step, signal, stderr]).toEqual([step, 'SIGKILL', ''])
+      const served = await server.during(100)
+      expect(served.old + served.fixed).toBeGreaterThan(100)
+      await using(backend, server.pid, (target) => look(target, server))
+      expect(server.stats().bad).toBe(0)
+      return 'died'
+    } finally {
+      await server.stop()
+    }
   }
 
   test('at any step of apply: the target serves on, the next apply completes, a rollback restores', async () => {

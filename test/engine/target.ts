@@ -32,7 +32,7 @@ export function build({ compiler, flags }: Flavour): Built {
   }
   const server = join(folder, 'server')
   const objects = ['handlers', 'server'].map((name) => join(folder, 'before', `${name}.o`))
-  execFileSync(compiler, ['-pthread', ...objects, '-Wl,--build-id=sha1', '-o', server])
+  execFileSync(compiler, [...flags, '-pthread', ...objects, '-Wl,--build-id=sha1', '-o', server])
   return {
     folder,
     server,

@@ -13,7 +13,7 @@
 
 /* Static, so that the patch has to find it in the base image. */
 static volatile long counter;
-static int limit = 7;
+static volatile int limit = 7;
 
 __attribute__((noinline)) static int twice(int n) { return n * 2 + limit - 7; }
 __attribute__((noinline)) static int thrice(int n) { return n * 3; }
@@ -41,5 +41,6 @@ void handle(struct reply *reply, int request) {
   reply->text = greet();
   reply->code = classify(request);
   reply->length = strlen(reply->text) + (OFFSET ? 1 : 0);
-  reply->operation = OFFSET ? thrice : twice;
+  /* Both addresses are taken in both builds: with -fcf-protection that gives a function its endbr64. */
+  reply->operation = (request >= 0) == (OFFSET != 0) ? thrice : twice;
 }
