@@ -72,7 +72,7 @@ function reportOf(
     id: naming.id,
     sequence: naming.sequence,
     functions,
-    added: plan === undefined ? [] : addedBlocks(plan).map(({ name, kind, block }) => ({ name, kind, size: block.size })),
+    added: plan === undefined ? [] : addedBlocks(plan).map(({ name, kind, size }) => ({ name, kind, size })),
     imports: plan === undefined ? [] : importsOf(plan),
     remarks: sortReasons(reasons.filter((r) => !refuses(r))),
     diff: diffReport(program, classified),

@@ -3,19 +3,23 @@ import { EDGE_KINDS } from '../machine/edges.ts'
 import type { Block, Edge, GraphSymbol } from './graph.ts'
 import { fragmentOf, isBookkeeping, isConstantName, isConstantSection, isPointerName } from './names.ts'
 
-/** The symbol by which a person knows the block; undefined for anonymous blocks. */
+/**
+ * The symbol by which a person knows the block; undefined for anonymous blocks. Of several names for one place (gcc's `f.localalias`,
+ * weak aliases) it is the one that others see, and of those the one without a compiler's suffix.
+ */
 export function primarySymbol(block: Block): GraphSymbol | undefined {
   let best: GraphSymbol | undefined
   for (const symbol of block.symbols) {
     if (symbol.kind === 'section' || symbol.name === '') continue
-    if (symbol.name === block.name) return symbol
     if (best === undefined || rank(symbol) > rank(best)) best = symbol
   }
   return best
 }
 
 const rank = (symbol: GraphSymbol): number =>
-  (symbol.kind === 'none' ? 0 : 4) + (symbol.binding === 'global' ? 2 : symbol.binding === 'weak' ? 1 : 0)
+  (symbol.kind === 'none' ? 0 : 8) +
+  (symbol.binding === 'global' ? 4 : symbol.binding === 'weak' ? 2 : 0) +
+  (symbol.name.includes('.') ? 0 : 1)
 
 const anonymity = new WeakMap<Block, boolean>()
 

@@ -124,7 +124,7 @@ export function manifestFor(plan: PatchPlan, rvaOf: RvaOf): Manifest {
       patchSize: functionSize(f.block),
       redirect: f.redirect as Manifest['functions'][number]['redirect'],
     })),
-    added: addedBlocks(plan).map(({ block, name, kind }) => ({ name, kind, patchRva: rvaOf(block), size: block.size })),
+    added: addedBlocks(plan).map(({ block, name, kind, offset, size }) => ({ name, kind, patchRva: rvaOf(block) + offset, size })),
     imports: importsOf(plan).map(({ name, library }) => (library === undefined ? { name } : { name, library })),
   }
 }
@@ -133,6 +133,9 @@ export interface AddedBlock {
   readonly block: Block
   readonly name: string
   readonly kind: 'function' | 'data' | 'rodata'
+  /** Of the function's entry or the datum, in its block. */
+  readonly offset: number
+  readonly size: number
 }
 
 /** Named functions and data that the base image does not have, in the plan's order. */
@@ -143,7 +146,14 @@ export function addedBlocks(plan: PatchPlan): AddedBlock[] {
     const symbol = primarySymbol(block)
     if (symbol === undefined || patched.has(block) || block.kind === 'unwind' || isAnonymous(block) || parentName(block) !== undefined)
       continue
-    added.push({ block, name: symbol.name, kind: block.kind === 'code' ? 'function' : block.kind === 'rodata' ? 'rodata' : 'data' })
+    const isCode = block.kind === 'code'
+    added.push({
+      block,
+      name: symbol.name,
+      kind: isCode ? 'function' : block.kind === 'rodata' ? 'rodata' : 'data',
+      offset: isCode ? symbol.offset : 0,
+      size: isCode ? functionSize(block) : block.size,
+    })
   }
   return added
 }

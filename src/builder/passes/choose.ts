@@ -109,9 +109,9 @@ function otherHome(change: Change, { program, locator, changes }: Places): strin
   return undefined
 }
 
-/** Whether a change of anything but a function's code is a change of something that the base image holds. */
+/** Whether a change (of a function's code aside) is one of something that the base image holds. */
 function concernsBase(change: Change, places: Places): boolean {
-  if (change.kind === 'import' || change.kind === 'unwind' || change.kind === 'function') return false
+  if (change.kind === 'import' || change.kind === 'unwind') return false
   if (change.before !== undefined && primarySymbol(change.before.block) !== undefined && change.kind !== 'thread-local') {
     const finding = place(change, places)
     return finding.found || finding.code !== 'NOT_IN_BASE'

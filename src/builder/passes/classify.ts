@@ -197,11 +197,11 @@ const RULES: readonly Rule[] = [
   removalRule,
   (c, { twins }) => {
     const either = c.after?.block ?? c.before?.block
-    return either !== undefined && twins.ambiguous.has(either) && c.kind !== 'function'
+    return either !== undefined && twins.ambiguous.has(either)
       ? because(
           c,
           'SYMBOL_AMBIGUOUS',
-          `several variables are called ${c.name} up to the compiler's numbers, and their users do not tell them apart`,
+          `what it was in the other build cannot be told: several things have its name, up to the compiler's numbers`,
         )
       : undefined
   },

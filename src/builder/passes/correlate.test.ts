@@ -64,13 +64,35 @@ describe('correlation', () => {
   it('pairs clones by what they are made of when their numbers moved', () => {
     const body = moveImmediate(7)
     const other = moveImmediate(9)
-    const before = [code('f.constprop.0', body), code('f.constprop.1', other)]
-    const after = [code('f.constprop.0', [0x90]), code('f.constprop.1', body), code('f.constprop.2', other)]
+    const clone = (n: number, bytes: number[]) => code(`f.constprop.${n}`, bytes, [], { binding: 'local' })
+    const before = [clone(0, body), clone(1, other)]
+    const after = [clone(0, [0x90]), clone(1, body), clone(2, other)]
     expect(twinsOf(before, after).pairs).toEqual({ 'f.constprop.0': 'f.constprop.1', 'f.constprop.1': 'f.constprop.2' })
   })
 
   it('does not pair a clone with a clone of another kind', () => {
     expect(twinsOf([code('f.constprop.0', [])], [code('f.isra.0', [])]).pairs).toEqual({})
+  })
+
+  it('pairs by any of several names: an alias that came or went is no other function', () => {
+    const alias = code('f.localalias', [0x90], [], { binding: 'local', aliases: [] })
+    const before = object({ path: 'a.o', blocks: [code('f', [])] })
+    const after = object({ path: 'a.o', blocks: [{ ...alias, aliases: ['f'] }] })
+    const [block] = after.blocks
+    // As gcc has it: the alias is local, the function is not.
+    const symbols = after.symbols.map((s) => (s.name === 'f' ? { ...s, binding: 'global' as const } : s))
+    block?.symbols.splice(0, 2, ...symbols.filter((s) => s.block === block))
+    const twins = correlate(program([before], [{ ...after, symbols }]))
+    expect(twins.before.get(before.blocks[0] as never)).toBe(block)
+  })
+
+  it('pairs a variable that others see though a static local has its name', () => {
+    const global: BlockSpec = { name: 'state', kind: 'bss', content: 4 }
+    expect(twinsOf([global, uses('f', 'state.0'), local('state.0')], [local('state.1'), uses('f', 'state.1'), global]).pairs).toEqual({
+      state: 'state',
+      f: 'f',
+      'state.0': 'state.1',
+    })
   })
 
   it('leaves anonymous constants to the comparison', () => {

@@ -21,6 +21,7 @@ export function correlate(program: Program): Twins {
   const draft: Draft = { before: new Map(), after: new Map(), ambiguous: new Set() }
   for (const pair of program.pairs) pairWithinObject(pair, draft)
   pairAcrossObjects(program, draft)
+  for (const pair of program.pairs) doubtUnpaired(pair, draft)
   return draft
 }
 
@@ -35,8 +36,9 @@ const nameOf = (block: Block): string => primarySymbol(block)?.name ?? block.nam
 
 function pairWithinObject({ before, after }: ObjectPair, draft: Draft): void {
   if (before === undefined || after === undefined) return
-  const groupsBefore = groupByUnnumberedName(before)
-  const groupsAfter = groupByUnnumberedName(after)
+  pairByName(before, after, draft)
+  const groupsBefore = groupByUnnumberedName(before, draft.before)
+  const groupsAfter = groupByUnnumberedName(after, draft.after)
   const unsure: [Block[], Block[]][] = []
   for (const [key, ofBefore] of groupsBefore) {
     const ofAfter = groupsAfter.get(key)
@@ -50,8 +52,34 @@ function pairWithinObject({ before, after }: ObjectPair, draft: Draft): void {
   if (unsure.length > 0) pairStaticLocals(unsure, before, after, draft)
 }
 
-function groupByUnnumberedName(graph: LinkGraph): Map<string, Block[]> {
-  const named = graph.blocks.filter((block) => isOfInterest(block) && !isAnonymous(block))
+/** What has a name of its own (one that others see, or one without numbers), by any of its names. */
+function pairByName(before: LinkGraph, after: LinkGraph, draft: Draft): void {
+  const named = namedBlocks(after)
+  for (const [key, b] of namedBlocks(before)) {
+    const a = named.get(key)
+    if (a !== undefined && b !== undefined && !draft.before.has(b) && !draft.after.has(a)) unite(draft, b, a)
+  }
+}
+
+/** By kind and name; undefined where an object has several of one name (objects that were linked together). Visible names come first. */
+function namedBlocks(graph: LinkGraph): Map<string, Block | undefined> {
+  const visible = new Map<string, Block | undefined>()
+  const local = new Map<string, Block | undefined>()
+  for (const block of graph.blocks) {
+    if (!isOfInterest(block) || isAnonymous(block)) continue
+    for (const symbol of block.symbols) {
+      if (symbol.kind === 'section' || symbol.name === '') continue
+      if (symbol.binding === 'local' && unnumbered(symbol.name) !== symbol.name) continue
+      const names = symbol.binding === 'local' ? local : visible
+      const key = `${classOf(block)}:${symbol.name}`
+      names.set(key, names.has(key) && names.get(key) !== block ? undefined : block)
+    }
+  }
+  return new Map([...local, ...visible])
+}
+
+function groupByUnnumberedName(graph: LinkGraph, paired: ReadonlyMap<Block, Block>): Map<string, Block[]> {
+  const named = graph.blocks.filter((block) => isOfInterest(block) && !isAnonymous(block) && !paired.has(block))
   return groupBy(named, (block) => `${classOf(block)}:${unnumbered(nameOf(block))}`)
 }
 
@@ -166,5 +194,21 @@ function pairAcrossObjects(program: Program, draft: Draft): void {
   for (const [key, [b, ...others]] of lonelyGlobals('before')) {
     const [a, ...more] = after.get(key) ?? []
     if (a !== undefined && b !== undefined && others.length === 0 && more.length === 0) unite(draft, b, a)
+  }
+}
+
+/** One visible name on both sides of an object and no pair: something is wrong with the names, and nothing may be concluded from them. */
+function doubtUnpaired({ before, after }: ObjectPair, draft: Draft): void {
+  if (before === undefined || after === undefined) return
+  const unpaired = (graph: LinkGraph, paired: ReadonlyMap<Block, Block>) =>
+    graph.symbols.filter(
+      (s) => s.binding !== 'local' && s.block !== undefined && !paired.has(s.block) && isOfInterest(s.block) && !isAnonymous(s.block),
+    )
+  const names = new Map(unpaired(before, draft.before).map((s) => [s.name, s.block as Block]))
+  for (const symbol of unpaired(after, draft.after)) {
+    const other = names.get(symbol.name)
+    if (other === undefined) continue
+    draft.ambiguous.add(other)
+    draft.ambiguous.add(symbol.block as Block)
   }
 }
