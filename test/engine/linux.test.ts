@@ -91,7 +91,7 @@ describe.skipIf(!onLinux).each(FLAVOURS)('a server under load, $compiler $flags'
     expect(statusOf(target).patches.filter(({ state }) => state === 'reverted')).toHaveLength(50)
   })
 
-  test('a byte changed behind its back is found and named, and rollback refuses', async () => {
+  test('a byte changed behind its back is found and named', async () => {
     const { functions, mappings } = await applyPatch(target, patch())
     const greet = functions.find(({ name }) => name === 'greet')
     if (greet === undefined) throw new Error('greet was not patched')
