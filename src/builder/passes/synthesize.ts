@@ -104,33 +104,23 @@ function copyBlocks({ blocks: originals, graphOf }: Resolved): { blocks: Block[]
   return { blocks, places }
 }
 
-const copyOf = (block: Block): Block => ({
-  ...block,
-  content: block.content?.slice(),
-  edges: [],
-  symbols: [],
-  companions: [],
-})
+/** Without edges, and of no group: what belonged together has become one. */
+function copyOf({ groupOffset: _, ...block }: Block): Block {
+  return { ...block, content: block.content?.slice(), edges: [], symbols: [], companions: [], group: undefined }
+}
 
 function joined(pieces: readonly Block[], places: Map<Block, Place>): Block {
   const widest = pieces.reduce((a, b) => (b.alignment > a.alignment ? b : a))
-  let at = 0
+  let end = 0
   const offsets = pieces.map((piece) => {
-    const offset = at
-    at += piece.size
+    const offset = piece.groupOffset ?? end
+    end = Math.max(end, offset + piece.size)
     return offset
   })
+  // So far into the block the group begins that its most aligned piece comes to lie as it needs.
   const lead = (widest.alignment - ((offsets[pieces.indexOf(widest)] as number) % widest.alignment)) % widest.alignment
-  const first = pieces[0] as Block
-  const content = new Uint8Array(lead + at)
-  const block: Block = {
-    ...copyOf(first),
-    alignment: widest.alignment,
-    size: lead + at,
-    content,
-    constant: undefined,
-    group: undefined,
-  }
+  const content = new Uint8Array(lead + end)
+  const block: Block = { ...copyOf(pieces[0] as Block), alignment: widest.alignment, size: content.length, content, constant: undefined }
   pieces.forEach((piece, i) => {
     const offset = lead + (offsets[i] as number)
     if (piece.content !== undefined) content.set(piece.content, offset)
