@@ -125,6 +125,22 @@ export const ERRORS = {
     'move it to a folder that only root (or you) can write, and take the write permission from others',
   ),
 
+  SIGNATURE_MISSING: entry(
+    'refused',
+    'the patch image is not signed',
+    'get it signed by its vendor ("hotpatch sign"), or say --allow-unsigned where you know what it is',
+  ),
+  SIGNATURE_UNTRUSTED: entry(
+    'refused',
+    'the patch image is signed with a key that this machine does not trust',
+    'if you trust its owner: "hotpatch keys trust NAME FILE" with the public key that the vendor published',
+  ),
+  SIGNATURE_INVALID: entry(
+    'refused',
+    "the patch image's signature is not good",
+    'the file was changed after it was signed: fetch it anew from its vendor',
+  ),
+
   // Refusals: machine code (src/machine).
   CODE_UNDECODABLE: entry(
     'refused',
@@ -151,7 +167,7 @@ export const ERRORS = {
     'the process does not map the base image that the patch is for',
     'check the process, or build the patch for the image that it runs',
   ),
-  BASE_MISMATCH: entry(
+  BASE_DIFFERS: entry(
     'refused',
     'the process maps another build of the base image than the patch is for',
     'build the patch for the image that the process runs, or restart the process with the image that the patch is for',

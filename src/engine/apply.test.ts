@@ -139,7 +139,7 @@ describe('refusals', () => {
   test('another build of it: both identities are named', async () => {
     const target = newTarget(7, [baseModule({ buildId: 'ff'.repeat(20) })])
     const error = await failure(() => applyPatch(open(target), newPatch()))
-    expect(error.code).toBe('BASE_MISMATCH')
+    expect(error.code).toBe('BASE_DIFFERS')
     expect(error.detail).toContain('ff'.repeat(20))
     expect(error.detail).toContain('00112233')
   })

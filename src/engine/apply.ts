@@ -46,7 +46,7 @@ const PLACE_TRIES = 8
 const UNDO_MS = 2000
 
 /**
- * Throws, with every reason in `facts.reasons`: BASE_NOT_MAPPED, BASE_MISMATCH, BASE_AMBIGUOUS, ORIGINAL_BYTES_DIFFER,
+ * Throws, with every reason in `facts.reasons`: BASE_NOT_MAPPED, BASE_DIFFERS, BASE_AMBIGUOUS, ORIGINAL_BYTES_DIFFER,
  * REDIRECT_REFUSED, ANOTHER_PATCH_ACTIVE, PATCH_ID_TAKEN, NO_PLACE, LEDGER_DAMAGED; BUSY or ENGINE_AT_WORK after the deadline; and what the process
  * throws. Whatever is thrown, what was done is undone, and if even that fails, the ledger says so to the next engine.
  */

@@ -18,7 +18,7 @@ export interface FoundBase {
 export function findBase(process: Process, image: PatchImage, read: ReadMemory): FoundBase | Blocker {
   const expected = image.manifest.base
   if (image.machine !== process.machine)
-    return blocker('BASE_MISMATCH', '', `the patch is for ${image.machine} programs, the process is an ${process.machine} one`)
+    return blocker('BASE_DIFFERS', '', `the patch is for ${image.machine} programs, the process is an ${process.machine} one`)
   const found: FoundBase[] = []
   const namesakes: string[] = []
   for (const module of process.modules()) {
@@ -34,7 +34,7 @@ export function findBase(process: Process, image: PatchImage, read: ReadMemory):
     if (namesakes.length === 0)
       return blocker('BASE_NOT_MAPPED', '', `the process does not map ${expected.name} (${describeExpected(image)})`)
     return blocker(
-      'BASE_MISMATCH',
+      'BASE_DIFFERS',
       '',
       `the patch is for ${expected.name} (${describeExpected(image)}), the process maps ${namesakes.join(', ')}`,
     )
