@@ -2,17 +2,10 @@
 import { describe, expect, test } from 'vitest'
 import type { Process } from '../../src/process/contract.ts'
 import { linuxBackend } from '../../src/process/linux/index.ts'
+import { MODES, readCounters } from './counters.ts'
 import { compile, startApart, tracerPid, until } from './targets.ts'
 
 const ROUNDS = 60
-
-export const MODES = ['spin', 'signals', 'epoll', 'poll', 'read', 'futex', 'sleep', 'sigsuspend']
-
-export function counters(process: Process, address: bigint): { rounds: bigint; bad: bigint; signals: bigint } {
-  const bytes = process.read(address, 24)
-  const view = new DataView(bytes.buffer)
-  return { rounds: view.getBigUint64(0, true), bad: view.getBigUint64(8, true), signals: view.getBigUint64(16, true) }
-}
 
 function mapAndUnmap(process: Process): void {
   const main = process.modules()[0]
@@ -41,11 +34,11 @@ describe('a borrowed main thread', () => {
       mapAndUnmap(process)
       process.switchCode({ writes: [], inspect: () => undefined, stopTimeout: 1000 })
       if (round % 10 === 0) {
-        const before = counters(process, address).rounds
-        await until('it goes on', () => counters(process, address).rounds > before + 1n)
+        const before = readCounters(process, address).rounds
+        await until('it goes on', () => readCounters(process, address).rounds > before + 1n)
       }
     }
-    const { bad, signals } = counters(process, address)
+    const { bad, signals } = readCounters(process, address)
     expect(bad).toBe(0n)
     if (mode === 'signals') expect(signals).toBeGreaterThan(20n)
     expect(process.regions().filter((region) => region.name.includes('hotpatch:'))).toEqual([])

@@ -33,6 +33,8 @@ interface Libc {
   sched_yield(): number
   nanosleep(request: number, remaining: number): number
   fcntl(fd: number, command: number, argument: number): number
+  sigaction(signal: number, action: number, old: number): number
+  syscall(number: number, first: number, second: number, third: number, fourth: number): number
 }
 
 export const libc: Libc = {
@@ -44,7 +46,12 @@ export const libc: Libc = {
   sched_yield: library.func('sched_yield', 'int', []),
   nanosleep: library.func('nanosleep', 'int', [ADDRESS, ADDRESS]),
   fcntl: library.func('fcntl', 'int', ['int', 'int', ADDRESS]),
+  sigaction: library.func('sigaction', 'int', ['int', ADDRESS, ADDRESS]),
+  syscall: library.func('syscall', LONG, [LONG, LONG, LONG, LONG, LONG]),
 }
+
+/** The address in our own process of a function of the C library. */
+export const symbolAddress = (name: string): number => Number(library.symbol(name))
 
 /** Of the last call that failed. Must be asked before anything else runs. */
 export const errno = (): number => koffi.errno()

@@ -6,19 +6,21 @@
  * SIGTRAP that kills it. At every instant in between, a thread that is let go by our death gets back by itself (sigframe.ts);
  * where the target has no instructions for that (Gadgets.restorer is undefined), that instant of some 20 µs is not covered.
  *
- * Signals that arrive meanwhile are not lost and not delayed: before the call has begun, the thread gets its registers back and handles
- * the signal, and the call is tried again; after it, the registers are put back before the kernel looks at signals.
+ * Signals wait meanwhile: the thread's mask blocks them all, from after its registers were changed until before they are put back, so that
+ * at every instant either the mask is the thread's own or the way back restores it. What cannot be blocked (SIGSTOP) gets its way: the
+ * thread gets its registers back, and the call is tried again.
  */
 import { HotpatchError } from '../../errors.ts'
 import { PTRACE, SYS } from '../../os/linux/definitions.ts'
 import { libc } from '../../os/linux/libc.ts'
-import { asItWas, type Borrowed, borrowThread, readRegisters, type Target, writeRegisters } from './borrow.ts'
+import { asItWas, type Borrowed, borrowThread, readRegisters, type Target, writeRegisters, writeSignalMask } from './borrow.ts'
 import { awaitStop, detach, isSyscallStop, lastStatus, leaveBehind, WaitState } from './tracing.ts'
 
 /** Milliseconds for one call, the waiting for a thread to borrow included. */
 const WITHIN = 5000
 /** Set back before the call: trap (a step that the target takes itself) and direction. */
 const TRAP_AND_DIRECTION = 0x500n
+const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn
 
 export class RemoteSyscalls {
   readonly #target: Target
@@ -43,7 +45,7 @@ export class RemoteSyscalls {
         this.#borrowed = undefined
         this.#used = false
         if (performance.now() > deadline)
-          throw new HotpatchError('NO_SAFE_THREAD', `signals kept process ${this.#target.pid} from making a system call`)
+          throw new HotpatchError('NO_SAFE_THREAD', `process ${this.#target.pid} is being stopped again and again`)
         continue
       }
       this.#used = true
@@ -80,6 +82,7 @@ export class RemoteSyscalls {
     const call = { rax: number, rdi, rsi, rdx, r10, r8, r9, rip: gadgets.syscall, rsp: frame.stackPointer, eflags }
     // -1: the thread is in no system call, so none is restarted.
     if (!writeRegisters(tid, { ...state.registers, ...call, orig_rax: 0xffff_ffff_ffff_ffffn })) return false
+    writeSignalMask(tid, ALL_SIGNALS)
     if (!this.#toNextStop(tid)) return false
     if (isSyscallStop(lastStatus())) return true
     this.#restore(borrowed, lastStatus())
@@ -105,7 +108,8 @@ export class RemoteSyscalls {
   }
 
   #restore({ tid, state, frame, before }: Borrowed, status: number): void {
-    // From here on the thread needs no way back, so what lay under it may return.
+    writeSignalMask(tid, state.signalMask)
+    // After this the thread needs no way back, so what lay under it may return.
     if (writeRegisters(tid, asItWas(state.registers))) this.#target.memory.store(frame.address, before)
     detach(tid, status)
   }

@@ -1,20 +1,17 @@
 /** Stopping a whole process for a moment: the switch of code. */
 import { HotpatchError } from '../../errors.ts'
 import { PTRACE, UserRegs } from '../../os/linux/definitions.ts'
+import { startKicks, stopKicks } from '../../os/linux/kicks.ts'
 import { libc, pinned } from '../../os/linux/libc.ts'
 import type { Blocker, StoppedThreads, SwitchOutcome, SwitchRequest } from '../contract.ts'
 import type { Memory, PreparedStore } from './memory.ts'
 import { countThreads, numbersIn } from './proc.ts'
 import { keepWaiting } from './restart.ts'
-import { detach, isEnding, lastStatus, leaveBehind, poll, releaseStragglers, seize, WaitState } from './tracing.ts'
+import { detach, isEnding, lastStatus, leaveBehind, releaseStragglers, seize, WaitState, waitUntilKicked } from './tracing.ts'
 
 const WORDS = UserRegs.size / 8
 const RIP = UserRegs.offsets.rip / 8
 const RSP = UserRegs.offsets.rsp / 8
-/** Between a look at the clock and the next, in turns of the waiting loop. */
-const TURNS_PER_LOOK = 64
-/** Milliseconds after which a thread that does not stop is looked at: has it ended instead? */
-const LOOK_CLOSER_AFTER = 5
 /** Milliseconds that letting go waits for threads that were attached and not stopped yet. */
 const LET_GO_WITHIN = 100
 
@@ -141,22 +138,20 @@ class Threads implements StoppedThreads {
 
   #await(index: number, deadline: number): void {
     const tid = this.#tids[index] as number
-    for (let turn = 0; ; turn++) {
-      const state = poll(tid)
+    for (;;) {
+      const state = waitUntilKicked(tid)
       if (state !== WaitState.running) {
         this.#states[index] = state
         this.#statuses[index] = lastStatus()
         return
       }
-      if (turn % TURNS_PER_LOOK === TURNS_PER_LOOK - 1) this.#lookCloser(index, tid, deadline)
+      this.#lookCloser(index, tid, deadline)
       if (this.#states[index] === WaitState.gone) return
-      libc.sched_yield()
     }
   }
 
   #lookCloser(index: number, tid: number, deadline: number): void {
-    const now = performance.now()
-    if (now > deadline - LOOK_CLOSER_AFTER && now > deadline)
+    if (performance.now() > deadline)
       throw new HotpatchError('STOP_TIMEOUT', `thread ${tid} of process ${this.#pid} did not stop in time`, { facts: { thread: tid } })
     if (isEnding(this.#pid, tid)) {
       // A main thread that ends before the others stays listed, and waitpid tells of it only after the last of them.
@@ -224,9 +219,11 @@ export function switchCode(pid: number, memory: Memory, request: SwitchRequest):
   if (!rehearsed) threads.rehearse()
   rehearsed = true
   let start: bigint
+  let end: bigint
   let blocker: Blocker | undefined
   let count: number
   try {
+    startKicks()
     threads.attachAll()
     start = process.hrtime.bigint()
     threads.stopAll(performance.now() + request.stopTimeout)
@@ -235,8 +232,10 @@ export function switchCode(pid: number, memory: Memory, request: SwitchRequest):
     if (blocker === undefined) applyAll(stores)
   } finally {
     threads.letGo()
+    end = process.hrtime.bigint()
+    stopKicks()
   }
-  const stoppedMicroseconds = Number(process.hrtime.bigint() - start) / 1000
+  const stoppedMicroseconds = Number(end - start) / 1000
   if (blocker !== undefined) return { switched: false, blocker, stoppedMicroseconds, threads: count }
   return { switched: true, stoppedMicroseconds, threads: count }
 }

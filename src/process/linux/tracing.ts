@@ -7,7 +7,8 @@
  */
 import { HotpatchError } from '../../errors.ts'
 import { ERRNO, PTRACE, PTRACE_EVENT, PTRACE_O, SIG, W } from '../../os/linux/definitions.ts'
-import { errno, errnoName, libc, pinned, sleepMicroseconds } from '../../os/linux/libc.ts'
+import { startKicks, stopKicks } from '../../os/linux/kicks.ts'
+import { errno, errnoName, libc, pinned } from '../../os/linux/libc.ts'
 import { permissionDenied, refuseTraced } from './open.ts'
 import { parseStat, readProc } from './proc.ts'
 
@@ -34,10 +35,15 @@ export const WaitState = { running: 0, stopped: 1, gone: 2 } as const
 export type WaitState = (typeof WaitState)[keyof typeof WaitState]
 
 /** Asks once, without waiting. After `stopped`, lastStatus() is its wait status. Never asks about any other thread. */
-export function poll(tid: number): WaitState {
-  const result = libc.waitpid(tid, statusWord.address, W.NOHANG | W.ALL)
+export const poll = (tid: number): WaitState => waitFor(tid, W.NOHANG | W.ALL)
+
+/** Waits until the thread stops or ends, or until the next kick (os/linux/kicks.ts), which startKicks() must have switched on. */
+export const waitUntilKicked = (tid: number): WaitState => waitFor(tid, W.ALL)
+
+function waitFor(tid: number, options: number): WaitState {
+  const result = libc.waitpid(tid, statusWord.address, options)
   if (result === 0) return WaitState.running
-  if (result < 0) return WaitState.gone
+  if (result < 0) return errno() === ERRNO.EINTR ? WaitState.running : WaitState.gone
   return (lastStatus() & 0xff) === 0x7f ? WaitState.stopped : WaitState.gone
 }
 
@@ -55,13 +61,16 @@ export const pendingSignal = (status: number): number => (stopEvent(status) === 
 
 /** Waits for a stop until `deadline` (performance.now()). */
 export function awaitStop(tid: number, deadline: number): WaitState {
-  for (let round = 0; ; round++) {
-    const state = poll(tid)
-    if (state !== WaitState.running) return state
-    if (round > 64 && performance.now() > deadline) return WaitState.running
-    if (round > 256) sleepMicroseconds(50)
-    else libc.sched_yield()
+  let state = poll(tid)
+  if (state !== WaitState.running) return state
+  startKicks()
+  try {
+    do state = waitUntilKicked(tid)
+    while (state === WaitState.running && performance.now() < deadline)
+  } finally {
+    stopKicks()
   }
+  return state
 }
 
 /** Lets a stopped thread go, for good. */

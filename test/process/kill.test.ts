@@ -1,0 +1,50 @@
+/** The engine dies around any call that changes something; the target goes on with everything it had. */
+import { spawn, spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from 'vitest'
+import { linuxBackend } from '../../src/process/linux/index.ts'
+import { type MODES, readCounters } from './counters.ts'
+import { compile, isAlive, startApart, tracerPid, until } from './targets.ts'
+
+const ENGINE = ['--import', 'tsx', fileURLToPath(new URL('killed-engine.ts', import.meta.url))]
+
+const runEngine = (pid: number, step: number, side: string): Promise<NodeJS.Signals | null> =>
+  new Promise((resolve, reject) => {
+    const engine = spawn(process.execPath, [...ENGINE, String(pid), String(step), side], { stdio: ['ignore', 'ignore', 'inherit'] })
+    engine.on('error', reject)
+    engine.on('exit', (_, signal) => resolve(signal))
+  })
+
+/** How often each mode is killed: every step of two modes, every few of the others. */
+const STRIDES: readonly (readonly [(typeof MODES)[number], number])[] = [
+  ['spin', 1],
+  ['sleep', 2],
+  ['epoll', 5],
+  ['sigsuspend', 5],
+]
+
+describe('an engine that is killed', () => {
+  test.each(STRIDES)('%s: at every call (stride %d) the target goes on unharmed', { timeout: 600_000 }, async (mode, stride) => {
+    const started = await startApart(compile('borrowed.c', 'borrowed'), [mode])
+    await until('it printed its address', () => started.output().endsWith('\n'))
+    const address = BigInt((JSON.parse(started.output()) as { counters: string }).counters)
+    const whole = spawnSync(process.execPath, [...ENGINE, String(started.pid)], { encoding: 'utf8' })
+    const steps = Number(whole.stdout)
+    expect(steps, whole.stderr).toBeGreaterThan(50)
+    const target = linuxBackend.open(started.pid)
+    let killed = 0
+    for (let step = 0; step < steps; step += stride) {
+      for (const side of ['before', 'after']) {
+        if ((await runEngine(started.pid, step, side)) === 'SIGKILL') killed++
+        await until('nothing traces it', () => tracerPid(started.pid) === 0)
+        expect(isAlive(started.pid), `after step ${step} ${side}`).toBe(true)
+        const { rounds } = readCounters(target, address)
+        await until(`it goes on after step ${step} ${side}`, () => readCounters(target, address).rounds > rounds + 2n)
+        expect(readCounters(target, address).bad, `after step ${step} ${side}`).toBe(0n)
+      }
+    }
+    expect(killed).toBeGreaterThan(steps / stride)
+    target.close()
+    await started.kill()
+  })
+})
