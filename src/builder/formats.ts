@@ -1,7 +1,5 @@
 /** Which front end is for which file. Together with images.ts the one place in the builder that knows the formats. */
-import { readFileSync } from 'node:fs'
 import { isArchive } from '../binary/archive/reader.ts'
-import { HotpatchError } from '../errors.ts'
 import { graphFromElf } from './elf/graph.ts'
 import type { LinkGraph } from './graph.ts'
 import { graphFromCoff } from './pe/graph.ts'
@@ -29,13 +27,4 @@ export function inputFormat(data: Uint8Array): InputFormat {
 /** Throws what the front ends throw, with the path in front. */
 export function readObject(data: Uint8Array, path: string): LinkGraph {
   return inputFormat(data) === 'elf-object' ? graphFromElf(data, path) : graphFromCoff(data, path)
-}
-
-/** Throws FILE_UNREADABLE. */
-export function readBytes(path: string): Uint8Array {
-  try {
-    return readFileSync(path)
-  } catch (cause) {
-    throw new HotpatchError('FILE_UNREADABLE', `${path}: ${(cause as Error).message}`, { cause })
-  }
 }

@@ -3,7 +3,8 @@ import { readdirSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { readArchive } from '../binary/archive/reader.ts'
 import { HotpatchError } from '../errors.ts'
-import { inputFormat, readBytes, readObject } from './formats.ts'
+import { readInput, unreadable } from '../files.ts'
+import { inputFormat, readObject } from './formats.ts'
 import type { LinkGraph } from './graph.ts'
 import type { LazyGraph, ObjectPair, Program } from './program.ts'
 
@@ -29,10 +30,10 @@ export function readInputs(path: string): Inputs {
   const notes: string[] = []
   const objects: Input[] = []
   if (isFolder(path)) {
-    for (const relative of filesIn(path)) objects.push(...inputsOf(readBytes(join(path, relative)), relative))
+    for (const relative of filesIn(path)) objects.push(...inputsOf(readInput(join(path, relative)), relative))
     if (objects.length === 0) notes.push(`${path} holds no object files (.o, .obj, .a, .lib)`)
   } else {
-    objects.push(...inputsOf(readBytes(path), basename(path)))
+    objects.push(...inputsOf(readInput(path), basename(path)))
     if (objects.length === 0) throw new HotpatchError('FORMAT_UNKNOWN', `${path} is neither an object file nor an archive`)
   }
   return { objects: objects.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0)), notes }
@@ -45,7 +46,7 @@ function isFolder(path: string): boolean {
   try {
     return statSync(path).isDirectory()
   } catch (cause) {
-    throw new HotpatchError('FILE_UNREADABLE', `${path}: ${(cause as Error).message}`, { cause })
+    throw unreadable(path, cause)
   }
 }
 

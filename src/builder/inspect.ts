@@ -1,8 +1,10 @@
 /** `hotpatch inspect`: what a file is to hotpatch. */
+
+import { readInput } from '../files.ts'
 import { isPatchImage, readPatchImage } from '../patch/read.ts'
 import type { HotPatchChunk } from '../patch/table.ts'
 import type { BaseImage } from './base-image.ts'
-import { inputFormat, readBytes } from './formats.ts'
+import { inputFormat } from './formats.ts'
 import type { Block, LinkGraph } from './graph.ts'
 import { readBase } from './images.ts'
 import { loadGraphs } from './inputs.ts'
@@ -103,7 +105,7 @@ export interface InspectedBlock {
 
 /** Throws FILE_UNREADABLE, FORMAT_UNKNOWN, and what the readers throw for damaged files. */
 export function inspectFile(path: string): Inspection {
-  const data = readBytes(path)
+  const data = readInput(path)
   switch (inputFormat(data)) {
     case 'elf-image':
     case 'pe-image':

@@ -12,13 +12,13 @@ async function hotpatch(...args: string[]) {
     stdout: { write: (text: string) => void out.push(text) },
     stderr: { write: (text: string) => void err.push(text) },
     env: {},
-    exitCode: 0 as number | string | null,
+    exitCode: null as number | string | null,
   }
   await runHotpatch(args, process)
   return { exit: Number(process.exitCode), out: out.join(''), err: err.join('') }
 }
 
-const COMMANDS = ['diff', 'build', 'inspect', 'check', 'apply', 'status', 'verify', 'rollback'] as const
+const COMMANDS = ['diff', 'build', 'inspect', 'check', 'apply', 'status', 'verify', 'rollback', 'sign'] as const
 
 let folder: string
 beforeAll(() => {

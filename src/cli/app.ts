@@ -9,6 +9,7 @@ import { diffCommand } from './commands/diff.ts'
 import { inspectCommand } from './commands/inspect.ts'
 import { keysRoutes } from './commands/keys.ts'
 import { rollbackCommand } from './commands/rollback.ts'
+import { signCommand } from './commands/sign.ts'
 import { statusCommand } from './commands/status.ts'
 import { verifyCommand } from './commands/verify.ts'
 import type { Context } from './context.ts'
@@ -23,6 +24,7 @@ const routes = buildRouteMap<string, Context>({
     status: statusCommand,
     verify: verifyCommand,
     rollback: rollbackCommand,
+    sign: signCommand,
     keys: keysRoutes,
   },
   docs: {

@@ -84,8 +84,8 @@ export const HotpatchNote = struct('HotpatchNote', {
   TableSize: u32,
 })
 
-/** Names of sections. The table's is mapped, read-only; the manifest's is not mapped. */
+/** Names of sections. The table's is mapped, read-only; those of manifest and signature are not mapped. */
 export const SECTIONS = {
-  elf: { table: '.hotpatch', manifest: '.hotpatch.manifest' },
-  pe: { manifest: '.hpmeta' },
+  elf: { table: '.hotpatch', manifest: '.hotpatch.manifest', signature: '.hotpatch.signature' },
+  pe: { manifest: '.hpmeta', signature: '.hpsig' },
 } as const

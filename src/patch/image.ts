@@ -14,7 +14,7 @@ export interface PatchImage {
   /** 8-byte fields inside the image that get the image's load address added (PE DIR64, ELF R_X86_64_RELATIVE). */
   readonly relativeRelocations: readonly RelativeRelocation[]
   readonly unwind: PatchUnwind | undefined
-  /** SHA-256 of the file's bytes: what a ledger remembers as the image applied. */
+  /** SHA-256 of the file, its signature left out (signature.ts): what a ledger remembers as the image applied. */
   readonly fileSha256: Uint8Array
 }
 

@@ -1,5 +1,4 @@
 /** Reads a patch image file of either format, whole and checked: what comes out may be applied as far as the file alone can tell. */
-import { createHash } from 'node:crypto'
 import { isElf } from '../binary/elf/reader.ts'
 import { isPeImage } from '../binary/pe/reader.ts'
 import { HotpatchError } from '../errors.ts'
@@ -11,6 +10,7 @@ import type { FileParts } from './parts.ts'
 import { checkParts } from './parts.ts'
 import { announcesTableElf, readElfParts } from './read-elf.ts'
 import { announcesTablePe, readPeParts } from './read-pe.ts'
+import { imageDigest } from './signature.ts'
 import { validateHotPatchTable } from './validate.ts'
 
 /** Whether the file announces a hot patch table. Never throws: a damaged file is no patch image. */
@@ -37,7 +37,7 @@ export function readPatchImage(file: Uint8Array): PatchImage {
   const { machine, segments, relativeRelocations } = image
   validateHotPatchTable(table, { machine, segments, relativeRelocations, baseImageSize: manifest.base.imageSize })
   agree(table, manifest, image)
-  return { ...image, table, manifest, fileSha256: new Uint8Array(createHash('sha256').update(file).digest()) }
+  return { ...image, table, manifest, fileSha256: imageDigest(file) }
 }
 
 function readParts(file: Uint8Array): FileParts {

@@ -35,7 +35,7 @@ describe('a patch image for PE', () => {
   })
 
   it('has sections that are never writable and executable at once', () => {
-    expect(image.sections.slice(0, 6).map((s) => s.name)).toEqual(['.text', '.rdata', '.data', '.pdata', '.reloc', '.hpmeta'])
+    expect(image.sections.slice(0, 7).map((s) => s.name)).toEqual(['.text', '.rdata', '.data', '.pdata', '.reloc', '.hpmeta', '.hpsig'])
     expect(readPatchImage(file).segments.map((s) => s.protection)).toEqual(['r', 'rx', 'r', 'rw', 'r'])
   })
 

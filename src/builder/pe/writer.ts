@@ -7,6 +7,7 @@
  *     .pdata   r   the exception directory, by ascending address
  *     .reloc       base relocations
  *     .hpmeta      the manifest
+ *     .hpsig       room for a signature
  */
 import { IMAGE_FILE_MACHINE, IMAGE_SCN } from '../../binary/coff/definitions.ts'
 import type { NewSymbol } from '../../binary/coff/writer.ts'
@@ -17,6 +18,7 @@ import { HotpatchError } from '../../errors.ts'
 import { SECTIONS } from '../../patch/definitions.ts'
 import { encodeHotPatchTable } from '../../patch/encode.ts'
 import { encodeManifest } from '../../patch/manifest-codec.ts'
+import { ImageSignature } from '../../patch/signature.ts'
 import { type FixedUp, fixUp } from '../fixups.ts'
 import type { Block } from '../graph.ts'
 import type { PatchPlan } from '../plan.ts'
@@ -105,6 +107,7 @@ class PatchWriter {
       ...(records.length === 0 ? [] : [this.#exceptionPart(records)]),
       ...(isRelocated ? [this.#relocationPart()] : []),
       this.#manifestPart(),
+      this.#signaturePart(),
     ]
   }
 
@@ -119,8 +122,8 @@ class PatchWriter {
   }
 
   #variablesPart(variables: readonly Block[]): Part {
-    const isZero = (block: Block): boolean => block.content === undefined
-    // What has no bytes in the file comes last.
+    const isZero = (block: Block): boolean => block.edges.length === 0 && (block.content?.every((byte) => byte === 0) ?? true)
+    // What needs no bytes in the file comes last; mingw's gcc gives zeros to variables in sections of their own.
     const layout = layOutBlocks([...variables.filter((block) => !isZero(block)), ...variables.filter(isZero)], 1)
     const fileSize = variables.reduce((end, block) => (isZero(block) ? end : Math.max(end, this.#endIn(layout, block))), 0)
     return {
@@ -223,6 +226,15 @@ class PatchWriter {
     }
   }
 
+  #signaturePart(): Part {
+    return {
+      name: SECTIONS.pe.signature,
+      characteristics: (CNT_INITIALIZED_DATA | MEM_DISCARDABLE | MEM_READ) >>> 0,
+      place: () => ImageSignature.size,
+      content: () => new Uint8Array(ImageSignature.size),
+    }
+  }
+
   readonly #rvaOf = (block: Block): number => {
     const rva = this.#rvas.get(block)
     if (rva === undefined) throw new HotpatchError('DEFECT', `${block.name} is referred to, but is not in the patch image`)
@@ -252,8 +264,10 @@ class PatchWriter {
     const content = new Uint8Array(size).fill(fill)
     for (const [block, offset] of layout.offsets) {
       const bytes = this.#fixUp().contents.get(block)
-      if (bytes !== undefined) content.set(bytes, offset)
-      else if (offset < size) content.fill(0, offset, offset + block.size)
+      // Beyond `size` there are only zeros.
+      if (offset >= size) continue
+      if (bytes === undefined) content.fill(0, offset, offset + block.size)
+      else content.set(bytes, offset)
     }
     return content
   }

@@ -1,9 +1,9 @@
 import { type ApplyReport, applyPatch } from '../../engine/apply.ts'
 import type { Recovery } from '../../engine/recover.ts'
 import type { SwitchReport } from '../../engine/switch.ts'
+import { readInput } from '../../files.ts'
 import { readPatchImage } from '../../patch/read.ts'
 import { type Answer, done } from '../answer.ts'
-import { readInput } from '../files.ts'
 import { withProcess } from '../live.ts'
 import { dim, good, plural, strong, table } from '../words.ts'
 

@@ -1,8 +1,8 @@
 import { basename, extname } from 'node:path'
 import { buildPatch } from '../../builder/build.ts'
 import type { BuildReport } from '../../builder/report.ts'
+import { writeOutput } from '../../files.ts'
 import { type Answer, done, type JsonFlag } from '../answer.ts'
-import { writeOutput } from '../files.ts'
 import { dim, good, hex, plural, strong, table } from '../words.ts'
 import { noteLines, reasonLines } from './diff.ts'
 

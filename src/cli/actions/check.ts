@@ -1,8 +1,8 @@
 import { type CheckReport, checkPatch } from '../../engine/check.ts'
 import { Exit } from '../../errors.ts'
+import { readInput } from '../../files.ts'
 import { readPatchImage } from '../../patch/read.ts'
 import type { Answer } from '../answer.ts'
-import { readInput } from '../files.ts'
 import { withProcess } from '../live.ts'
 import { bad, dim, good, plural, strong, table } from '../words.ts'
 

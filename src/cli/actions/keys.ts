@@ -1,7 +1,7 @@
+import { readInput, writeNew } from '../../files.ts'
 import { distrustKey, keyFolder, type TrustedKey, trustedKeys, trustKey } from '../../servicing/trust/keyring.ts'
 import { generateKey } from '../../servicing/trust/keys.ts'
 import { type Answer, done } from '../answer.ts'
-import { readInput, writeNew } from '../files.ts'
 import { dim, good, strong, table } from '../words.ts'
 
 export function generate(file: string): Answer {

@@ -1,6 +1,6 @@
 /** Reading and writing the files that a person names. */
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { HotpatchError } from '../errors.ts'
+import { HotpatchError } from './errors.ts'
 
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such file',
@@ -18,12 +18,15 @@ const why = (cause: unknown): string => {
   return REASONS[code] ?? String((cause as Error).message)
 }
 
+export const unreadable = (path: string, cause: unknown): HotpatchError =>
+  new HotpatchError('FILE_UNREADABLE', `${path}: ${why(cause)}`, { cause })
+
 /** Throws FILE_UNREADABLE. */
 export function readInput(path: string): Uint8Array {
   try {
     return readFileSync(path)
   } catch (cause) {
-    throw new HotpatchError('FILE_UNREADABLE', `${path}: ${why(cause)}`, { cause })
+    throw unreadable(path, cause)
   }
 }
 
