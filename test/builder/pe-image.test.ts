@@ -39,7 +39,7 @@ afterAll(() => rmSync(work, { recursive: true }))
 
 describe('a patch image for PE', () => {
   it.skipIf(readobj === undefined)('is read by llvm-readobj without complaint', () => {
-    const text = output(readobj as string, ['--all', '--coff-load-config', '--coff-basereloc', '--unwind', patch])
+    const text = output(readobj as string, ['--all', '--coff-load-config', '--coff-basereloc', '--coff-exports', '--unwind', patch])
     expect(text).not.toMatch(/warning|error|invalid/i)
     for (const part of ['RuntimeFunction {', 'LoadConfig [', 'Export {', 'BaseReloc [']) expect(text).toContain(part)
     expect(text).toMatch(/HotPatchTableOffset: 0x[1-9A-F]/)
