@@ -1,5 +1,7 @@
 /** Runs hotpatch as a person would, showing each command. */
+import { relative } from 'node:path'
 import { command, note, quote } from '../tools/paper.ts'
+import { clone } from '../tools/places.ts'
 import { hotpatchHere, type Target } from './target.ts'
 
 /** What `--json` prints: docs/json.md. */
@@ -16,8 +18,9 @@ export interface Answer {
 
 /** On the files: runs on this system for every target. Shows what hotpatch says in words; gives its exit code. */
 export async function onFiles(args: readonly string[]): Promise<number | null> {
-  command(['bin/hotpatch', ...args])
-  const { status, stdout, stderr, milliseconds } = await hotpatchHere(args)
+  const given = args.map(near)
+  command(['bin/hotpatch', ...given])
+  const { status, stdout, stderr, milliseconds } = await hotpatchHere(given)
   quote(clip(stdout + stderr, 24))
   note(`exit ${status} after ${Math.round(milliseconds)} ms`)
   return status
@@ -25,8 +28,8 @@ export async function onFiles(args: readonly string[]): Promise<number | null> {
 
 /** On the live process: runs where the process runs. Shows the answer in short. */
 export async function onProcess(target: Target, args: readonly string[]): Promise<Answer> {
-  const given = [...args, '--json']
-  command([target.command, ...given])
+  const given = [...args.map(near), '--json']
+  command([...target.command, ...given])
   const { status, stdout, stderr, milliseconds } = await target.hotpatch(given)
   const answer = parse(stdout) ?? {
     outcome: 'no-answer',
@@ -38,6 +41,9 @@ export async function onProcess(target: Target, args: readonly string[]): Promis
   note(`${[answer.outcome, ...functions].join(' ')}; exit ${status} after ${Math.round(milliseconds)} ms`)
   return answer
 }
+
+/** As a person in the clone's folder would type it. */
+const near = (path: string): string => (path.startsWith(`${clone}/`) ? relative(clone, path) : path)
 
 function parse(text: string): Answer | undefined {
   try {

@@ -9,7 +9,7 @@ import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import pc from 'picocolors'
-import { heading, say, verdict } from '../tools/paper.ts'
+import { heading, verdict } from '../tools/paper.ts'
 import { clone } from '../tools/places.ts'
 import { wineAvailable } from '../tools/wine.mjs'
 import { mosquittoSubject } from './mosquitto/subject.ts'
@@ -66,7 +66,6 @@ async function main(args: readonly string[]): Promise<number> {
   heading(wish.subject.title)
   for (const { target, story } of told) printResult(target.title, story.rows)
   const failures = told.flatMap(({ target, story }) => story.failures.map((failure) => `${target.title}: ${failure}`))
-  say()
   for (const failure of failures) verdict(false, failure)
   if (failures.length === 0 && told.length > 0)
     verdict(true, pc.bold('hotpatched, rolled back and hotpatched again: no restart, no lost request'))

@@ -15,8 +15,9 @@ const COLUMNS = [
 ] as const
 
 export function printResult(title: string, rows: readonly Row[]): void {
-  say(`\n  ${pc.bold(title)}\n`)
+  say(`  ${pc.bold(title)}\n`)
   for (const line of table(COLUMNS, [...rows.map(cells), totals(rows)])) say(line)
+  say()
 }
 
 const cells = ({ phase, hole, stop }: Row): Cell[] => [

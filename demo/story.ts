@@ -52,7 +52,7 @@ class Story {
     this.target = target
     this.builds = builds
     this.live = live
-    this.patch = join(builds.before, '..', `${subject.patchId}${target.patchSuffix}`)
+    this.patch = join(builds.place, `${subject.patchId}${target.patchSuffix}`)
   }
 
   async tell(): Promise<Told> {

@@ -7,6 +7,8 @@ export type Hole = 'open' | 'closed' | 'mixed'
 
 /** Two builds. Folders hold object files; `base` was linked from `before` and is what runs. */
 export interface Builds {
+  /** The folder of all of it, and of the patch image. */
+  readonly place: string
   readonly before: string
   readonly after: string
   readonly base: string

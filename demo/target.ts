@@ -35,7 +35,7 @@ export interface Target {
   /** The task of tools/setup.mjs. */
   readonly setup: 'demo-elf' | 'demo-pe'
   /** How a person would call hotpatch beside such a process. */
-  readonly command: string
+  readonly command: readonly string[]
   start(program: string, args: readonly string[]): Promise<Server>
   /** Runs hotpatch where it can see the process. `paths` among the arguments are given as that system names them. */
   hotpatch(args: readonly string[]): Promise<Ran>
@@ -46,7 +46,7 @@ export interface Target {
 
 /** hotpatch of this clone on this system. */
 export const hotpatchHere = (args: readonly string[]): Promise<Ran> =>
-  run(process.execPath, [join(clone, 'bin/hotpatch'), ...args], { timeout: 120_000 })
+  run(process.execPath, [join(clone, 'bin/hotpatch'), ...args], { cwd: clone, timeout: 120_000 })
 
 const elf: Target = {
   name: 'elf',
@@ -58,7 +58,7 @@ const elf: Target = {
   programSuffix: '',
   patchSuffix: '.so',
   setup: 'demo-elf',
-  command: 'bin/hotpatch',
+  command: ['bin/hotpatch'],
   start: startHere,
   hotpatch: hotpatchHere,
   path: (path) => path,
@@ -75,7 +75,7 @@ const pe: Target = {
   programSuffix: '.exe',
   patchSuffix: '.dll',
   setup: 'demo-pe',
-  command: 'wine node.exe hotpatch',
+  command: ['wine', 'node.exe', 'hotpatch'],
   start: startUnderWine,
   hotpatch: hotpatchUnderWine,
   path: windowsPath,

@@ -1,7 +1,5 @@
 /** How the demo looks: lines, commands, and one table. */
-import { relative } from 'node:path'
 import pc from 'picocolors'
-import { clone } from './places.ts'
 
 export const say = (line = ''): void => {
   process.stdout.write(`${line}\n`)
@@ -19,11 +17,7 @@ export const quote = (text: string): void => {
 
 export const verdict = (good: boolean, text: string): void => say(good ? `${pc.green('✔')} ${text}` : `${pc.red('✘')} ${pc.bold(text)}`)
 
-/** As a person in the clone's folder would type it. */
-function shellWord(word: string): string {
-  const near = word.startsWith(`${clone}/`) ? relative(clone, word) : word
-  return /^[\w@%+=:,./-]+$/.test(near) ? near : `'${near.replaceAll("'", `'\\''`)}'`
-}
+const shellWord = (word: string): string => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`)
 
 export interface Column {
   readonly title: string

@@ -1,5 +1,5 @@
 /** Debian's mosquitto as the subject of the story: CVE-2023-0809. */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -32,14 +32,20 @@ function buildsFor(target: Target): Builds {
   const { before, after, images } = builtEntry(ENTRY, target.corpus)
   const broker = images.find(({ file }) => file === `mosquitto${target.programSuffix}`)
   if (broker === undefined) throw new Error(`the build of ${ENTRY} has no broker`)
-  return { before: join(before, broker.objects), after: join(after, broker.objects), base: join(before, broker.file) }
+  const place = join(workshop, 'demo', 'mosquitto', target.name)
+  const builds = { place, before: join(place, 'before'), after: join(place, 'after'), base: join(place, broker.file) }
+  rmSync(place, { recursive: true, force: true })
+  mkdirSync(place, { recursive: true })
+  // The corpus lies far away: links make the commands that are shown readable.
+  symlinkSync(join(before, broker.objects), builds.before)
+  symlinkSync(join(after, broker.objects), builds.after)
+  symlinkSync(join(before, broker.file), builds.base)
+  return builds
 }
 
 async function start(target: Target, builds: Builds): Promise<Live> {
   const port = await freePort()
-  const folder = join(workshop, 'demo', 'mosquitto')
-  mkdirSync(folder, { recursive: true })
-  const configuration = join(folder, `${target.name}.conf`)
+  const configuration = join(builds.place, 'broker.conf')
   writeFileSync(configuration, `listener ${port} 127.0.0.1\nallow_anonymous true\npersistence false\n`)
   const server = await target.start(builds.base, ['-c', target.path(configuration)])
   try {

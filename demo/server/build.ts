@@ -14,7 +14,7 @@ export async function buildServer(target: Target, place = join(workshop, 'demo',
   rmSync(place, { recursive: true, force: true })
   const before = await buildTree(target, place, 'before')
   const after = await buildTree(target, place, 'after')
-  return { before, after, base: join(place, `server${target.programSuffix}`) }
+  return { place, before, after, base: join(place, `server${target.programSuffix}`) }
 }
 
 /** The folder of the tree's object files. The program of `before` is linked, too. */

@@ -19,7 +19,7 @@ beforeAll(async () => {
   await build(builds, patch)
 })
 
-const build = ({ before, after, base }: Builds, out: string) =>
+const build = ({ before, after, base }: Omit<Builds, 'place'>, out: string) =>
   json('build', '--before', before, '--after', after, '--base', base, '-o', out)
 
 async function started(program: string, ...args: string[]): Promise<Server> {
