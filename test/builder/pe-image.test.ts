@@ -8,7 +8,7 @@ import { readLoadConfig, readRuntimeFunctions } from '../../src/binary/pe/direct
 import { directory, readPe } from '../../src/binary/pe/reader.ts'
 import { buildPatch } from '../../src/builder/build.ts'
 import { readPatchImage } from '../../src/patch/read.ts'
-import { shutdownWine, spawnInWine, windowsPath, wineAvailable } from '../../tools/wine.mjs'
+import { runInWine, shutdownWine, windowsPath, wineAvailable } from '../../tools/wine.mjs'
 
 const ROOT = join(import.meta.dirname, '../..')
 const work = mkdtempSync(join(tmpdir(), 'hotpatch-pe-'))
@@ -57,10 +57,12 @@ describe('a patch image for PE', () => {
     const loader = join(work, 'loads.exe')
     output(compiler, ['-O2', join(import.meta.dirname, 'loads.c'), '-o', loader])
     const config = directory(image, 'LOAD_CONFIG')?.rva ?? 0
-    const running = await spawnInWine(loader, [windowsPath(patch), config.toString(16), 'add', 'sw'])
+    const script =
+      "const r = require('node:child_process').spawnSync(process.argv[1], process.argv.slice(2)); console.log(String(r.stdout))"
     try {
-      expect(await running.ended, running.stdout()).toBe(0)
-      const lines = running.stdout().trim().split(/\r?\n/)
+      const run = await runInWine(['-e', script, windowsPath(loader), windowsPath(patch), config.toString(16), 'add', 'sw'])
+      expect(run.status, run.stderr).toBe(0)
+      const lines = run.stdout.trim().split(/\r?\n/)
       const hex = (value: number): string => value.toString(16)
       const expected = readPatchImage(outcome.image).manifest.functions.map((f) => {
         const record = readRuntimeFunctions(image).find((r) => r.BeginAddress === f.patchRva)
@@ -68,7 +70,6 @@ describe('a patch image for PE', () => {
       })
       expect(lines).toEqual([`table ${hex(readLoadConfig(image)?.HotPatchTableOffset ?? 0)}`, ...expected])
     } finally {
-      await running.stop()
       await shutdownWine()
     }
   })
