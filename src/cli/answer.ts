@@ -37,7 +37,7 @@ export async function answer(context: Context, command: string, flags: JsonFlag,
   } catch (cause) {
     const error = asHotpatchError(cause)
     context.process.exitCode = error.exit
-    if (flags.json) context.process.stdout.write(document({ command, outcome: 'error', exit: error.exit, error: jsonError(error) }))
+    if (flags.json) context.process.stdout.write(errorDocument(command, error))
     else context.process.stderr.write(lines(errorLines(error)))
   }
 }
@@ -52,6 +52,9 @@ function replacer(_key: string, value: unknown): unknown {
   if (value instanceof Uint8Array) return Buffer.from(value).toString('hex')
   return value
 }
+
+export const errorDocument = (command: string, error: HotpatchError): string =>
+  document({ command, outcome: 'error', exit: error.exit, error: jsonError(error) })
 
 const jsonError = (error: HotpatchError) => ({
   code: error.code,

@@ -63,6 +63,17 @@ describe('a command line that is not understood is exit 2', () => {
   })
 })
 
+test('with --json, that is one JSON document too', async () => {
+  const { exit, out, err } = await hotpatch('apply', '--json', '--pid', '12x', 'patch.so')
+  expect([exit, err]).toEqual([2, ''])
+  expect(JSON.parse(out)).toMatchObject({
+    command: 'apply',
+    outcome: 'error',
+    exit: 2,
+    error: { code: 'USAGE', detail: expect.stringContaining('12x') },
+  })
+})
+
 describe('errors', () => {
   test('words: code, what happened, what to do; nothing on standard output', async () => {
     const { exit, out, err } = await hotpatch('inspect', join(folder, 'absent'))

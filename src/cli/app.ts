@@ -1,7 +1,8 @@
 /** The table of commands. Each is loaded only when it is asked for: start-up time is part of every command's time. */
 import { buildApplication, buildRouteMap, run, type StricliProcess, text_en } from '@stricli/core'
-import { Exit } from '../errors.ts'
+import { Exit, HotpatchError } from '../errors.ts'
 import { VERSION } from '../version.ts'
+import { errorDocument } from './answer.ts'
 import { applyCommand } from './commands/apply.ts'
 import { buildCommand as build } from './commands/build.ts'
 import { checkCommand } from './commands/check.ts'
@@ -54,7 +55,19 @@ const USAGE_CODES = new Set([-5, -4])
 
 /** Runs one command line. The exit code is left in `process.exitCode`. */
 export async function runHotpatch(args: readonly string[], process: StricliProcess): Promise<void> {
-  await run(app, args, { process })
-  const code = Number(process.exitCode ?? 0)
-  if (code < 0) process.exitCode = USAGE_CODES.has(code) ? Exit.usage : Exit.defect
+  const complaints: string[] = []
+  const json = args.includes('--json')
+  const stderr = json ? { ...process.stderr, write: (text: string) => void complaints.push(text) } : process.stderr
+  const context: { process: StricliProcess } = { process: { stdout: process.stdout, stderr, env: process.env ?? {} } }
+  await run(app, args, context)
+  const code = Number(context.process.exitCode ?? 0)
+  if (USAGE_CODES.has(code) && json) complain(args, complaints.join('').trim(), process)
+  else if (complaints.length > 0) process.stderr.write(complaints.join(''))
+  process.exitCode = code >= 0 ? code : USAGE_CODES.has(code) ? Exit.usage : Exit.defect
+}
+
+/** A script that asked for JSON gets its usage errors as JSON, too. */
+function complain(args: readonly string[], detail: string, process: StricliProcess): void {
+  const command = args.find((arg) => !arg.startsWith('-')) ?? ''
+  process.stdout.write(errorDocument(command, new HotpatchError('USAGE', detail)))
 }
