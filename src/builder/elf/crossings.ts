@@ -42,6 +42,10 @@ export function crossingsOf(content: Uint8Array, pieces: readonly Piece[], reloc
       })
     }
   }
-  const inPieces = ({ aim }: Crossing): boolean => pieces.some(({ start, end }) => aim >= start && aim < end)
+  const starts = pieces.map((p) => p.start)
+  const inPieces = ({ aim }: Crossing): boolean => {
+    const holder = pieces[lowerBound(starts, aim + 1) - 1]
+    return holder !== undefined && aim < holder.end
+  }
   return crossings.every(inPieces) ? crossings : undefined
 }

@@ -191,6 +191,14 @@ test('thread-local kinds', () => {
   expect([...kinds('gcc-12-plain.o')]).toEqual(expect.arrayContaining(['tlsgd32', 'tlsld32', 'dtpoff32', 'gotpcrel32']))
 })
 
+test('an empty section counts where something refers to it', () => {
+  const data = new Uint8Array(readFileSync(new URL('fixtures/gcc-12-empty.o', import.meta.url)))
+  const graph = graphFromElf(data, 'gcc-12-empty.o')
+  const [edge] = blockNamed(graph, 'first').edges
+  expect(edge?.target.block).toMatchObject({ section: '.bss', size: 0 })
+  expect(graph.blocks.map((b) => b.section)).not.toContain('.data')
+})
+
 test('what is no object is refused', () => {
   expect(() => graphOf('gcc-12-bfd.so')).toThrow(expect.objectContaining({ code: 'FORMAT_UNKNOWN' }))
 })

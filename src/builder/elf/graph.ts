@@ -52,8 +52,17 @@ class ElfGraph {
     }
     for (const { symbols } of kept.values()) symbols.sort((a, b) => Number(a.value - b.value) || a.index - b.index)
     findEntryPads(elf, kept)
-    this.#kept = kept
     this.#references = new Map([...kept.values()].map((section) => [section, referencesOf(elf, section)]))
+    this.#kept = kept
+    this.#dropEmpty(kept)
+  }
+
+  /** Compilers make empty sections by default; one counts only if something refers to it. */
+  #dropEmpty(kept: Map<number, KeptSection>): void {
+    const referenced = new Set<KeptSection | undefined>()
+    for (const references of this.#references.values()) for (const reference of references) referenced.add(this.#throughSection(reference))
+    for (const [index, section] of kept)
+      if (section.section.size === 0 && section.symbols.length === 0 && !referenced.has(section)) kept.delete(index)
   }
 
   build(): LinkGraph {
@@ -98,22 +107,29 @@ class ElfGraph {
   #cutSections(): void {
     const aims = new Map<KeptSection, Set<number>>()
     const undivided = new Set<KeptSection>()
+    const single = new Map<KeptSection, boolean>()
+    const anonymous = new Map<KeptSection, boolean>()
+    for (const kept of this.#kept.values()) {
+      single.set(kept, isSingle(kept))
+      anonymous.set(kept, !kept.merge && kept.symbols.every((s) => s.size === 0))
+    }
     for (const references of this.#references.values()) {
       for (const reference of references) {
         const to = this.#throughSection(reference)
-        if (!to || isSingle(to)) continue
+        if (!to || single.get(to)) continue
         const { from, kind } = reference
         const { pcRelative, size } = EDGE_KINDS[kind]
         // An entry of a table: it counts from the table's start, which is known only when this is done.
         if (pcRelative && from.kind !== 'code' && from.kind !== 'unwind') continue
         // An indexed operand with its table's address in 32 bits may have been shifted to before the table (`t - 4(,%rax,4)`).
-        if (from.kind === 'code' && !pcRelative && size === 4 && !to.merge && to.symbols.every((s) => s.size === 0)) undivided.add(to)
+        if (from.kind === 'code' && !pcRelative && size === 4 && anonymous.get(to)) undivided.add(to)
         const aim = this.#aim(reference, 0)
         if (aim === undefined) undivided.add(to)
         else aims.get(to)?.add(aim) ?? aims.set(to, new Set([aim]))
       }
     }
-    for (const [kept, references] of this.#references) {
+    for (const kept of this.#kept.values()) {
+      const references = this.#references.get(kept) ?? []
       const use: SectionUse = {
         relocated: references.map((r) => r.offset),
         aims: [...(aims.get(kept) ?? [])].sort((a, b) => a - b),

@@ -176,6 +176,7 @@ function fixedPieces({ section }: KeptSection): Piece[] {
 /** By ascending start, not overlapping; what no piece covers is padding. */
 export function piecesOf(kept: KeptSection, use: SectionUse): Piece[] {
   const { section, kind, merge } = kept
+  if (section.size === 0) return whole(kept)
   if (merge && section.type !== SHT.NOBITS && use.relocated.length === 0 && !use.undivided)
     return merge === 'strings' ? stringPieces(kept) : fixedPieces(kept)
   if (kind === 'code') return codePieces(kept, use)

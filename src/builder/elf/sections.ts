@@ -19,7 +19,7 @@ export interface KeptSection {
 
 /** Dropped without a word: they are about the program, not part of it. */
 const DROPPED =
-  /^(\.z?debug|\.comment|\.note|\.llvm|\.stab|\.gnu\.build|\.gdb|\.rela?\.|\.strtab|\.symtab|\.shstrtab|\.group|__patchable_function_entries)/
+  /^(\.z?debug|\.comment|\.note|\.llvm|\.stab|\.gnu\.(build|warning|glibc-stub)|\.gdb|\.rela?\.|\.strtab|\.symtab|\.shstrtab|\.group|__patchable_function_entries)/
 
 /** Constant after the loader's relocations: read-only data that needs a pointer. */
 const RELOCATED_CONSTANTS = /^\.data\.rel\.ro(\.|$)/
@@ -65,7 +65,6 @@ export function keptSections(elf: ElfFile, notes: Set<string>): Map<number, Kept
       notes.add(`section ${section.name} is not loaded and was left out`)
       continue
     }
-    if (section.size === 0) continue
     kept.set(section.index, {
       section,
       kind: kindOf(section),
