@@ -1,6 +1,9 @@
 /** Words for a person: tables, addresses, errors. Colours only where the stream shows them (picocolors decides). */
-import colors from 'picocolors'
+import picocolors from 'picocolors'
 import { ERRORS, type HotpatchError } from '../errors.ts'
+
+// On Windows picocolors would colour what goes into files and pipes, too.
+const colors = picocolors.createColors(picocolors.isColorSupported && (process.stdout.isTTY === true || 'FORCE_COLOR' in process.env))
 
 export const hex = (value: number | bigint, digits = 0): string => `0x${value.toString(16).padStart(digits, '0')}`
 
