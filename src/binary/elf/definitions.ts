@@ -120,7 +120,6 @@ export const ELFMAG = Uint8Array.of(0x7f, 0x45, 0x4c, 0x46)
 export const EI_CLASS = 4
 export const EI_DATA = 5
 export const EI_VERSION = 6
-export const EI_OSABI = 7
 export const ELFCLASS64 = 2
 export const ELFDATA2LSB = 1
 export const EV_CURRENT = 1
@@ -260,8 +259,6 @@ export const DF_1 = { NOW: 0x1, GLOBAL: 0x2, NODELETE: 0x8, PIE: 0x08000000 } as
 export const NT_GNU = { ABI_TAG: 1, HWCAP: 2, BUILD_ID: 3, GOLD_VERSION: 4, PROPERTY_TYPE_0: 5 } as const
 
 export const VERSYM_HIDDEN = 0x8000
-export const VER_NDX_LOCAL = 0
-export const VER_NDX_GLOBAL = 1
 export const VER_FLG_BASE = 1
 
 export const R_X86_64 = {
