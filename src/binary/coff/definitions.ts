@@ -182,8 +182,6 @@ export const IMAGE_COMDAT_SELECT = {
   NEWEST: 7,
 } as const
 
-export const IMAGE_WEAK_EXTERN = { SEARCH_NOLIBRARY: 1, SEARCH_LIBRARY: 2, SEARCH_ALIAS: 3, ANTI_DEPENDENCY: 4 } as const
-
 export const IMAGE_REL_AMD64 = {
   ABSOLUTE: 0x0000,
   ADDR64: 0x0001,

@@ -62,7 +62,10 @@ class CoffGraph {
       sourceFile: this.#sourceFile(),
       machine: 'x64',
       format: 'coff',
-      blocks: [...[...this.#sections.values()].flatMap((cut) => cut.blocks), ...this.#commons],
+      // Of empty sections, which assemblers make in any case, only those that something refers to.
+      blocks: [...[...this.#sections.values()].flatMap((cut) => cut.blocks), ...this.#commons].filter(
+        (block) => block.size > 0 || block.symbols.length > 0,
+      ),
       symbols: [...new Set([...this.#symbols.values(), ...this.#anonymous.values()])],
       notes: [...this.#notes],
     }

@@ -35,6 +35,7 @@ export function entriesOf(kept: KeptSection): number[] {
 
 /** The pieces of a section, ascending, without holes. */
 export function piecesOf(kept: KeptSection, fields: Fields): Piece[] {
+  if (kept.size === 0) return [{ start: 0, end: 0, ...STANDALONE }]
   switch (kept.kind) {
     case 'code': {
       // Assemblers resolve calls within a section without a relocation: functions that share one cannot move apart.

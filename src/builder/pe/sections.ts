@@ -62,7 +62,7 @@ export function keptSections(object: CoffObject): Map<number, KeptSection> {
   for (const section of object.sections) times.set(section.name, (times.get(section.name) ?? 0) + 1)
   const kept = new Map<number, KeptSection>()
   for (const section of object.sections) {
-    if (isDropped(section) || section.size === 0) continue
+    if (isDropped(section)) continue
     const all = bySection.get(section.number) ?? []
     const own = all.find((symbol) => isSectionSymbol(symbol, section))?.aux
     const definition = own?.kind === 'section' ? own : undefined
