@@ -8,6 +8,9 @@ const threads = (pointers: readonly bigint[]): StoppedThreads => ({
   id: (i) => 100 + i,
   instructionPointer: (i) => pointers[i] as bigint,
   stackPointer: () => 0n,
+  registers: () => {},
+  stack: () => ({ address: 0, length: 0, words: new Uint32Array(), at: 0 }),
+  read: () => 0,
 })
 
 test('a thread inside a guard is a blocker, one on its end is not', () => {

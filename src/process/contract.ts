@@ -131,6 +131,15 @@ export interface SwitchRequest {
   inspect(stopped: StoppedThreads): Blocker | undefined
   /** Milliseconds for all threads to stop. */
   readonly stopTimeout: number
+  /** What of the stacks shall be read, all at once, before `inspect` is called. undefined: nothing. */
+  readonly stacks?: StackRequest
+}
+
+export interface StackRequest {
+  /** Of each thread's stack, in bytes; a multiple of 8. */
+  readonly bytes: number
+  /** As `Process.regions()` told them shortly before: what is read ends where the stack's region does. */
+  readonly regions: readonly Region[]
 }
 
 export interface StoppedThreads {
@@ -138,6 +147,26 @@ export interface StoppedThreads {
   id(index: number): number
   instructionPointer(index: number): bigint
   stackPointer(index: number): bigint
+  /**
+   * Fills `into` by DWARF's numbers of the machine's registers (x64: 0 to 15, and 16, the instruction pointer). Numbers instead of
+   * bigint: nothing here may be allocated. A value of 2^53 and more, which is no address, loses its low bits.
+   */
+  registers(index: number, into: Float64Array): void
+  /** What `SwitchRequest.stacks` asked for. Valid until the next call. */
+  stack(index: number): StackWindow
+  /** Reads from `address` on, into `into` from its start: how many bytes can be read, at most `into.length`; 0 where none. Throws nothing. */
+  read(address: number, into: Uint8Array): number
+}
+
+/** A thread's stack, from a little below the stack pointer on (BELOW of stack-windows.ts). */
+export interface StackWindow {
+  /** Of its first byte; a multiple of 8. */
+  readonly address: number
+  /** Bytes that could be read, a multiple of 8; 0 where none could. */
+  readonly length: number
+  /** Memory that holds it, in little-endian halves: the word at address + 8 * i is words[at + 2 * i] and, the upper half, words[at + 2 * i + 1]. */
+  readonly words: Uint32Array
+  readonly at: number
 }
 
 export interface Blocker {

@@ -30,6 +30,7 @@ interface Libc {
   waitpid(pid: number, status: number, options: number): number
   pread(fd: number, buffer: number, length: number, offset: number): number
   pwrite(fd: number, buffer: number, length: number, offset: number): number
+  process_vm_readv(pid: number, local: number, localCount: number, remote: number, remoteCount: number, flags: number): number
   sched_yield(): number
   nanosleep(request: number, remaining: number): number
   fcntl(fd: number, command: number, argument: number): number
@@ -46,6 +47,7 @@ export const libc: Libc = {
   sched_yield: library.func('sched_yield', 'int', []),
   nanosleep: library.func('nanosleep', 'int', [ADDRESS, ADDRESS]),
   fcntl: library.func('fcntl', 'int', ['int', 'int', ADDRESS]),
+  process_vm_readv: library.func('process_vm_readv', LONG, ['int', ADDRESS, 'ulong', ADDRESS, 'ulong', 'ulong']),
   sigaction: library.func('sigaction', 'int', ['int', ADDRESS, ADDRESS]),
   syscall: library.func('syscall', LONG, [LONG, LONG, LONG, LONG, LONG]),
 }

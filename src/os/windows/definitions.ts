@@ -140,6 +140,8 @@ export const CONTEXT_AMD64 = {
   ContextFlags: 0x30,
   Rsp: 0x98,
   Rip: 0xf8,
+  /** By DWARF's numbers: Rax, Rdx, Rcx, Rbx, Rsi, Rdi, Rbp, Rsp, R8 to R15, Rip. */
+  DWARF: [0x78, 0x88, 0x80, 0x90, 0xa8, 0xb0, 0xa0, 0x98, 0xb8, 0xc0, 0xc8, 0xd0, 0xd8, 0xe0, 0xe8, 0xf0, 0xf8],
   CONTEXT_CONTROL: 0x10_0001,
   CONTEXT_INTEGER: 0x10_0002,
 } as const
@@ -150,6 +152,8 @@ export const CONTEXT_ARM64 = {
   ContextFlags: 0x0,
   Rsp: 0x100,
   Rip: 0x108,
+  /** By DWARF's numbers: X0 to X30, Sp. */
+  DWARF: Array.from({ length: 32 }, (_, number) => 0x8 + number * 8),
   CONTEXT_CONTROL: 0x40_0001,
   CONTEXT_INTEGER: 0x40_0002,
 } as const

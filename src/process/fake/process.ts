@@ -4,7 +4,6 @@ import type {
   MapRequest,
   Process,
   Region,
-  StoppedThreads,
   SwitchOutcome,
   SwitchRequest,
   ThreadSummary,
@@ -13,6 +12,7 @@ import type {
 } from '../contract.ts'
 import { findFreePlace, type PlaceRequest } from '../place.ts'
 import { EngineKilled, type FakeStep, type FakeTarget } from './target.ts'
+import { viewOfThreads } from './threads.ts'
 
 const SPACE = { granularity: 0x1000n, lowest: 0x10000n, highest: 0x7fff_ffff_f000n }
 
@@ -102,7 +102,7 @@ export class FakeProcess implements Process {
     this.#stopped = true
     const done: { address: bigint; before: Uint8Array }[] = []
     try {
-      const blocker = request.inspect(viewOfThreads(target))
+      const blocker = request.inspect(viewOfThreads(target, request.stacks))
       if (blocker !== undefined) return { switched: false, blocker, stoppedMicroseconds: 1, threads: count }
       for (const { address, bytes } of request.writes) {
         const before = target.peek(address, bytes.length)
@@ -147,19 +147,5 @@ export class FakeProcess implements Process {
     }
     this.#check()
     this.#target.log.push(step)
-  }
-}
-
-function viewOfThreads(target: FakeTarget): StoppedThreads {
-  const thread = (index: number) => {
-    const found = target.threads[index]
-    if (found === undefined) throw new HotpatchError('DEFECT', `thread ${index} of ${target.threads.length} was asked for`)
-    return found
-  }
-  return {
-    count: target.threads.length,
-    id: (index) => thread(index).id,
-    instructionPointer: (index) => thread(index).instructionPointer,
-    stackPointer: (index) => thread(index).stackPointer,
   }
 }

@@ -36,6 +36,8 @@ export interface FakeThread {
   readonly name: string
   instructionPointer: bigint
   stackPointer: bigint
+  /** Of the others, by DWARF number; 0 where nothing is said. */
+  readonly registers?: ReadonlyMap<number, bigint>
 }
 
 export interface FakeOptions {

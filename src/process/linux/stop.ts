@@ -3,11 +3,12 @@ import { HotpatchError } from '../../errors.ts'
 import { PTRACE, UserRegs } from '../../os/linux/definitions.ts'
 import { startKicks, stopKicks } from '../../os/linux/kicks.ts'
 import { libc, pinned } from '../../os/linux/libc.ts'
-import type { Blocker, StoppedThreads, SwitchOutcome, SwitchRequest } from '../contract.ts'
+import type { Blocker, StackWindow, StoppedThreads, SwitchOutcome, SwitchRequest } from '../contract.ts'
 import type { Memory, PreparedStore } from './memory.ts'
 import { countThreads, numbersIn } from './proc.ts'
 import { keepWaiting } from './restart.ts'
 import { detach, isEnding, lastStatus, leaveBehind, releaseStragglers, seize, WaitState, waitUntilKicked } from './tracing.ts'
+import { dwarfRegisters, Stacks } from './stacks.ts'
 
 const WORDS = UserRegs.size / 8
 const RIP = UserRegs.offsets.rip / 8
@@ -26,12 +27,15 @@ class Threads implements StoppedThreads {
   #words: BigUint64Array = new BigUint64Array(0)
   #halves: Int32Array = new Int32Array(0)
   #count = 0
+  #unsigned: Uint32Array = new Uint32Array(0)
+  readonly #stacks: Stacks
   /** Threads that are listed but have ended: a main thread that left the others behind. */
   #ended = 0
 
-  constructor(pid: number) {
+  constructor(pid: number, stacks: Stacks) {
     this.#pid = pid
     this.#taskFolder = `/proc/${pid}/task`
+    this.#stacks = stacks
   }
 
   get count(): number {
@@ -51,6 +55,18 @@ class Threads implements StoppedThreads {
   }
 
   /** Attaches to every thread without stopping one, again and again until no unknown one is left. Answers how many were new. */
+  registers(index: number, into: Float64Array): void {
+    dwarfRegisters(this.#unsigned, index * WORDS * 2, into)
+  }
+
+  stack(index: number): StackWindow {
+    return this.#stacks.window(index)
+  }
+
+  read(address: number, into: Uint8Array): number {
+    return this.#stacks.read(address, into)
+  }
+
   attachAll(): number {
     const before = this.#count
     for (let found = true; found; ) {
@@ -83,6 +99,7 @@ class Threads implements StoppedThreads {
     this.#forgetEnded()
     if (this.#count === 0) throw new HotpatchError('PROCESS_GONE', `process ${this.#pid} has ended`)
   }
+    this.#stacks.readAll(this.#unsigned, WORDS * 2, this.#count)
 
   letGo(): void {
     let running = 0
@@ -103,6 +120,7 @@ class Threads implements StoppedThreads {
       this.#await(0, 0)
       this.#readRegisters(0)
       this.instructionPointer(0)
+      this.#stacks.readAll(this.#unsigned, WORDS * 2, 1)
       this.stackPointer(0)
       this.#release(0)
       countThreads(this.#taskFolder)
@@ -131,6 +149,7 @@ class Threads implements StoppedThreads {
     this.#words = new BigUint64Array(this.#registers.bytes.buffer)
     this.#halves = new Int32Array(this.#registers.bytes.buffer)
   }
+    this.#unsigned = new Uint32Array(this.#registers.bytes.buffer)
 
   #interrupt(index: number): void {
     libc.ptrace(PTRACE.INTERRUPT, this.#tids[index] as number, 0, 0)
@@ -215,7 +234,8 @@ let rehearsed = false
 export function switchCode(pid: number, memory: Memory, request: SwitchRequest): SwitchOutcome {
   releaseStragglers()
   const stores = request.writes.map(({ address, bytes }) => memory.prepare(address, bytes))
-  const threads = new Threads(pid)
+  const stacks = new Stacks(pid, request.stacks)
+  const threads = new Threads(pid, stacks)
   if (!rehearsed) threads.rehearse()
   rehearsed = true
   let start: bigint
@@ -226,6 +246,7 @@ export function switchCode(pid: number, memory: Memory, request: SwitchRequest):
     startKicks()
     threads.attachAll()
     start = process.hrtime.bigint()
+    stacks.reserve(threads.count)
     threads.stopAll(performance.now() + request.stopTimeout)
     count = threads.count
     blocker = request.inspect(threads)

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import type { SwitchRequest } from '../contract.ts'
 import { type ConformanceCase, throwsCode } from './case.ts'
 import { MAPPING_CASES } from './mapping-cases.ts'
+import { STACK_CASES } from './stack-cases.ts'
 import type { ConformanceHost, StartedTarget } from './target.ts'
 import { TARGET_DATA, TARGET_TEXT, TargetControl, VALUE_NEW, VALUE_OLD } from './target.ts'
 
@@ -345,4 +346,4 @@ const SWITCHING: readonly ConformanceCase[] = [
   },
 ]
 
-export const CONFORMANCE_CASES: readonly ConformanceCase[] = [...LOOKING, ...MEMORY, ...MAPPING_CASES, ...SWITCHING]
+export const CONFORMANCE_CASES: readonly ConformanceCase[] = [...LOOKING, ...MEMORY, ...MAPPING_CASES, ...SWITCHING, ...STACK_CASES]

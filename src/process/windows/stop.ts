@@ -14,8 +14,9 @@ import { CONTEXT_AMD64, CONTEXT_ARM64 } from '../../os/windows/definitions.ts'
 import { win32 } from '../../os/windows/kernel32.ts'
 import { addressOf } from '../../os/windows/library.ts'
 import { ERROR, errorName, lastError } from '../../os/windows/status.ts'
-import type { Blocker, StoppedThreads, SwitchOutcome, SwitchRequest } from '../contract.ts'
+import type { Blocker, StackWindow, StoppedThreads, SwitchOutcome, SwitchRequest } from '../contract.ts'
 import { flushCode, openPages, readMemory, storeBytes } from './memory.ts'
+import { Stacks } from './stacks.ts'
 import { hasEnded, type Target } from './target.ts'
 import { openThreads, type ThreadHandle, threadHasBegun, threadHasEnded } from './threads.ts'
 
@@ -27,7 +28,7 @@ const SPARE = 64
 export function switchCode(target: Target, request: SwitchRequest): SwitchOutcome {
   const ranges = request.writes.map(({ address, bytes }) => ({ address, length: bytes.length }))
   const pages = openPages(target, ranges)
-  const crew = new Crew(target)
+  const crew = new Crew(target, new Stacks(target, request.stacks))
   let blocker: Blocker | undefined
   let began = 0n
   let ended = 0n
@@ -39,6 +40,7 @@ export function switchCode(target: Target, request: SwitchRequest): SwitchOutcom
     try {
       crew.stop(request.stopTimeout)
       threads = crew.count
+      crew.readStacks()
       blocker = request.inspect(crew)
       if (blocker === undefined) writeAll(target, request.writes, before)
     } finally {
@@ -90,9 +92,11 @@ class Crew implements StoppedThreads {
   #someEnded = false
   readonly #contexts: DataView[] = []
   readonly #buffers: Uint8Array[] = []
+  readonly #stacks: Stacks
 
-  constructor(target: Target) {
+  constructor(target: Target, stacks: Stacks) {
     this.#target = target
+    this.#stacks = stacks
     this.#layout = target.machine === 'x64' ? CONTEXT_AMD64 : CONTEXT_ARM64
   }
 
@@ -112,11 +116,33 @@ class Crew implements StoppedThreads {
     return this.#contexts[index]?.getBigUint64(this.#layout.Rsp, true) ?? 0n
   }
 
+  registers(index: number, into: Float64Array): void {
+    const context = this.#contexts[index]
+    this.#layout.DWARF.forEach((offset, number) => {
+      into[number] = context === undefined ? Number.NaN : Number(context.getBigUint64(offset, true))
+    })
+  }
+
+  stack(index: number): StackWindow {
+    return this.#stacks.window(index)
+  }
+
+  read(address: number, into: Uint8Array): number {
+    return this.#stacks.read(address, into)
+  }
+
+  /** Reads the stacks of the threads, which must stand still. */
+  readStacks(): void {
+    this.#stacks.reserve(this.count)
+    for (let i = 0; i < this.count; i++) this.#stacks.readWindow(i, Number(this.stackPointer(i)))
+  }
+
   /** Opens the threads there are, and makes room for their contexts. */
   prepare(): void {
     this.#openNewer()
     for (const thread of this.#opened) if (threadHasBegun(thread)) this.#begun.add(thread.id)
     this.#reserve(this.#opened.length + SPARE)
+    this.#stacks.reserve(this.#opened.length + SPARE)
   }
 
   /** Suspends every thread, those made meanwhile too, and waits until each stands still. */

@@ -1,0 +1,112 @@
+/** The stacks of stopped threads, read with one system call for up to a thousand of them (process_vm_readv(2)). */
+import { Iovec, UserRegs } from '../../os/linux/definitions.ts'
+import { libc, type Pinned, pinned } from '../../os/linux/libc.ts'
+import type { StackRequest, StackWindow } from '../contract.ts'
+import { StackWindows } from '../stack-windows.ts'
+
+/** limits.h: the most pieces that one call takes. */
+const IOV_MAX = 1024
+/** Of what is read beyond the windows. */
+const BUFFER = 0x10000
+const WORD = 2 ** 32
+
+/** In 32-bit halves from the start of what PTRACE_GETREGS fills, by DWARF's numbers (System V ABI for x86-64, figure 3.36). */
+const DWARF_REGISTERS = (
+  ['rax', 'rdx', 'rcx', 'rbx', 'rsi', 'rdi', 'rbp', 'rsp', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15', 'rip'] as const
+).map((name) => UserRegs.offsets[name] / 4)
+const RSP = UserRegs.offsets.rsp / 4
+
+/** `registers`: what PTRACE_GETREGS filled, as 32-bit halves, the thread's from index `at`. */
+export function dwarfRegisters(registers: Uint32Array, at: number, into: Float64Array): void {
+  for (let i = 0; i < DWARF_REGISTERS.length; i++) {
+    const half = at + (DWARF_REGISTERS[i] as number)
+    into[i] = (registers[half] as number) + (registers[half + 1] as number) * WORD
+  }
+}
+
+export class Stacks {
+  readonly #pid: number
+  readonly #windows: StackWindows | undefined
+  readonly #local = pinned(IOV_MAX * Iovec.size)
+  readonly #remote = pinned(IOV_MAX * Iovec.size)
+  readonly #localHalves = new Uint32Array(this.#local.bytes.buffer)
+  readonly #remoteHalves = new Uint32Array(this.#remote.bytes.buffer)
+  readonly #buffer = pinned(BUFFER)
+  #memory: Pinned = pinned(0)
+
+  constructor(pid: number, request: StackRequest | undefined) {
+    this.#pid = pid
+    this.#windows =
+      request &&
+      new StackWindows(request, (bytes) => {
+        this.#memory = pinned(bytes)
+        return new Uint32Array(this.#memory.bytes.buffer)
+      })
+  }
+
+  /** Makes room for the windows of `count` threads. */
+  reserve(count: number): void {
+    this.#windows?.reserve(count)
+  }
+
+  /** Reads every thread's window. `registers` holds `stride` halves for each of `count` threads. */
+  readAll(registers: Uint32Array, stride: number, count: number): void {
+    const windows = this.#windows
+    if (windows === undefined) return
+    windows.reserve(count)
+    for (let i = 0; i < count; i++) {
+      const half = i * stride + RSP
+      windows.place(i, (registers[half] as number) + (registers[half + 1] as number) * WORD)
+    }
+    for (let first = 0; first < count; ) first = this.#readFrom(windows, first, Math.min(count, first + IOV_MAX))
+  }
+
+  window(index: number): StackWindow {
+    return (this.#windows as StackWindows).window(index)
+  }
+
+  /** As StoppedThreads.read. Not through /proc/PID/mem, which also gives what is closed to the program (guard pages). */
+  read(address: number, into: Uint8Array): number {
+    let done = 0
+    while (done < into.length) {
+      const wanted = Math.min(BUFFER, into.length - done)
+      setIovec(this.#localHalves, 0, this.#buffer.address, wanted)
+      setIovec(this.#remoteHalves, 0, address + done, wanted)
+      const count = libc.process_vm_readv(this.#pid, this.#local.address, 1, this.#remote.address, 1, 0)
+      if (count <= 0) break
+      const bytes = this.#buffer.bytes
+      for (let i = 0; i < count; i++) into[done + i] = bytes[i] as number
+      done += count
+      if (count < wanted) break
+    }
+    return done
+  }
+
+  /** Reads windows from `first` up to `end`; gives the index to go on with: a window that cannot be read whole ends the call. */
+  #readFrom(windows: StackWindows, first: number, end: number): number {
+    const base = this.#memory.address
+    for (let i = first; i < end; i++) {
+      const window = windows.window(i)
+      setIovec(this.#localHalves, i - first, base + window.at * 4, window.length)
+      setIovec(this.#remoteHalves, i - first, window.address, window.length)
+    }
+    let left = libc.process_vm_readv(this.#pid, this.#local.address, end - first, this.#remote.address, end - first, 0)
+    for (let i = first; i < end; i++) {
+      const window = windows.window(i)
+      if (left >= window.length) left -= window.length
+      else {
+        window.length = left <= 0 ? 0 : left - (left % 8)
+        return i + 1
+      }
+    }
+    return end
+  }
+}
+
+function setIovec(halves: Uint32Array, index: number, address: number, length: number): void {
+  const at = index * 4
+  halves[at] = address % WORD
+  halves[at + 1] = address / WORD
+  halves[at + 2] = length
+  halves[at + 3] = 0
+}
