@@ -1,5 +1,5 @@
 /** Every exit code of the command line, met in the way in which a person meets it. */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -111,28 +111,39 @@ describe('4: busy', () => {
   let server: Server
   const folder = join(place, 'busy')
   beforeAll(async () => {
+    rmSync(folder, { recursive: true, force: true })
     const sources = join(clone, 'test/e2e/busy')
     for (const [version, ...defines] of [['before'], ['after', '-DAFTER']] as const) {
       mkdirSync(join(folder, version), { recursive: true })
       for (const [source, object] of [
-        ['spin.S', 'spin.o'],
+        ['identify.S', 'identify.o'],
         ['main.c', 'main.o'],
       ] as const)
-        await mustRun('gcc', ['-O2', '-ffunction-sections', ...defines, '-c', join(sources, source), '-o', join(folder, version, object)])
+        await mustRun('gcc', [
+          '-O2',
+          '-pthread',
+          '-ffunction-sections',
+          ...defines,
+          '-c',
+          join(sources, source),
+          '-o',
+          join(folder, version, object),
+        ])
     }
-    await mustRun('gcc', [join(folder, 'before/spin.o'), join(folder, 'before/main.o'), '-o', join(folder, 'spin')])
-    server = await started(join(folder, 'spin'))
+    await mustRun('gcc', [join(folder, 'before/identify.o'), join(folder, 'before/main.o'), '-pthread', '-o', join(folder, 'busy')])
+    // At the lowest priority, or hotpatch itself would hardly run.
+    server = await started('nice', '-n', '19', join(folder, 'busy'))
   })
   afterAll(() => server?.stop())
 
-  test('a thread that never leaves the bytes to be overwritten: thread and function are named, and nothing was done', async () => {
-    const out = join(folder, 'spin.so')
-    expect(await build({ before: join(folder, 'before'), after: join(folder, 'after'), base: join(folder, 'spin') }, out)).toMatchObject({
+  test('threads inside the bytes to be overwritten at any moment: thread and function are named, and nothing was done', async () => {
+    const out = join(folder, 'identify.so')
+    expect(await build({ before: join(folder, 'before'), after: join(folder, 'after'), base: join(folder, 'busy') }, out)).toMatchObject({
       exit: 0,
     })
     const { exit, error } = await json('apply', '--pid', `${server.pid}`, '--timeout', '1', out)
     expect({ exit, code: error.code }).toEqual({ exit: 4, code: 'BUSY' })
-    expect(error.detail).toContain('spin')
+    expect(error.detail).toContain('identify')
     expect(error.detail).toContain(`${server.pid}`)
     expect(await json('status', '--pid', `${server.pid}`)).toMatchObject({ outcome: 'nothing-patched', exit: 0 })
     expect(server.running()).toBe(true)
