@@ -227,6 +227,69 @@ describe('what travels and where references lead', () => {
     expect(leads(plan, 'fde')).toEqual(['cie32 nowhere', 'pcrel32 patch f'])
   })
 
+  it('an exception table and the pointers in it come along; clang writes them into .data without a name', () => {
+    const blocks = (value: number): BlockSpec[] => [
+      f(value, [], [], { companions: ['fde'] }),
+      {
+        name: 'fde',
+        kind: 'unwind',
+        anonymous: true,
+        content: new Uint8Array(16),
+        edges: [
+          { at: 4, kind: 'pcrel32', to: 'f' },
+          { at: 8, kind: 'pcrel32', to: 'lsda' },
+        ],
+      },
+      table('lsda', FIELD32, {
+        anonymous: true,
+        section: '.gcc_except_table.f',
+        edges: [{ at: 0, kind: 'pcrel32', to: 'stubs', addend: 8 * (value - 1) }],
+      }),
+      data('stubs', value === 1 ? FIELD64 : [...FIELD64, ...FIELD64], {
+        anonymous: true,
+        edges: [{ at: 0, kind: 'abs64', to: 'A' }, ...(value === 1 ? [] : [{ at: 8, kind: 'abs64' as const, to: 'B' }])],
+      }),
+    ]
+    const { plan } = run({ before: blocks(1), after: blocks(2), link: { imports: { A: 'eager', B: 'eager' } } })
+    expect(leads(plan, 'lsda')).toEqual(['pcrel32 patch stubs'])
+    expect(leads(plan, 'stubs')).toEqual(['abs64 base-pointer slot A', 'abs64 base-pointer slot B'])
+  })
+
+  it("pointers for unwind tables are the base image's own where it has them", () => {
+    const blocks = (value: number): BlockSpec[] => [
+      f(value, [...LEA], [{ at: 3, kind: 'pcrel32', to: 'DW.ref.personality' }]),
+      data('DW.ref.personality', FIELD64, {
+        hidden: true,
+        comdat: 'DW.ref.personality',
+        edges: [{ at: 0, kind: 'abs64', to: 'personality' }],
+      }),
+    ]
+    const { plan } = run({ before: blocks(1), after: blocks(2), link: { imports: { personality: 'lazy' } } })
+    expect(leads(plan, 'f')).toEqual(['pcrel32 base DW.ref.personality'])
+  })
+
+  it('an exception handler of the base image is reached through a jump: RVAs count from the patch image', () => {
+    const blocks = (value: number): BlockSpec[] => [
+      f(value, [], [], { companions: ['xdata'] }),
+      { name: 'xdata', kind: 'unwind', anonymous: true, content: new Uint8Array(8), edges: [{ at: 4, kind: 'image32', to: 'handler' }] },
+      code('handler', []),
+    ]
+    const side = (value: number) => [object({ path: 'a.obj', format: 'coff', blocks: blocks(value) })]
+    const { plan } = run({ before: side(1), after: side(2), link: { format: 'pe' } })
+    expect(leads(plan, 'xdata')).toEqual(['image32 patch stub.handler'])
+    expect(leads(plan, 'stub.handler')).toEqual(['branch32 base handler'])
+    expect([...(plan?.blocks.find((b) => b.name === 'stub.handler')?.content ?? [])]).toEqual([0xe9, 0, 0, 0, 0])
+  })
+
+  it('of an inline function in many objects one copy travels', () => {
+    const inline = (value: number) => code('inl', moveImmediate(value), [], { binding: 'weak', comdat: 'inl' })
+    const user = (name: string, value: number) => code(name, [...moveImmediate(value), ...CALL], [{ at: 6, kind: 'branch32', to: 'inl' }])
+    const side = (v: number) => [as('a.o', [user('fa', v), inline(v)]), as('b.o', [user('fb', v), inline(v)])]
+    const planned = run({ before: side(1), after: side(2) })
+    expect(names(planned).sort()).toEqual(['fa', 'fb', 'inl'])
+    expect(planned.plan?.functions.length).toBe(3)
+  })
+
   it('pieces that keep their distance travel as one block', () => {
     const piece = (name: string, content: number[], alignment: number): BlockSpec =>
       table(name, content, { anonymous: true, group: 'g', alignment })

@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -224,6 +224,22 @@ describe('inputs', () => {
     cpSync(fixture('gcc-so/after/service.o'), join(folder, 'new.o'))
     const report = diffBuilds(join(folder, 'old.o'), join(folder, 'new.o'))
     expect(report.items.find((i) => i.change === 'changed')).toMatchObject({ name: 'service_handle', file: 'new.o' })
+  })
+
+  it('pairs the members of two archives, those of one name by their order', () => {
+    const member = (name: string, data: Uint8Array): Buffer => {
+      const header = `${`${name}/`.padEnd(16)}${'0'.padEnd(12)}${'0'.padEnd(6)}${'0'.padEnd(6)}${'644'.padEnd(8)}${String(data.length).padEnd(10)}\x60\n`
+      return Buffer.concat([Buffer.from(header, 'latin1'), data, Buffer.alloc(data.length & 1, 0x0a)])
+    }
+    const archive = (side: string, file: string): string => {
+      const object = (name: string) => member('x.o', readFileSync(fixture(`gcc-so/${side}/${name}.o`)))
+      const path = join(folder, file)
+      writeFileSync(path, Buffer.concat([Buffer.from('!<arch>\n'), object('audit'), object('service')]))
+      return path
+    }
+    const report = diffBuilds(archive('before', 'one.a'), archive('after', 'two.a'))
+    expect(report.objects).toEqual({ before: 2, after: 2, identical: 1 })
+    expect(report.items.find((i) => i.change === 'changed')).toMatchObject({ name: 'service_handle', file: 'two.a(x.o#2)' })
   })
 
   it('says so when a folder holds no objects', () => {

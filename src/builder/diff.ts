@@ -3,6 +3,7 @@ import { readProgram } from './inputs.ts'
 import { type Change, type Classified, classify } from './passes/classify.ts'
 import { comparison } from './passes/compare.ts'
 import { correlate } from './passes/correlate.ts'
+import { markConstants } from './passes/mark-constants.ts'
 import { entryOf, functionSize } from './places.ts'
 import type { Program, Twins } from './program.ts'
 import { refuses, sortReasons } from './reasons.ts'
@@ -26,6 +27,8 @@ export interface Difference {
 
 /** The passes that need no base image. */
 export function difference(program: Program): Difference {
+  // What has no identity but its contents, though it does not look like it.
+  markConstants(program)
   // Which block is which.
   const twins = correlate(program)
   // Whether bytes and references mean the same.

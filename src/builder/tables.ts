@@ -1,12 +1,7 @@
 /** The hot patch table and the manifest of a plan, once its layout is known. Both formats hold the same. */
 import { HotpatchError } from '../errors.ts'
-import {
-  IMAGE_HOT_PATCH_BASE_CAN_ROLL_BACK,
-  IMAGE_HOT_PATCH_BASE_MACHINE_SHIFT,
-  IMAGE_HOT_PATCH_BASE_OBLIGATORY,
-  IMAGE_HOT_PATCH_CHUNK_SIZE,
-  IMAGE_HOT_PATCH_MACHINE,
-} from '../patch/definitions.ts'
+import { IMAGE_HOT_PATCH_CHUNK_SIZE } from '../patch/definitions.ts'
+import { hotPatchBaseFlags } from '../patch/encode.ts'
 import type { BaseIdentity } from '../patch/identity.ts'
 import type { Manifest } from '../patch/manifest.ts'
 import type { ChunkType, HotPatchChunk, HotPatchRecord, HotPatchTable } from '../patch/table.ts'
@@ -51,10 +46,7 @@ export function tableFor(plan: PatchPlan, rvaOf: RvaOf): HotPatchTable {
     bases: [
       {
         sequenceNumber: plan.sequence,
-        flags:
-          IMAGE_HOT_PATCH_BASE_OBLIGATORY |
-          IMAGE_HOT_PATCH_BASE_CAN_ROLL_BACK |
-          (IMAGE_HOT_PATCH_MACHINE.Amd64 << IMAGE_HOT_PATCH_BASE_MACHINE_SHIFT),
+        flags: hotPatchBaseFlags({ machine: plan.base.machine, obligatory: true, canRollBack: true }),
         originalTimeDateStamp: identity.timeDateStamp,
         originalCheckSum: identity.checkSum,
         hashes: { sha256: identity.textSha256, sha1: sha1Of(identity) },

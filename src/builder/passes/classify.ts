@@ -249,7 +249,7 @@ function rodataRule(c: Change, lookups: Lookups): Reason | undefined {
 }
 
 /** Someone outside the patch who uses a read-only block: its name. */
-export function unchangedUser(of: Located, { program, differing }: Lookups): string | undefined {
+function unchangedUser(of: Located, { program, differing }: Lookups): string | undefined {
   const seen = new Set<Block>()
   const search = (target: Block): string | undefined => {
     if (seen.has(target)) return undefined

@@ -110,5 +110,3 @@ function tableAim(edge: Edge, table: Block, blocks: readonly Block[]): number {
 
 /** The size of the new function, from its entry. */
 export const sizeAfter = ({ after }: ChosenFunction): number => functionSize(after)
-
-export const displayName = (block: Block): string => primarySymbol(block)?.name ?? block.name

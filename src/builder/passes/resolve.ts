@@ -106,12 +106,20 @@ function groupOf(block: Block, { graphOf }: Context): Block[] {
 
 const fileOf = (block: Block, { graphOf }: Context): string => graphOf.get(block)?.path ?? ''
 
-/** The name that a person knows the user of a reference by: for unwind records and tables, the function that has them. */
-function userName(block: Block, { graphOf }: Context): string {
-  const symbol = primarySymbol(block)
-  if (symbol !== undefined && !isAnonymous(block)) return symbol.name
-  const owner = graphOf.get(block)?.blocks.find((b) => b.companions.includes(block) || b.edges.some((e) => e.target.block === block))
-  return owner === undefined ? block.name : (primarySymbol(owner)?.name ?? owner.name)
+/** The name that a person knows the user of a reference by: for unwind records, tables and cold parts, the function that has them. */
+function userName(user: Block, { graphOf }: Context): string {
+  const graph = graphOf.get(user)
+  const seen = new Set<Block>()
+  let block = user
+  while (!seen.has(block)) {
+    seen.add(block)
+    const name = primarySymbol(block)?.name
+    if (name !== undefined && block.kind !== 'unwind' && !isAnonymous(block)) return parentName(block) ?? name
+    const owner = graph?.blocks.find((b) => !seen.has(b) && (b.companions.includes(block) || b.edges.some((e) => e.target.block === block)))
+    if (owner === undefined) break
+    block = owner
+  }
+  return user.name
 }
 
 function targetOf(edge: Edge, user: Block, context: Context): Outcome {
@@ -169,9 +177,17 @@ function targetOfBlock(edge: Edge, user: Block, block: Block, offset: number, co
       if (isAnonymous(block) || context.classified.differing.has(block)) return inPatch
       return inBase(edge, block, offset, context, () => inPatch)
     default:
+      if (isPointerName(edge.target.name)) return basesOwnPointer(edge.target.name, context) ?? inPatch
       if (isAnonymous(block) || !context.twins.after.has(block)) return context.twins.ambiguous.has(block) ? ambiguousData(block) : inPatch
       return inBase(edge, block, offset, context, () => inPatch)
   }
+}
+
+/** ELF's `DW.ref.f` holds the address of f wherever it comes from: the loader has filled in the base image's already. */
+function basesOwnPointer(name: string, { locator }: Context): Outcome | undefined {
+  if (locator.base.format !== 'elf') return undefined
+  const [symbol, ...others] = locator.visible(name)
+  return symbol !== undefined && others.length === 0 ? { to: 'base', rva: symbol.rva } : undefined
 }
 
 const ambiguousData = (block: Block): Outcome =>
