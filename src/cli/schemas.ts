@@ -1,0 +1,266 @@
+/**
+ * What every command answers with --json, as zod schemas: docs/json.md is written from them, and the end-to-end tests hold every answer to
+ * them. Nothing loads them when a command runs.
+ */
+import { z } from 'zod'
+import { REASONS } from '../builder/reasons.ts'
+import { ERRORS } from '../errors.ts'
+
+const count = z.number().int().min(0)
+const text = z.string()
+/** Addresses are hexadecimal strings, since JSON's numbers lose bits of 64. */
+const address = z
+  .string()
+  .regex(/^0x[0-9a-f]+$/)
+  .describe('hexadecimal')
+const hex = z
+  .string()
+  .regex(/^[0-9a-f]*$/)
+  .describe('hexadecimal digits')
+const rva = count.describe('relative to the start of the image')
+const bytes = count.describe('bytes')
+const microseconds = z.number().min(0).describe('microseconds')
+const redirect = z.enum(['padding', 'entry-nops', 'first-bytes'])
+const errorCode = z.enum(Object.keys(ERRORS) as [string, ...string[]])
+
+const reason = z.strictObject({
+  code: z.enum(Object.keys(REASONS) as [string, ...string[]]),
+  weight: z.enum(['refuse', 'note']),
+  symbol: text,
+  file: text,
+  detail: text,
+})
+
+const changes = z.strictObject({ changed: count, added: count, removed: count })
+
+const diff = z.strictObject({
+  objects: z.strictObject({ before: count, after: count, identical: count }),
+  items: z.array(
+    z.strictObject({
+      name: text,
+      file: text,
+      kind: z.enum(['function', 'data', 'rodata', 'thread-local', 'import', 'unwind', 'section']),
+      change: z.enum(['changed', 'added', 'removed']),
+      sizeBefore: bytes.optional(),
+      sizeAfter: bytes.optional(),
+      patchable: z.boolean(),
+      reasons: z.array(reason),
+    }),
+  ),
+  counts: z.strictObject({ functions: changes, data: changes, rodata: changes, importsAdded: count, unwindChanged: count }),
+  outcome: z.enum(['same', 'patchable', 'refused']),
+  notes: z.array(text),
+})
+
+const buildReport = z.strictObject({
+  base: z.strictObject({ name: text, buildId: text.optional(), textSha256: hex }),
+  id: text,
+  sequence: count,
+  functions: z.array(
+    z.strictObject({
+      name: text,
+      file: text,
+      rva,
+      sizeBefore: bytes,
+      sizeAfter: bytes,
+      redirect: text,
+      found: z.enum(['symbol', 'content', 'reference']),
+    }),
+  ),
+  added: z.array(z.strictObject({ name: text, kind: z.enum(['function', 'data', 'rodata']), size: bytes })),
+  imports: z.array(z.strictObject({ name: text, library: text.optional() })),
+  remarks: z.array(reason),
+  diff,
+})
+
+const build = z.strictObject({ file: text.optional(), size: bytes.optional(), report: buildReport })
+
+const identity = { buildId: text.optional(), timeDateStamp: count, checkSum: count, textSha256: hex }
+
+const inspectedBlock = z.strictObject({ name: text, kind: text, binding: text, size: bytes, references: count })
+
+const inspect = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('patch'),
+    format: z.enum(['elf', 'pe']),
+    machine: text,
+    id: text,
+    description: text,
+    cves: z.array(text),
+    sequence: count,
+    tool: text,
+    sha256: hex,
+    base: z.strictObject({ name: text, ...identity }),
+    functions: z.array(
+      z.looseObject({ name: text, file: text, rva, size: bytes, patchRva: rva, patchSize: bytes, redirect: text, originalBytes: hex }),
+    ),
+    added: z.array(z.looseObject({ name: text, kind: text, patchRva: rva, size: bytes })),
+    imports: z.array(z.strictObject({ name: text, library: text.optional() })),
+    table: z.strictObject({
+      version: count,
+      extraPatchSize: count,
+      chunks: z.array(z.strictObject({ type: text, inverse: z.boolean(), obligatory: z.boolean(), records: count })),
+    }),
+    segments: z.array(z.strictObject({ rva, size: bytes, protection: z.enum(['r', 'rw', 'rx']) })),
+  }),
+  z.strictObject({
+    kind: z.literal('image'),
+    format: z.enum(['elf', 'pe']),
+    machine: text,
+    name: text,
+    ...identity,
+    imageSize: bytes,
+    importSlots: count,
+    functions: z.array(
+      z.strictObject({
+        name: text,
+        file: text.optional(),
+        rva,
+        size: bytes,
+        redirect: text.optional(),
+        refused: z.strictObject({ code: text, why: text }).optional(),
+      }),
+    ),
+    hotpatchable: z.record(text, count),
+  }),
+  z.strictObject({
+    kind: z.literal('objects'),
+    objects: z.array(
+      z.strictObject({
+        path: text,
+        format: z.enum(['elf', 'coff']),
+        machine: text,
+        sourceFile: text.optional(),
+        functions: z.array(inspectedBlock),
+        data: z.array(inspectedBlock),
+        undefined: z.array(text),
+        notes: z.array(text),
+      }),
+    ),
+  }),
+])
+
+const blocker = z.strictObject({ code: errorCode, symbol: text, detail: text, todo: text })
+const state = z.string().describe('applied, reverted, or the step that an engine was cut off in')
+const recovery = z.looseObject({ id: text, ledger: address, state, outcome: text })
+const stop = z.looseObject({ stoppedMicroseconds: microseconds, longestStopMicroseconds: microseconds, threads: count, tries: count })
+
+const check = z.looseObject({
+  pid: count,
+  outcome: z.enum(['would-apply', 'already-applied', 'would-refuse']),
+  id: text,
+  sequence: count,
+  base: z.strictObject({ name: text, path: text, address, deleted: z.boolean() }).optional(),
+  functions: z.array(z.looseObject({ name: text, file: text, address, size: bytes, redirect, overwritten: bytes })),
+  place: z.strictObject({ image: address, imageSize: bytes, hpat: address, hpatSize: bytes }).optional(),
+  blockers: z.array(blocker),
+  interrupted: z.array(z.strictObject({ id: text, state })),
+})
+
+const apply = z.looseObject({
+  pid: count,
+  outcome: z.enum(['applied', 'already-applied']),
+  id: text,
+  sequence: count,
+  base: z.strictObject({ name: text, path: text, address }),
+  functions: z.array(z.looseObject({ name: text, file: text, address, target: address, redirect })),
+  stop: stop.optional(),
+  mappings: z.array(z.strictObject({ what: z.enum(['image', 'hpat']), address, size: bytes })),
+  recovered: z.array(recovery),
+})
+
+const patchStatus = z.looseObject({
+  id: text,
+  sequence: count,
+  description: text,
+  cves: z.array(text),
+  state,
+  recovery: z.enum(['none', 'complete', 'withdraw', 'undo']),
+  base: z.strictObject({ name: text, path: text, address }),
+  functions: z.array(z.looseObject({ name: text, file: text, address, target: address, redirect })),
+  appliedAt: z.iso.datetime().optional(),
+  revertedAt: z.iso.datetime().optional(),
+  tool: text,
+  image: z.strictObject({ address, size: bytes, sha256: hex }),
+  region: z.strictObject({ address, size: bytes }),
+})
+
+const damaged = z.array(z.strictObject({ code: text, detail: text }))
+
+const status = z.strictObject({
+  processes: z.array(z.strictObject({ pid: count, name: text, patches: z.array(patchStatus), damaged })),
+  looked: count.describe('processes that were looked at'),
+  unreadable: z.record(text, count).describe('processes that could not be looked at, by error code'),
+})
+
+const verify = z.strictObject({
+  pid: count,
+  outcome: z.enum(['verified', 'differs', 'nothing-to-verify']),
+  patches: z.array(
+    z.looseObject({
+      id: text,
+      sequence: count,
+      state,
+      bytesCompared: bytes,
+      findings: z.array(
+        z.strictObject({
+          what: z.enum(['entry', 'pad', 'stub', 'pointer', 'image', 'protection']),
+          function: text,
+          address,
+          expected: text,
+          found: text,
+        }),
+      ),
+    }),
+  ),
+  damaged,
+})
+
+const rollback = z.looseObject({
+  pid: count,
+  outcome: z.enum(['rolled-back', 'nothing-to-roll-back']),
+  id: text.optional(),
+  functions: z.array(z.strictObject({ name: text, address })),
+  stop: stop.optional(),
+  retired: z.array(z.looseObject({ address, size: bytes })),
+  recovered: z.array(recovery),
+})
+
+const key = z.strictObject({ name: text, id: hex, file: text })
+
+/** The `result` of each command. */
+export const RESULTS = {
+  diff,
+  build,
+  inspect,
+  check,
+  apply,
+  status,
+  verify,
+  rollback,
+  sign: z.strictObject({ file: text, id: text, keyId: hex, imageSha256: hex }),
+  'keys generate': z.strictObject({ id: hex, privateFile: text, publicFile: text }),
+  'keys trust': key,
+  'keys distrust': key,
+  'keys list': z.strictObject({ folder: text, keys: z.array(key) }),
+} as const
+
+const envelope = { hotpatch: text.describe('the version'), exit: z.number().int().min(0).max(6).describe('the exit code') }
+
+export const failure = z.strictObject({
+  ...envelope,
+  command: text,
+  outcome: z.literal('error'),
+  error: z.strictObject({ code: errorCode, what: text, detail: text, todo: text, facts: z.record(text, z.unknown()) }),
+})
+
+/** The whole document that `command` prints when it does not fail. */
+export const success = (command: keyof typeof RESULTS) =>
+  z.strictObject({ ...envelope, command: z.literal(command), outcome: text, result: RESULTS[command] })
+
+/** Throws where the document is not what is documented. */
+export function requireDocumented(document: unknown): void {
+  const { command, outcome } = z.looseObject({ command: text, outcome: text }).parse(document)
+  if (outcome === 'error') failure.parse(document)
+  else success(z.enum(Object.keys(RESULTS) as [keyof typeof RESULTS]).parse(command)).parse(document)
+}
