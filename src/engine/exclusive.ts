@@ -19,7 +19,7 @@ export async function exclusively<T>(process: Process, deadline: Deadline, work:
 async function takeLock(process: Process, deadline: Deadline): Promise<() => void> {
   for (;;) {
     try {
-      return process.lock?.() ?? (() => {})
+      return process.lock()
     } catch (error) {
       if (!(error instanceof HotpatchError) || error.code !== 'ENGINE_AT_WORK' || !(await deadline.wait())) throw error
     }

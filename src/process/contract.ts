@@ -64,10 +64,10 @@ export interface Process {
 
   /**
    * Keeps other engines out of the process until the answer is called or this engine ends, however it ends: a lock that the system takes
-   * back (Linux: flock on /proc/PID; Windows: a named kernel object). Throws ENGINE_AT_WORK while another engine has it. A backend
-   * without it leaves two engines at one process to chance.
+   * back (Linux: flock on /proc/PID; Windows: a named mutex). Another handle of this very program is another engine. Throws
+   * ENGINE_AT_WORK while another engine has it, PROCESS_GONE.
    */
-  lock?(): () => void
+  lock(): () => void
 
   /** Makes unwinders of the target know code that `map` brought. undefined: the target has none that could be told. */
   registerUnwind(request: UnwindRequest): UnwindRegistration | undefined

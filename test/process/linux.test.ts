@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, test } from 'vitest'
 import { linuxBackend } from '../../src/process/linux/index.ts'
 import { CONFORMANCE_CASES, runCase } from '../../src/process/testing/conformance.ts'
+import { startOtherEngine } from '../../src/process/testing/other-engine.ts'
 import type { ConformanceHost, StartedTarget, TargetSymbols } from '../../src/process/testing/target.ts'
 import { compile, startApart, tracerPid, until } from './targets.ts'
 
@@ -10,6 +11,7 @@ function hostFor(name: string, options: readonly string[] = [], compiler = 'gcc'
   return {
     backend: linuxBackend,
     showsNames: true,
+    startEngine: startOtherEngine,
     isAttached: (pid) => tracerPid(pid) !== 0,
     async start(): Promise<StartedTarget> {
       const started = await startApart(compile('conformance.c', name, options, compiler))

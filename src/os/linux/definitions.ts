@@ -58,6 +58,7 @@ export const ERRNO = {
 export const SYS = {
   read: 0,
   close: 3,
+  fstat: 5,
   poll: 7,
   mmap: 9,
   munmap: 11,
@@ -97,6 +98,9 @@ export const MFD = { CLOEXEC: 1, ALLOW_SEALING: 2 } as const
 export const F = { ADD_SEALS: 1033 } as const
 export const F_SEAL = { SEAL: 1, SHRINK: 2, GROW: 4, WRITE: 8 } as const
 
+/** sys/file.h. */
+export const LOCK = { EX: 2, NB: 4 } as const
+
 /** linux/auxvec.h. */
 export const AT = { NULL: 0, PHDR: 3 } as const
 
@@ -130,6 +134,10 @@ export const UserRegs = struct('user_regs_struct', {
   fs: u64,
   gs: u64,
 })
+
+/** asm/stat.h: struct stat. */
+export const STAT_SIZE = 144
+export const STAT_NLINK_OFFSET = 16
 
 /** The code segment of 64-bit user programs. */
 export const USER_CS = 0x33n

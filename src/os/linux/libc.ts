@@ -31,9 +31,12 @@ interface Libc {
   pread(fd: number, buffer: number, length: number, offset: number): number
   pwrite(fd: number, buffer: number, length: number, offset: number): number
   process_vm_readv(pid: number, local: number, localCount: number, remote: number, remoteCount: number, flags: number): number
-  sched_yield(): number
   nanosleep(request: number, remaining: number): number
+  flock(fd: number, operation: number): number
   fcntl(fd: number, command: number, argument: number): number
+  sched_getscheduler(tid: number): number
+  sched_getparam(tid: number, parameter: number): number
+  sched_setscheduler(tid: number, policy: number, parameter: number): number
   sigaction(signal: number, action: number, old: number): number
   syscall(number: number, first: number, second: number, third: number, fourth: number): number
 }
@@ -44,10 +47,13 @@ export const libc: Libc = {
   waitpid: library.func('waitpid', 'int', ['int', ADDRESS, 'int']),
   pread: library.func('pread', LONG, ['int', ADDRESS, 'size_t', 'int64_t']),
   pwrite: library.func('pwrite', LONG, ['int', ADDRESS, 'size_t', 'int64_t']),
-  sched_yield: library.func('sched_yield', 'int', []),
-  nanosleep: library.func('nanosleep', 'int', [ADDRESS, ADDRESS]),
-  fcntl: library.func('fcntl', 'int', ['int', 'int', ADDRESS]),
   process_vm_readv: library.func('process_vm_readv', LONG, ['int', ADDRESS, 'ulong', ADDRESS, 'ulong', 'ulong']),
+  nanosleep: library.func('nanosleep', 'int', [ADDRESS, ADDRESS]),
+  flock: library.func('flock', 'int', ['int', 'int']),
+  fcntl: library.func('fcntl', 'int', ['int', 'int', ADDRESS]),
+  sched_getscheduler: library.func('sched_getscheduler', 'int', ['int']),
+  sched_getparam: library.func('sched_getparam', 'int', ['int', ADDRESS]),
+  sched_setscheduler: library.func('sched_setscheduler', 'int', ['int', 'int', ADDRESS]),
   sigaction: library.func('sigaction', 'int', ['int', ADDRESS, ADDRESS]),
   syscall: library.func('syscall', LONG, [LONG, LONG, LONG, LONG, LONG]),
 }

@@ -31,6 +31,8 @@ const kernel32 = library(
       BUFFER,
       BUFFER,
     ]),
+    CreateMutexW: declare<(attributes: Memory, owned: YesNo, name: string) => Handle>(HANDLE, [BUFFER, BOOL, WSTR]),
+    ReleaseMutex: declare<(mutex: Handle) => YesNo>(BOOL, [HANDLE]),
     WaitForSingleObject: declare<(handle: Handle, milliseconds: number) => number>(DWORD, [HANDLE, DWORD]),
 
     ReadProcessMemory: declare<(process: Handle, address: bigint, buffer: Memory, size: number, read: Memory) => YesNo>(BOOL, [

@@ -10,6 +10,7 @@ import type {
   UnwindRegistration,
   UnwindRequest,
 } from '../contract.ts'
+import { once } from '../once.ts'
 import { findFreePlace, type PlaceRequest } from '../place.ts'
 import { EngineKilled, type FakeStep, type FakeTarget } from './target.ts'
 import { viewOfThreads } from './threads.ts'
@@ -121,6 +122,14 @@ export class FakeProcess implements Process {
     }
   }
 
+  /** No step: it changes nothing in the target. */
+  lock(): () => void {
+    this.#check()
+    if (this.#target.engine !== undefined) throw new HotpatchError('ENGINE_AT_WORK', `another engine is at work on process ${this.pid}`)
+    this.#target.engine = this
+    return once(() => this.#unlock())
+  }
+
   registerUnwind(request: UnwindRequest): UnwindRegistration | undefined {
     this.#step({ kind: 'registerUnwind', address: request.address })
     return { kind: request.kind, address: request.address }
@@ -132,6 +141,16 @@ export class FakeProcess implements Process {
 
   close(): void {}
 
+  /** What the system does when an engine dies: its lock is free. */
+  kill(cause: EngineKilled): void {
+    this.#killed = cause
+    this.#unlock()
+  }
+
+  #unlock(): void {
+    if (this.#target.engine === this) this.#target.engine = undefined
+  }
+
   #check(): void {
     if (this.#killed !== undefined) throw this.#killed
     if (!this.#target.alive) throw new HotpatchError('PROCESS_GONE', `process ${this.pid} has ended`)
@@ -142,7 +161,7 @@ export class FakeProcess implements Process {
     try {
       this.#target.fault?.(step, this.#target.log.length, this.#target)
     } catch (error) {
-      if (error instanceof EngineKilled) this.#killed = error
+      if (error instanceof EngineKilled) this.kill(error)
       throw error
     }
     this.#check()

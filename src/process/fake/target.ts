@@ -96,6 +96,8 @@ export class FakeTarget {
   threads: FakeThread[]
   /** Set to make steps fail. */
   fault: FakeFault | undefined
+  /** The handle that has the lock. */
+  engine: object | undefined
   /** Called after every resume, where a test lets threads move on. */
   onResume: (() => void) | undefined
   /** What mapping is answered with where the "system" forbids it. */

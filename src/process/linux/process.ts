@@ -13,10 +13,11 @@ import type {
 } from '../contract.ts'
 import { findFreePlace, type PlaceRequest } from '../place.ts'
 import type { Target } from './borrow.ts'
+import { lockProcess } from './lock.ts'
 import { mapInto, unmapFrom } from './mapping.ts'
 import { Memory } from './memory.ts'
 import { findModules } from './modules.ts'
-import { identify, machineOf, permissionDenied, refuse32Bit, refuseTraced } from './open.ts'
+import { identify, machineOf, noProgram, permissionDenied, refuseTraced } from './open.ts'
 import { auxiliaryValue, type Mapping, numbersIn, parseMaps, parseStat, readProc, readProcBytes } from './proc.ts'
 import { switchCode } from './stop.ts'
 import { registerFrames, unregisterFrames } from './unwind.ts'
@@ -44,11 +45,10 @@ export class LinuxProcess implements Process {
     this.#memory = this.#withPermission('opened', () => new Memory(pid))
     try {
       refuseTraced(pid, `${this.#folder}/status`)
-      refuse32Bit(pid, this.#firstBytes())
       const auxv = this.#withPermission('read', () => readProcBytes(`${this.#folder}/auxv`))
       this.#programHeaders = auxv === undefined ? undefined : auxiliaryValue(auxv, AT.PHDR)
       const main = this.modules()[0]
-      if (main === undefined) throw new HotpatchError('PROCESS_UNSUPPORTED', `process ${pid} maps no 64-bit program`)
+      if (main === undefined) throw noProgram(pid, this.#memory, this.#maps())
       this.machine = machineOf(pid, this.#memory, main.base)
     } catch (error) {
       this.#memory.close()
@@ -118,6 +118,10 @@ export class LinuxProcess implements Process {
     return switchCode(this.pid, this.#memory, request)
   }
 
+  lock(): () => void {
+    return lockProcess(this.pid, this.incarnation)
+  }
+
   registerUnwind(request: UnwindRequest): UnwindRegistration | undefined {
     return registerFrames(request)
   }
@@ -143,12 +147,6 @@ export class LinuxProcess implements Process {
 
   #isWritable(address: bigint): boolean {
     return this.#maps().some((mapping) => mapping.start <= address && address < mapping.end && mapping.write)
-  }
-
-  /** Of the first file mapped from its start, which shows whether the program is a 32-bit one. */
-  #firstBytes(): Uint8Array | undefined {
-    const first = this.#maps().find((mapping) => mapping.path !== '' && mapping.offset === 0n && mapping.read)
-    return first === undefined ? undefined : this.#memory.tryRead(first.start, 64)
   }
 
   #withPermission<T>(doing: string, action: () => T): T {

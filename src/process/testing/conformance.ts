@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict'
 import type { SwitchRequest } from '../contract.ts'
 import { type ConformanceCase, throwsCode } from './case.ts'
+import { LOCK_CASES } from './lock-cases.ts'
 import { MAPPING_CASES } from './mapping-cases.ts'
 import { STACK_CASES } from './stack-cases.ts'
 import type { ConformanceHost, StartedTarget } from './target.ts'
@@ -346,4 +347,11 @@ const SWITCHING: readonly ConformanceCase[] = [
   },
 ]
 
-export const CONFORMANCE_CASES: readonly ConformanceCase[] = [...LOOKING, ...MEMORY, ...MAPPING_CASES, ...SWITCHING, ...STACK_CASES]
+export const CONFORMANCE_CASES: readonly ConformanceCase[] = [
+  ...LOOKING,
+  ...MEMORY,
+  ...MAPPING_CASES,
+  ...SWITCHING,
+  ...STACK_CASES,
+  ...LOCK_CASES,
+]

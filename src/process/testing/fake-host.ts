@@ -1,5 +1,5 @@
 /** The conformance target acted out by a FakeTarget: a little of what test/targets/conformance.c does, at every `settle`. */
-import { FakeTarget, fakeBackend } from '../fake/index.ts'
+import { EngineKilled, FakeProcess, FakeTarget, fakeBackend } from '../fake/index.ts'
 import {
   CONTROL_FIELDS,
   type ConformanceHost,
@@ -39,6 +39,13 @@ export function fakeHost(): ConformanceHost {
     backend: fakeBackend(targets),
     showsNames: true,
     isAttached: () => false,
+    async startEngine(pid) {
+      const target = targets.find((candidate) => candidate.pid === pid)
+      if (target === undefined) throw new Error(`there is no target ${pid}`)
+      const engine = new FakeProcess(target)
+      engine.lock()
+      return { kill: async () => engine.kill(new EngineKilled(0)) }
+    },
     async start() {
       const target = makeTarget(++pid)
       targets.push(target)

@@ -47,11 +47,19 @@ export interface StartedTarget {
   kill(): Promise<void>
 }
 
+/** An engine in a program of its own that has the lock of a process. */
+export interface OtherEngine {
+  /** Resolves when it has ended. */
+  kill(): Promise<void>
+}
+
 /** What differs from system to system. */
 export interface ConformanceHost {
   readonly backend: Backend
   /** Starts a fresh target that the suite will kill. */
   start(): Promise<StartedTarget>
+  /** Starts an engine that takes the process' lock; resolves when it has it. */
+  startEngine(pid: number): Promise<OtherEngine>
   /** Whether regions() shows the name that map() was given. */
   readonly showsNames: boolean
   /** Whether the system still shows a tracer or debugger at the process. */

@@ -10,6 +10,7 @@ import { PROCESS_RIGHTS } from '../../os/windows/definitions.ts'
 import { win32 } from '../../os/windows/kernel32.ts'
 import { nt } from '../../os/windows/ntdll.ts'
 import { windowsBackend } from '../windows/index.ts'
+import { startOtherEngine } from './other-engine.ts'
 import { type ConformanceHost, type StartedTarget, TARGET_SYMBOLS, type TargetSymbols } from './target.ts'
 
 /** phnt: not 0 while a debugger is attached. */
@@ -19,6 +20,7 @@ export const windowsHost = (exe: string): ConformanceHost => ({
   backend: windowsBackend,
   showsNames: true,
   start: () => start(exe),
+  startEngine: startOtherEngine,
   isAttached(pid) {
     const handle = win32.OpenProcess(PROCESS_RIGHTS.PROCESS_QUERY_INFORMATION, 0, pid)
     if (handle === 0) return false

@@ -14,6 +14,7 @@ import type {
   UnwindRequest,
 } from '../contract.ts'
 import type { PlaceRequest } from '../place.ts'
+import { lockProcess } from './lock.ts'
 import { mapSegments, unmapSegments } from './mappings.ts'
 import { readMemory, writeMemory } from './memory.ts'
 import { modulesOf } from './modules.ts'
@@ -88,6 +89,10 @@ export class WindowsProcess implements Process {
 
   switchCode(request: SwitchRequest): SwitchOutcome {
     return switchCode(this.target, request)
+  }
+
+  lock(): () => void {
+    return lockProcess(this.target, this.incarnation)
   }
 
   registerUnwind(request: UnwindRequest): UnwindRegistration | undefined {
