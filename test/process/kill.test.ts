@@ -15,12 +15,15 @@ const runEngine = (pid: number, step: number, side: string): Promise<NodeJS.Sign
     engine.on('exit', (_, signal) => resolve(signal))
   })
 
-/** How often each mode is killed: every step of two modes, every few of the others. */
+/**
+ * How often each mode is killed: every step of one, every few of the others. An epoll_wait that a dead engine stopped fails with EINTR
+ * (the kernel's doing, see restart.ts), which the target does not count as bad.
+ */
 const STRIDES: readonly (readonly [(typeof MODES)[number], number])[] = [
   ['spin', 1],
-  ['sleep', 2],
-  ['epoll', 5],
-  ['sigsuspend', 5],
+  ['sleep', 3],
+  ['epoll', 6],
+  ['sigsuspend', 6],
 ]
 
 describe('an engine that is killed', () => {
@@ -43,7 +46,8 @@ describe('an engine that is killed', () => {
         expect(readCounters(target, address).bad, `after step ${step} ${side}`).toBe(0n)
       }
     }
-    expect(killed).toBeGreaterThan(steps / stride)
+    // How often the system interrupts us differs a little from run to run, so the last steps may not be reached.
+    expect(killed).toBeGreaterThan((2 * (steps - 8)) / stride)
     target.close()
     await started.kill()
   })

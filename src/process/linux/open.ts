@@ -1,9 +1,9 @@
 /** Whether a process can be opened at all, and if not, what stands in the way: one check for each reason, each with its own sentence. */
 import { readFileSync } from 'node:fs'
-import { EI_CLASS, ELFCLASS64, Elf64_Ehdr, EM } from '../../binary/elf/definitions.ts'
+import { EI_CLASS, ELFCLASS64, ELFMAG, Elf64_Ehdr, EM } from '../../binary/elf/definitions.ts'
 import { HotpatchError } from '../../errors.ts'
 import type { Memory } from './memory.ts'
-import { parseStat, parseStatus, readProc, type Stat } from './proc.ts'
+import { type Mapping, parseStat, parseStatus, readProc, type Stat } from './proc.ts'
 
 export interface Identity {
   readonly stat: Stat
@@ -39,10 +39,13 @@ export function machineOf(pid: number, memory: Memory, base: bigint): 'x64' | 'a
   throw new HotpatchError('PROCESS_UNSUPPORTED', `process ${pid} runs a program for another processor (ELF machine ${machine})`)
 }
 
-/** Throws PROCESS_UNSUPPORTED for a 32-bit program: its auxiliary vector has entries of 8 bytes, not of 16. */
-export function refuse32Bit(pid: number, exeHeader: Uint8Array | undefined): void {
-  if (exeHeader !== undefined && exeHeader.length > EI_CLASS && exeHeader[EI_CLASS] !== ELFCLASS64)
-    throw new HotpatchError('PROCESS_UNSUPPORTED', `process ${pid} is a 32-bit program`)
+/** Why a process in which no 64-bit program was found cannot be opened. */
+export function noProgram(pid: number, memory: Memory, maps: readonly Mapping[]): HotpatchError {
+  const is32Bit = maps.some((mapping) => {
+    const header = mapping.path !== '' && mapping.offset === 0n ? memory.tryRead(mapping.start, EI_CLASS + 1) : undefined
+    return header !== undefined && ELFMAG.every((byte, i) => header[i] === byte) && header[EI_CLASS] !== ELFCLASS64
+  })
+  return new HotpatchError('PROCESS_UNSUPPORTED', `process ${pid} ${is32Bit ? 'is a 32-bit program' : 'maps no program'}`)
 }
 
 /** The pid of the tracer of a process or of one of its threads; 0 where there is none. */

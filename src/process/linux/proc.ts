@@ -1,5 +1,5 @@
 /** /proc as tables: pure readers of its texts, and the few ways to get at them. */
-import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import type { Region } from '../contract.ts'
 
 /** One line of /proc/PID/maps. */
@@ -110,15 +110,6 @@ export function numbersIn(folder: string): number[] {
     if (Number.isInteger(number)) numbers.push(number)
   }
   return numbers
-}
-
-/**
- * How many threads the process has. /proc/PID/task has one link for each, besides its own two: one small call, where listing a
- * thousand names takes half a millisecond. 0: the process has ended.
- */
-export function countThreads(taskFolder: string): number {
-  const stat = statSync(taskFolder, { throwIfNoEntry: false })
-  return stat === undefined ? 0 : stat.nlink - 2
 }
 
 function orGone<T>(action: () => T): T | undefined {

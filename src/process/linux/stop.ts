@@ -3,12 +3,13 @@ import { HotpatchError } from '../../errors.ts'
 import { PTRACE, UserRegs } from '../../os/linux/definitions.ts'
 import { startKicks, stopKicks } from '../../os/linux/kicks.ts'
 import { libc, pinned } from '../../os/linux/libc.ts'
+import { runAhead, runAsBefore } from '../../os/linux/priority.ts'
 import type { Blocker, StackWindow, StoppedThreads, SwitchOutcome, SwitchRequest } from '../contract.ts'
 import type { Memory, PreparedStore } from './memory.ts'
-import { countThreads, numbersIn } from './proc.ts'
 import { keepWaiting } from './restart.ts'
-import { detach, isEnding, lastStatus, leaveBehind, releaseStragglers, seize, WaitState, waitUntilKicked } from './tracing.ts'
 import { dwarfRegisters, Stacks } from './stacks.ts'
+import { TaskFolder } from './tasks.ts'
+import { detach, isEnding, lastStatus, leaveBehind, releaseStragglers, seize, WaitState, waitUntilKicked } from './tracing.ts'
 
 const WORDS = UserRegs.size / 8
 const RIP = UserRegs.offsets.rip / 8
@@ -19,22 +20,22 @@ const LET_GO_WITHIN = 100
 /** The threads that are attached, in arrays that are made before anything stands still. */
 class Threads implements StoppedThreads {
   readonly #pid: number
-  readonly #taskFolder: string
+  readonly #tasks: TaskFolder
   #tids = new Int32Array(0)
   #statuses = new Int32Array(0)
   #states = new Uint8Array(0)
   #registers = pinned(0)
   #words: BigUint64Array = new BigUint64Array(0)
   #halves: Int32Array = new Int32Array(0)
-  #count = 0
   #unsigned: Uint32Array = new Uint32Array(0)
   readonly #stacks: Stacks
+  #count = 0
   /** Threads that are listed but have ended: a main thread that left the others behind. */
   #ended = 0
 
-  constructor(pid: number, stacks: Stacks) {
+  constructor(pid: number, tasks: TaskFolder, stacks: Stacks) {
     this.#pid = pid
-    this.#taskFolder = `/proc/${pid}/task`
+    this.#tasks = tasks
     this.#stacks = stacks
   }
 
@@ -54,7 +55,6 @@ class Threads implements StoppedThreads {
     return this.#words[index * WORDS + RSP] as bigint
   }
 
-  /** Attaches to every thread without stopping one, again and again until no unknown one is left. Answers how many were new. */
   registers(index: number, into: Float64Array): void {
     dwarfRegisters(this.#unsigned, index * WORDS * 2, into)
   }
@@ -67,13 +67,14 @@ class Threads implements StoppedThreads {
     return this.#stacks.read(address, into)
   }
 
+  /** Attaches to every thread without stopping one, again and again until no unknown one is left. Answers how many were new. */
   attachAll(): number {
     const before = this.#count
     for (let found = true; found; ) {
       found = false
       this.#ended = 0
       const known = new Set(this.#tids.subarray(0, this.#count))
-      for (const tid of numbersIn(this.#taskFolder)) {
+      for (const tid of this.#tasks.list()) {
         if (known.has(tid)) continue
         if (seize(this.#pid, tid)) {
           this.#add(tid)
@@ -93,13 +94,13 @@ class Threads implements StoppedThreads {
       for (let i = this.#count - 1; i >= first; i--) this.#await(i, deadline)
       first = this.#count
       // A thread that was not stopped yet may have made others, which only a look at the list can find.
-    } while (countThreads(this.#taskFolder) !== this.#alive() + this.#ended && this.attachAll() > 0)
+    } while (this.#tasks.count() !== this.#alive() + this.#ended && this.attachAll() > 0)
     this.#forgetEnded()
     for (let i = 0; i < this.#count; i++) this.#readRegisters(i)
     this.#forgetEnded()
     if (this.#count === 0) throw new HotpatchError('PROCESS_GONE', `process ${this.#pid} has ended`)
-  }
     this.#stacks.readAll(this.#unsigned, WORDS * 2, this.#count)
+  }
 
   letGo(): void {
     let running = 0
@@ -111,21 +112,24 @@ class Threads implements StoppedThreads {
     this.#count = 0
   }
 
-  /** The same calls as in earnest, on a thread that does not exist: the engine compiles them before anything stands still. */
-  rehearse(): void {
+  /**
+   * The same calls as in earnest, on a thread that does not exist: so that they are compiled and in the processor's caches
+   * before anything stands still.
+   */
+  rehearse(rounds: number): void {
+    const index = this.#count
     this.#add(NO_THREAD)
-    for (let round = 0; round < 100; round++) {
-      this.#states[0] = WaitState.running
-      this.#interrupt(0)
-      this.#await(0, 0)
-      this.#readRegisters(0)
-      this.instructionPointer(0)
-      this.#stacks.readAll(this.#unsigned, WORDS * 2, 1)
-      this.stackPointer(0)
-      this.#release(0)
-      countThreads(this.#taskFolder)
+    for (let round = 0; round < rounds; round++) {
+      this.#states[index] = WaitState.running
+      this.#interrupt(index)
+      this.#await(index, 0)
+      this.#tasks.count()
+      this.#readRegisters(index)
+      this.instructionPointer(index)
+      this.stackPointer(index)
+      this.#release(index)
     }
-    this.#count = 0
+    this.#count = index
   }
 
   #add(tid: number): void {
@@ -148,8 +152,8 @@ class Threads implements StoppedThreads {
     this.#registers = pinned(capacity * UserRegs.size)
     this.#words = new BigUint64Array(this.#registers.bytes.buffer)
     this.#halves = new Int32Array(this.#registers.bytes.buffer)
-  }
     this.#unsigned = new Uint32Array(this.#registers.bytes.buffer)
+  }
 
   #interrupt(index: number): void {
     libc.ptrace(PTRACE.INTERRUPT, this.#tids[index] as number, 0, 0)
@@ -228,6 +232,8 @@ class Threads implements StoppedThreads {
 
 /** Higher than any thread's number (the kernel's limit is 2^22). */
 const NO_THREAD = 0x3ffffff0
+/** Enough for the first time, when nothing is compiled yet; then enough to have it at hand. */
+const [FIRST_REHEARSAL, REHEARSAL] = [200, 10]
 let rehearsed = false
 
 /** `Process.switchCode` for the process whose memory is `memory`. */
@@ -235,9 +241,8 @@ export function switchCode(pid: number, memory: Memory, request: SwitchRequest):
   releaseStragglers()
   const stores = request.writes.map(({ address, bytes }) => memory.prepare(address, bytes))
   const stacks = new Stacks(pid, request.stacks)
-  const threads = new Threads(pid, stacks)
-  if (!rehearsed) threads.rehearse()
-  rehearsed = true
+  const tasks = new TaskFolder(pid)
+  const threads = new Threads(pid, tasks, stacks)
   let start: bigint
   let end: bigint
   let blocker: Blocker | undefined
@@ -245,8 +250,11 @@ export function switchCode(pid: number, memory: Memory, request: SwitchRequest):
   try {
     startKicks()
     threads.attachAll()
-    start = process.hrtime.bigint()
     stacks.reserve(threads.count)
+    runAhead()
+    threads.rehearse(rehearsed ? REHEARSAL : FIRST_REHEARSAL)
+    rehearsed = true
+    start = process.hrtime.bigint()
     threads.stopAll(performance.now() + request.stopTimeout)
     count = threads.count
     blocker = request.inspect(threads)
@@ -254,7 +262,9 @@ export function switchCode(pid: number, memory: Memory, request: SwitchRequest):
   } finally {
     threads.letGo()
     end = process.hrtime.bigint()
+    runAsBefore()
     stopKicks()
+    tasks.close()
   }
   const stoppedMicroseconds = Number(end - start) / 1000
   if (blocker !== undefined) return { switched: false, blocker, stoppedMicroseconds, threads: count }

@@ -14,8 +14,17 @@ import { parseStat, readProc } from './proc.ts'
 
 const statusWord = pinned(8)
 
+/**
+ * Threads that were told to stop, did not in time, and cannot be detached while they run. Each is let go as soon as it stops: by the
+ * next call on any process, or by a timer; when hotpatch ends, by the kernel.
+ */
+const stragglers = new Set<number>()
+let reaper: NodeJS.Timeout | undefined
+
 /** true: attached. false: the thread is ending or has ended. Throws PROCESS_TRACED, PERMISSION_DENIED. */
 export function seize(pid: number, tid: number): boolean {
+  // One that did not stop in time is attached still.
+  if (stragglers.delete(tid)) return true
   // With TRACESYSGOOD a stop at a system call reports 128 + SIGTRAP: no signal's number, so nothing is delivered if we die in it.
   if (libc.ptrace(PTRACE.SEIZE, tid, 0, PTRACE_O.TRACESYSGOOD) === 0) return true
   const reason = errno()
@@ -75,13 +84,6 @@ export function awaitStop(tid: number, deadline: number): WaitState {
 
 /** Lets a stopped thread go, for good. */
 export const detach = (tid: number, status: number): void => void libc.ptrace(PTRACE.DETACH, tid, 0, pendingSignal(status))
-
-/**
- * Threads that were told to stop, did not in time, and cannot be detached while they run. Each is let go as soon as it stops: by the
- * next call on any process, or by a timer; when hotpatch ends, by the kernel.
- */
-const stragglers = new Set<number>()
-let reaper: NodeJS.Timeout | undefined
 
 export function leaveBehind(tid: number): void {
   stragglers.add(tid)
