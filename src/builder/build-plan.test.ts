@@ -590,6 +590,10 @@ describe('refusals', () => {
   it('REDIRECT_UNSAFE: a function with a second entry', () => {
     expect(refusal(both((v) => [f(v, [], [], { inner: [{ name: 'f_fast', offset: 4 }] })]))).toEqual(['REDIRECT_UNSAFE f'])
   })
+  it('REDIRECT_UNSAFE: a function that the linker made one with another', () => {
+    const g = code('g', moveImmediate(1))
+    expect(refusal({ before: [f(1), g], after: [f(2), g], link: { folded: { g: 'f' } } })).toEqual(['REDIRECT_UNSAFE f'])
+  })
   it('SECTION_SHARED: compiled without -ffunction-sections', () => {
     expect(refusal(both((v) => [f(v, [], [], { group: '.text' }), code('g', [], [], { group: '.text' })]))).toEqual(['SECTION_SHARED f'])
   })

@@ -90,12 +90,15 @@ function place(change: Change, places: Places): Finding {
   const { before } = change
   if (before === undefined) return { found: false, code: 'NOT_IN_BASE', detail: 'it is new' }
   const finding = places.locator.find(before.graph, before.block)
-  if (finding.found || finding.code !== 'BASE_MISMATCH') return finding
+  if (finding.found || !MAY_BE_ANOTHERS.has(finding.code)) return finding
   const other = otherHome(change, places)
   return other === undefined
     ? finding
     : { found: false, code: 'NOT_IN_BASE', detail: `${places.locator.base.name} has the one of ${other}` }
 }
+
+/** A name's place that is not this object's thing: another object may have one of the same name. */
+const MAY_BE_ANOTHERS: ReadonlySet<string> = new Set(['BASE_MISMATCH', 'SYMBOL_MISSING'])
 
 /** Another object whose thing of this name is what lies in the base image. */
 function otherHome(change: Change, { program, locator, changes }: Places): string | undefined {

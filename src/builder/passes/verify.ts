@@ -3,6 +3,7 @@
  * machine code of the base image says: each reference of an old function that is replaced must lead to where its target was located.
  */
 import type { Block, LinkGraph } from '../graph.ts'
+import { unversioned } from '../names.ts'
 import { entryOf, isAnonymous, isThreadLocal, parentName } from '../places.ts'
 import type { Program } from '../program.ts'
 import { type Reason, reason, sortReasons } from '../reasons.ts'
@@ -12,7 +13,7 @@ import { importBehind, seenTarget } from './read-references.ts'
 
 export function verify(program: Program, choice: Choice, locator: Locator, reasons: readonly Reason[]): Reason[] {
   const found = [...reasons]
-  for (const chosen of choice.functions) found.push(...contradictions(chosen, locator))
+  for (const chosen of choice.functions) found.push(...contradictions(chosen, locator), ...lodgers(chosen, program, locator))
   const machines = new Set(program.pairs.flatMap((p) => [p.before?.machine, p.after?.machine]).filter((m) => m !== undefined))
   const formats = new Set(program.pairs.flatMap((p) => [p.before?.format, p.after?.format]).filter((f) => f !== undefined))
   const { base } = locator
@@ -60,4 +61,21 @@ function byBlock(block: Block, offset: number, graph: LinkGraph, locator: Locato
   if (isAnonymous(block) || parentName(block) !== undefined) return undefined
   const finding = locator.findAnyCopy(graph, block)
   return finding.found ? [finding.rva + offset] : undefined
+}
+
+/** Functions that the linker folded into one with a patched one (identical code folding): they would be redirected with it. */
+function* lodgers({ before, rva, change }: ChosenFunction, program: Program, { base }: Locator): Generator<Reason> {
+  const own = new Set(before.symbols.map((s) => unversioned(s.name)))
+  const others = base.symbols
+    .filter((s) => s.rva === rva && s.kind === 'function' && !own.has(unversioned(s.name)))
+    .map((s) => unversioned(s.name))
+  if (others.length === 0) return
+  // A name that no object gives to another function is a name that the linker made.
+  const graphs = [...program.pairs.flatMap((p) => p.before ?? []), ...program.identical.map((lazy) => lazy.graph())]
+  const defined = (name: string) =>
+    graphs.some((g) => g.symbols.some((s) => s.name === name && s.block !== undefined && s.block !== before))
+  for (const name of new Set(others)) {
+    if (!defined(name)) continue
+    yield reason('REDIRECT_UNSAFE', change.name, change.file, `the linker has made it one with ${name}, which did not change`)
+  }
 }

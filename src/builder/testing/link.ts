@@ -18,6 +18,8 @@ export interface LinkOptions {
   readonly dropped?: readonly string[]
   /** `mov foo@GOTPCREL(%rip)` of defined symbols becomes `lea`. */
   readonly relax?: boolean
+  /** Names of functions that are folded into another: identical code folding. */
+  readonly folded?: Readonly<Record<string, string>>
   /** Bytes changed after the link: by name and offset. */
   readonly damage?: readonly { readonly name: string; readonly offset: number; readonly value: number }[]
 }
@@ -61,6 +63,12 @@ export function link(graphs: readonly LinkGraph[], options: LinkOptions = {}): L
       const kept = block.comdat === undefined ? undefined : comdats.get(block.comdat)
       if (kept !== undefined) {
         places.set(block, kept)
+        continue
+      }
+      const host = options.folded?.[block.name]
+      const folded = host === undefined ? undefined : [...places].find(([b]) => b.name === host)?.[1]
+      if (folded !== undefined) {
+        places.set(block, folded)
         continue
       }
       const at = Math.ceil((next[block.kind] as number) / block.alignment) * block.alignment
