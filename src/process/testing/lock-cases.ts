@@ -43,6 +43,8 @@ export const LOCK_CASES: readonly ConformanceCase[] = [
     name: 'lock: a process that has ended is PROCESS_GONE',
     async run({ process, target }) {
       await target.kill()
+      // Its main thread has ended; the others end just now.
+      await target.settle()
       throwsCode('PROCESS_GONE', () => process.lock())
     },
   },
