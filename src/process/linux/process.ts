@@ -123,11 +123,11 @@ export class LinuxProcess implements Process {
   }
 
   registerUnwind(request: UnwindRequest): UnwindRegistration | undefined {
-    return registerFrames(request)
+    return registerFrames(this.#target(), this.modules(), request)
   }
 
   unregisterUnwind(registration: UnwindRegistration): void {
-    unregisterFrames(registration)
+    unregisterFrames(this.#target(), this.modules(), registration)
   }
 
   close(): void {
