@@ -4,6 +4,7 @@ import { buildPlan, type Planned } from './build-plan.ts'
 import type { LinkGraph } from './graph.ts'
 import type { PatchPlan, Resolution } from './plan.ts'
 import type { Reason } from './reasons.ts'
+import { tableFor } from './tables.ts'
 import {
   type BlockSpec,
   CALL,
@@ -322,6 +323,18 @@ describe('what travels and where references lead', () => {
     expect(refusal({ before: blocks(1, 1), after: blocks(1, 2) })).toEqual(['RODATA_CHANGED other'])
     const both = run({ before: blocks(1, 1), after: blocks(2, 2) })
     expect(leads(both.plan, 'f')).toEqual(['pcrel32 base same', 'pcrel32 patch other'])
+  })
+})
+
+describe('programs that are not position-independent', () => {
+  it('reach what the patch brings by a 32-bit address, which the table has a record for', () => {
+    const f = (value: number, body: number[] = [], edges: BlockSpec['edges'] = []): BlockSpec =>
+      code('f', [...moveImmediate(value), ...body], edges)
+    const text: BlockSpec = { name: 'text', kind: 'rodata', content: [0x78, 0], binding: 'local', anonymous: true, constant: 'strings' }
+    const after = [f(2, [0xbf, ...FIELD32], [{ at: moveImmediate(2).length + 1, kind: 'abs32', to: 'text', addend: 0 }]), text]
+    const { plan } = run({ before: [f(1)], after, link: { relocatable: false } })
+    const [chunk] = tableFor(plan as PatchPlan, () => 0x2000).bases[0]?.chunks.filter(({ type }) => type === 'OWN_ABSOLUTE32') ?? []
+    expect(chunk).toMatchObject({ inverse: true, records: [{ target: 0x2000 }] })
   })
 })
 
@@ -650,7 +663,7 @@ describe('refusals', () => {
       f(2, [0xbf, ...FIELD32], [{ at: 1, kind: 'abs32', to: 'text', addend: 0 }]),
       table('text', 'x', { anonymous: true, constant: 'strings' }),
     ]
-    expect(refusal({ before: [f(1)], after, link: { relocatable: false } })).toEqual(['ABSOLUTE_ADDRESS f'])
+    expect(refusal({ before: [f(1)], after, link: { relocatable: true } })).toEqual(['ABSOLUTE_ADDRESS f'])
   })
   it('REFERENCE_UNSUPPORTED: a 64-bit distance to the base image', () => {
     const blocks = (v: number): BlockSpec[] => [f(v, [...FIELD64], [{ at: 0, kind: 'pcrel64', to: 'x', addend: 0 }]), data('x', [1])]

@@ -42,6 +42,9 @@ const FILLS: Readonly<Partial<Record<Edge['kind'], Fill>>> = {
   image32: (view, at, target, _place, edge) => view.setUint32(at, checked(target, U32, edge), true),
 }
 
+/** 32-bit addresses of the patch image itself: tables.ts makes OWN_ABSOLUTE32 records of them. */
+export const OWN_ABSOLUTE32_KINDS: ReadonlySet<Edge['kind']> = new Set(['abs32', 'abs32s'])
+
 /**
  * @param rvaOf where each block of the plan lies in the patch image
  * Throws DEFECT for a reference that the passes should have turned into another.
@@ -62,6 +65,8 @@ export function fixUp(plan: PatchPlan, rvaOf: (block: Block) => number): FixedUp
         relative.push({ block, offset: edge.offset, addend: target })
         continue
       }
+      // A record of the table: the field is the engine's to fill in.
+      if (OWN_ABSOLUTE32_KINDS.has(edge.kind)) continue
       const fill = FILLS[edge.kind]
       if (fill === undefined) throw new HotpatchError('DEFECT', `a ${edge.kind} field of ${block.name} leads into the patch image`)
       fill(view, edge.offset, target, rvaOf(block) + edge.offset, edge)

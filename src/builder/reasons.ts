@@ -60,7 +60,7 @@ export const REASONS = {
     'build both trees completely, so that no object is left over from another build',
   ),
   ABSOLUTE_ADDRESS: refuse(
-    'the new code holds a 32-bit absolute address of something that the patch image brings, whose place is known only in the process',
+    'the new code holds a 32-bit absolute address, and the base image may lie anywhere in 64 bits',
     'compile both builds with -fPIE or -fPIC',
   ),
   REFERENCE_UNSUPPORTED: refuse(
@@ -92,10 +92,6 @@ export const REASONS = {
   SECTION_SHARED: refuse(
     'a changed function shares its section with others, so that references between them are not recorded',
     'compile with -ffunction-sections -fdata-sections',
-  ),
-  SECTION_UNKNOWN: refuse(
-    'a section changed whose meaning is not known',
-    'keep the section as it is; its readers may depend on its place and order',
   ),
   MACHINE_MISMATCH: refuse(
     'an object and the base image (or two objects) are for different processors or systems',

@@ -6,6 +6,7 @@ import type { BaseIdentity } from '../patch/identity.ts'
 import type { Manifest } from '../patch/manifest.ts'
 import type { ChunkType, HotPatchChunk, HotPatchRecord, HotPatchTable } from '../patch/table.ts'
 import { VERSION } from '../version.ts'
+import { OWN_ABSOLUTE32_KINDS } from './fixups.ts'
 import type { Block, Edge } from './graph.ts'
 import { functionSize, isAnonymous, parentName, primarySymbol } from './places.ts'
 import type { PatchedFunction, PatchPlan, Resolution } from './plan.ts'
@@ -18,17 +19,26 @@ const EXTRA_PATCH_SIZE = 1
 
 export function tableFor(plan: PatchPlan, rvaOf: RvaOf): HotPatchTable {
   const { identity } = plan.base
-  const records: Record<'FUNCTION' | 'ABSOLUTE' | 'REL32' | 'ABSOLUTE32' | 'INDIRECT', HotPatchRecord[]> = {
+  const records: Record<'FUNCTION' | 'ABSOLUTE' | 'REL32' | 'ABSOLUTE32' | 'OWN_ABSOLUTE32' | 'INDIRECT', HotPatchRecord[]> = {
     FUNCTION: plan.functions.map((f) => ({ source: f.rva, target: rvaOf(f.block) + f.entry, extras: [f.originalBytes] })),
     ABSOLUTE: [],
     REL32: [],
     ABSOLUTE32: [],
+    OWN_ABSOLUTE32: [],
     INDIRECT: [],
   }
   for (const block of plan.blocks) {
     for (const edge of block.edges) {
       const resolution = plan.resolutions.get(edge)
-      if (resolution === undefined || resolution.to === 'patch') continue
+      if (resolution === undefined) continue
+      if (resolution.to === 'patch') {
+        if (!OWN_ABSOLUTE32_KINDS.has(edge.kind)) continue
+        const target = rvaOf(resolution.block) + resolution.offset + edge.addend
+        if (target < 0)
+          throw new HotpatchError('DEFECT', `the reference of ${block.name} to ${edge.target.name} leads before the patch image`)
+        records.OWN_ABSOLUTE32.push({ source: rvaOf(block) + edge.offset, target, extras: [0] })
+        continue
+      }
       const { type, target } = recordFor(edge, resolution)
       if (target < 0 || target > plan.base.imageSize)
         throw new HotpatchError('DEFECT', `the reference of ${block.name} to ${edge.target.name} leads outside of ${plan.base.name}`)

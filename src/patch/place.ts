@@ -28,12 +28,16 @@ const hex = (value: bigint): string => (value < 0n ? `-0x${(-value).toString(16)
 
 const outOfReach = (what: string, facts: Record<string, unknown>): HotpatchError => new HotpatchError('PATCH_OUT_OF_REACH', what, { facts })
 
+/** Where an image may lie at the most for all its addresses, one past its end too, to be such numbers. */
+const highestOwn = ({ imageSize }: PatchImage): bigint => ABSOLUTE32_LIMIT - BigInt(imageSize) - PAGE
+
 /** What a record's field holds, once everything has its place. */
 type Value = (record: HotPatchRecord, placement: Placement) => { readonly width: 4 | 8; readonly value: bigint }
 
 const VALUES: Readonly<Partial<Record<ChunkType, Value>>> = {
   ABSOLUTE: ({ target }, { baseAddress }) => ({ width: 8, value: baseAddress + BigInt(target) }),
   ABSOLUTE32: ({ source, target }, { baseAddress }) => ({ width: 4, value: absolute32(baseAddress, source, target) }),
+  OWN_ABSOLUTE32: ({ source, target }, { imageAddress }) => ({ width: 4, value: absolute32(imageAddress, source, target) }),
   REL32: ({ source, target }, { baseAddress, imageAddress }) => {
     const value = baseAddress + BigInt(target) - (imageAddress + BigInt(source) + 4n)
     if (value < REL32_LOW || value > REL32_HIGH)
@@ -52,12 +56,15 @@ const VALUES: Readonly<Partial<Record<ChunkType, Value>>> = {
   },
 }
 
-function absolute32(baseAddress: bigint, source: number, target: number): bigint {
-  const value = baseAddress + BigInt(target)
+function absolute32(address: bigint, source: number, target: number): bigint {
+  const value = address + BigInt(target)
   if (value >= ABSOLUTE32_LIMIT)
-    throw outOfReach(`the 32-bit address at RVA 0x${source.toString(16)} cannot hold ${hex(value)}: the base image must lie below 2 GB`, {
-      baseAddress: hex(baseAddress),
-    })
+    throw outOfReach(
+      `the 32-bit address at RVA 0x${source.toString(16)} cannot hold ${hex(value)}: what it refers to must lie below 2 GB`,
+      {
+        address: hex(address),
+      },
+    )
   return value
 }
 
@@ -124,6 +131,7 @@ export function reachOf(image: PatchImage, entry: HotPatchBase, baseAddress: big
   let highest = ADDRESS_LIMIT - BigInt(image.imageSize)
   for (const { record, type } of references(entry)) {
     if (type === 'ABSOLUTE32') absolute32(baseAddress, record.source, record.target)
+    if (type === 'OWN_ABSOLUTE32' && highest > highestOwn(image)) highest = highestOwn(image)
     if (type !== 'REL32') continue
     // Were the image at 0, the field would hold this; every byte that it lies higher makes it one less.
     const atZero = baseAddress + BigInt(record.target) - BigInt(record.source) - 4n

@@ -11,6 +11,8 @@ export const CHUNK_TYPES = {
   CALL_TARGET: 0x00044000,
   /** Ours, on a free number: a 32-bit absolute reference (non-PIE ELF programs below 2 GB). Inverse only. */
   ABSOLUTE32: 0x0004c000,
+  /** Ours, on a free number: the same, but the target is in the patch image itself. Inverse only. */
+  OWN_ABSOLUTE32: 0x00050000,
   INDIRECT: 0x0005c000,
   NO_CALL_TARGET: 0x00064000,
   DYNAMIC_VALUE: 0x00078000,
@@ -54,7 +56,7 @@ export interface HotPatchRecord {
   /** RVA of where it is written. */
   readonly source: number
   /**
-   * RVA of what it refers to, in the other image. REL32: the field becomes target - (source + 4); where the
+   * RVA of what it refers to, in the other image (OWN_ABSOLUTE32: in the same). REL32: the field becomes target - (source + 4); where the
    * instruction does not end with its field, the target is shifted to make up for it.
    */
   readonly target: number

@@ -40,6 +40,7 @@ const TYPE_RULES: Readonly<Record<ChunkType, TypeRule>> = {
   ABSOLUTE: { writes: 'patch', width: 8, targetWidth: 0, supported: true },
   REL32: { writes: 'patch', width: 4, targetWidth: 0, supported: true },
   ABSOLUTE32: { writes: 'patch', width: 4, targetWidth: 0, supported: true },
+  OWN_ABSOLUTE32: { writes: 'patch', width: 4, targetWidth: 0, supported: true },
   INDIRECT: { writes: 'patch', width: 8, targetWidth: 8, supported: true },
   CALL_TARGET: { writes: 'patch', width: 0, targetWidth: 0, supported: false },
   NO_CALL_TARGET: { writes: 'patch', width: 0, targetWidth: 0, supported: false },
@@ -128,6 +129,14 @@ function checkReference({ source, target }: HotPatchRecord, { type }: HotPatchCh
     throw invalid(`a ${type} record would write ${rule.width} bytes at RVA ${hex(source)}, outside of the patch image's segments`, {
       source,
     })
+  if (type === 'OWN_ABSOLUTE32') {
+    if (segmentOf(facts.segments, target, rule.targetWidth) === undefined)
+      throw invalid(`the ${type} record for RVA ${hex(source)} refers to RVA ${hex(target)}, outside of the patch image`, {
+        source,
+        target,
+      })
+    return
+  }
   if (facts.baseImageSize !== undefined && target + rule.targetWidth > facts.baseImageSize)
     throw invalid(`the ${type} record for RVA ${hex(source)} refers to RVA ${hex(target)}, outside of the base image`, { source, target })
 }

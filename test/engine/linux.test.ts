@@ -15,6 +15,7 @@ const FLAVOURS: readonly (Flavour & { readonly redirect: string })[] = [
   { compiler: 'gcc', flags: ['-fpatchable-function-entry=18,16'], redirect: 'entry-nops' },
   { compiler: 'gcc', flags: ['-fpatchable-function-entry=16,16'], redirect: 'padding' },
   { compiler: 'gcc', flags: ['-fcf-protection=full'], redirect: 'first-bytes' },
+  { compiler: 'gcc', flags: ['-fno-pie', '-no-pie'], redirect: 'first-bytes' },
   { compiler: 'clang-14', flags: ['-fpatchable-function-entry=18,16'], redirect: 'entry-nops' },
   { compiler: 'clang-19', flags: [], redirect: 'first-bytes' },
 ]

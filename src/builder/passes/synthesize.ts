@@ -184,7 +184,10 @@ function toPatch(edge: Edge, target: Target & { to: 'patch' }, making: Making): 
       return { edge, resolution }
     case 'abs32':
     case 'abs32s':
-      return { code: 'ABSOLUTE_ADDRESS', detail: `its reference to ${edge.target.name} at offset ${edge.offset} is a 32-bit address` }
+      // The image can lie below 2 GB only beside a base image that does.
+      if (making.base.relocatable)
+        return { code: 'ABSOLUTE_ADDRESS', detail: `its reference to ${edge.target.name} at offset ${edge.offset} is a 32-bit address` }
+      return { edge, resolution }
     case 'gotpcrel32':
       return throughPointer(edge, { to: 'patch', block: pointerTo(edge.target, resolution, making), offset: 0 })
     default:
