@@ -1,7 +1,7 @@
 /**
  * The product's speed, measured on this machine and printed beside what was promised.
  *
- *   npm run bench [-- --json] [call] [builder]
+ *   npm run bench [-- --json] [stop] [call] [builder]
  *
  * Figures depend on the machine and on what else runs there: nothing fails by them.
  */
@@ -12,6 +12,7 @@ import { type Cell, heading, say, table } from '../tools/paper.ts'
 import { measureBuilder } from './builder.ts'
 import { measureCalls } from './call/measure.ts'
 import type { Figure } from './figure.ts'
+import { measureStops, STOP_GOAL, STOP_OPTIONS } from './stop.ts'
 
 interface Group {
   readonly title: string
@@ -19,6 +20,7 @@ interface Group {
 }
 
 const GROUPS: Readonly<Record<string, Group>> = {
+  stop: { title: 'How long a process stands still', measure: stops },
   call: { title: 'What a patched call costs', measure: measureCalls },
   builder: { title: 'From process start to exit', measure: measureBuilder },
 }
@@ -46,6 +48,18 @@ for (const name of wanted) {
 const machine = { processor: cpus()[0]?.model, processors: cpus().length, node: process.version }
 if (values.json) say(JSON.stringify({ machine, figures: results }, null, 2))
 else say(pc.dim(`\n  ${machine.processors} × ${machine.processor}, Node ${machine.node}`))
+
+async function stops(): Promise<Figure[]> {
+  const results = await measureStops()
+  return results.map(({ threads, floor, hotpatch }) => ({
+    name: `one function, ${threads} threads`,
+    value: hotpatch,
+    unit: 'µs',
+    limit: STOP_GOAL * floor,
+    beside: { name: 'stop-floor.c', value: floor },
+    runs: STOP_OPTIONS.turns * STOP_OPTIONS.stops,
+  }))
+}
 
 function cells({ name, value, unit, limit, beside, runs }: Figure): Cell[] {
   const good = limit === undefined || value <= limit

@@ -8,7 +8,7 @@ import { mustRun } from '../../tools/run.ts'
 import { type Figure, median } from '../figure.ts'
 
 const CALLS = 100_000_000
-const ROUNDS = 5
+const ROUNDS = 9
 const HERE = join(clone, 'bench/call')
 const KINDS = ['plain', 'padded'] as const
 type Kind = (typeof KINDS)[number]
@@ -20,28 +20,41 @@ export async function measureCalls(): Promise<Figure[]> {
   await hotpatch('build', '--before', join(place, 'before'), '--after', join(place, 'after'), '--base', base, '-o', patch)
   const caller = new Caller(base)
   try {
-    const unpatched = await caller.rounds()
-    await hotpatch('apply', '--pid', `${caller.pid}`, patch)
-    const patched = await caller.rounds()
-    await hotpatch('rollback', '--pid', `${caller.pid}`)
-    const rolledBack = await caller.rounds()
-    return KINDS.flatMap((kind) => figures(kind, unpatched[kind], patched[kind], rolledBack[kind]))
+    const rounds: Round[] = []
+    for (let round = 0; round < ROUNDS; round++) {
+      const unpatched = await caller.measure()
+      await hotpatch('apply', '--pid', `${caller.pid}`, patch)
+      const patched = await caller.measure()
+      await hotpatch('rollback', '--pid', `${caller.pid}`)
+      rounds.push({ unpatched, patched })
+    }
+    return KINDS.flatMap((kind) => figures(kind, rounds))
   } finally {
     await caller.stop()
   }
 }
 
-const TITLES: Readonly<Record<Kind, string>> = {
-  plain: 'a function redirected at its first bytes',
-  padded: 'a function with hotpatch padding',
+/** One turn of each, one right after the other: a change of the processor's pace meets both. */
+interface Round {
+  readonly unpatched: PerCall
+  readonly patched: PerCall
 }
 
-function figures(kind: Kind, unpatched: number, patched: number, rolledBack: number): Figure[] {
-  const beside = { name: 'unpatched', value: unpatched }
+/** Nanoseconds. */
+type PerCall = Readonly<Record<Kind, number>>
+
+const TITLES: Readonly<Record<Kind, string>> = {
+  plain: 'a function redirected at its first bytes',
+  padded: 'a function with -fpatchable-function-entry',
+}
+
+function figures(kind: Kind, rounds: readonly Round[]): Figure[] {
+  const [patched, unpatched] = [rounds.map((round) => round.patched[kind]), rounds.map((round) => round.unpatched[kind])]
+  const more = median(rounds.map((round) => round.patched[kind] - round.unpatched[kind]))
+  const beside = { name: 'unpatched', value: median(unpatched) }
   return [
-    { name: `call of ${TITLES[kind]}`, value: patched, unit: 'ns', beside, runs: ROUNDS },
-    { name: '  more than unpatched', value: patched - unpatched, unit: 'ns', limit: 1, runs: ROUNDS },
-    { name: '  after rollback', value: rolledBack, unit: 'ns', beside, runs: ROUNDS },
+    { name: `call of ${TITLES[kind]}`, value: median(patched), unit: 'ns', beside, runs: ROUNDS },
+    { name: '  more than unpatched', value: more, unit: 'ns', limit: 1, runs: ROUNDS },
   ]
 }
 
@@ -81,11 +94,8 @@ class Caller {
     return this.child.pid ?? 0
   }
 
-  /** Median nanoseconds a call; the kinds by turns, so that a change of the processor's pace meets both. */
-  async rounds(): Promise<Record<Kind, number>> {
-    const taken: Record<Kind, number[]> = { plain: [], padded: [] }
-    for (let round = 0; round < ROUNDS; round++) for (const kind of KINDS) taken[kind].push(await this.once(kind))
-    return { plain: median(taken.plain), padded: median(taken.padded) }
+  async measure(): Promise<PerCall> {
+    return { plain: await this.once('plain'), padded: await this.once('padded') }
   }
 
   async stop(): Promise<void> {

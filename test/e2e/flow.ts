@@ -53,7 +53,7 @@ export function describeFlow(target: Target): void {
       await target.close()
     })
 
-    const build = (out: string, { before, after, base } = builds) =>
+    const build = (out: string, { before, after, base }: Omit<Builds, 'place'> = builds) =>
       json(
         'build',
         '--before',

@@ -1,6 +1,7 @@
 /** The command line as scripts use it. */
 import type { Target } from '../../demo/target.ts'
 import { hotpatchHere } from '../../demo/target.ts'
+import { requireDocumented } from '../../src/cli/schemas.ts'
 import type { Ran } from '../../tools/run.ts'
 
 export interface Document {
@@ -24,6 +25,7 @@ export const jsonBeside = async (target: Target, ...args: readonly string[]): Pr
 function document({ status, stdout, stderr }: Ran): Document {
   if (stderr !== '') throw new Error(`hotpatch --json wrote to standard error: ${stderr}\n${stdout}`)
   const parsed: Document = JSON.parse(stdout)
+  requireDocumented(parsed)
   if (parsed.exit !== status) throw new Error(`the document says exit ${parsed.exit}, it was ${status}`)
   return parsed
 }
