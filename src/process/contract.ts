@@ -125,6 +125,11 @@ export interface SwitchRequest {
   /** Done in this order, each as `write` would. Later ones are not begun if one fails; those done are taken back. */
   readonly writes: readonly { readonly address: bigint; readonly bytes: Uint8Array }[]
   /**
+   * Copied within the target before the writes, in this order, to writable memory that no thread uses yet: what was copied is not taken
+   * back when a write fails.
+   */
+  readonly copies?: readonly MemoryCopy[]
+  /**
    * Called once with all threads stopped. Must not allocate much, read files, log or wait. A blocker makes the switch let go
    * with nothing written.
    */
@@ -133,6 +138,12 @@ export interface SwitchRequest {
   readonly stopTimeout: number
   /** What of the stacks shall be read, all at once, before `inspect` is called. undefined: nothing. */
   readonly stacks?: StackRequest
+}
+
+export interface MemoryCopy {
+  readonly from: bigint
+  readonly to: bigint
+  readonly length: number
 }
 
 export interface StackRequest {
@@ -152,6 +163,8 @@ export interface StoppedThreads {
    * bigint: nothing here may be allocated. A value of 2^53 and more, which is no address, loses its low bits.
    */
   registers(index: number, into: Float64Array): void
+  /** Where the thread's own data begins, if the system puts it at the upper end of the thread's stack (Linux: fs_base); else NaN. */
+  threadPointer(index: number): number
   /** What `SwitchRequest.stacks` asked for. Valid until the next call. */
   stack(index: number): StackWindow
   /** Reads from `address` on, into `into` from its start: how many bytes can be read, at most `into.length`; 0 where none. Throws nothing. */

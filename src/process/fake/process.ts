@@ -105,6 +105,7 @@ export class FakeProcess implements Process {
     try {
       const blocker = request.inspect(viewOfThreads(target, request.stacks))
       if (blocker !== undefined) return { switched: false, blocker, stoppedMicroseconds: 1, threads: count }
+      for (const { from, to, length } of request.copies ?? []) this.write(to, this.read(from, length))
       for (const { address, bytes } of request.writes) {
         const before = target.peek(address, bytes.length)
         this.write(address, bytes)

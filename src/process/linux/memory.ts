@@ -98,6 +98,17 @@ export class Memory {
     }
   }
 
+  /** Copies within the target, 64 KB at a time. Throws MEMORY_UNREADABLE, MEMORY_UNWRITABLE, PROCESS_GONE. */
+  copy(from: bigint, to: bigint, length: number): void {
+    for (let done = 0; done < length; done += BUFFER) {
+      const [at, part] = [BigInt(done), Math.min(BUFFER, length - done)]
+      const got = this.#transfer('pread', from + at, part)
+      if (got !== part) throw this.#failure('MEMORY_UNREADABLE', 'read', from + at, part, got)
+      const put = this.#transfer('pwrite', to + at, part)
+      if (put !== part) throw this.#failure('MEMORY_UNWRITABLE', 'written', to + at, part, put)
+    }
+  }
+
   close(): void {
     if (!this.#open) return
     this.#open = false

@@ -14,6 +14,7 @@ import { detach, isEnding, lastStatus, leaveBehind, releaseStragglers, seize, Wa
 const WORDS = UserRegs.size / 8
 const RIP = UserRegs.offsets.rip / 8
 const RSP = UserRegs.offsets.rsp / 8
+const FS_BASE = UserRegs.offsets.fs_base / 8
 /** Milliseconds that letting go waits for threads that were attached and not stopped yet. */
 const LET_GO_WITHIN = 100
 
@@ -57,6 +58,10 @@ class Threads implements StoppedThreads {
 
   registers(index: number, into: Float64Array): void {
     dwarfRegisters(this.#unsigned, index * WORDS * 2, into)
+  }
+
+  threadPointer(index: number): number {
+    return Number(this.#words[index * WORDS + FS_BASE])
   }
 
   stack(index: number): StackWindow {
@@ -240,6 +245,7 @@ let rehearsed = false
 export function switchCode(pid: number, memory: Memory, request: SwitchRequest): SwitchOutcome {
   releaseStragglers()
   const stores = request.writes.map(({ address, bytes }) => memory.prepare(address, bytes))
+  const copies = request.copies ?? []
   const stacks = new Stacks(pid, request.stacks)
   const tasks = new TaskFolder(pid)
   const threads = new Threads(pid, tasks, stacks)
@@ -258,7 +264,10 @@ export function switchCode(pid: number, memory: Memory, request: SwitchRequest):
     threads.stopAll(performance.now() + request.stopTimeout)
     count = threads.count
     blocker = request.inspect(threads)
-    if (blocker === undefined) applyAll(stores)
+    if (blocker === undefined) {
+      for (const { from, to, length } of copies) memory.copy(from, to, length)
+      applyAll(stores)
+    }
   } finally {
     threads.letGo()
     end = process.hrtime.bigint()

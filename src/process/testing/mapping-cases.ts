@@ -157,4 +157,36 @@ export const MAPPING_CASES: readonly ConformanceCase[] = [
       await control.grows('old')
     },
   },
+  {
+    name: 'switchCode: copies memory of the target before it writes; with a blocker it does neither',
+    async run({ target, process }) {
+      const { place } = findPlaceNear(process, 0x24000)
+      const content = Uint8Array.from({ length: 0x12000 }, (_, i) => (i * 5 + 1) & 0xff)
+      const segments = [
+        { offset: 0, size: 0x12000, protection: 'r', content },
+        { offset: 0x12000, size: 0x12000, protection: 'rw', content: new Uint8Array() },
+      ] as const
+      process.map({ address: place, name: NAME, segments })
+      const copies = [
+        { from: place + 5n, to: place + 0x12000n + 8n, length: 0x11003 },
+        { from: target.symbols.data, to: place + 0x23010n, length: 8 },
+      ]
+      const writes = [{ address: place + 0x23010n, bytes: Uint8Array.of(0xee) }]
+      const outcome = process.switchCode({
+        copies,
+        writes,
+        stopTimeout: 5000,
+        inspect: (stopped) => ({ threadId: stopped.id(0), instructionPointer: 0n, guard: 0 }),
+      })
+      assert.equal(outcome.switched, false)
+      assert.ok(process.read(place + 0x12000n, 0x12000).every((byte) => byte === 0))
+
+      process.switchCode({ copies, writes, stopTimeout: 5000, inspect: () => undefined })
+      assert.ok(Buffer.from(process.read(place + 0x12008n, 0x11003)).equals(content.subarray(5, 0x11008)))
+      const data = process.read(target.symbols.data, 8)
+      data[0] = 0xee
+      assert.deepEqual(process.read(place + 0x23010n, 8), data)
+      process.unmap(place, 0x24000)
+    },
+  },
 ]

@@ -33,6 +33,16 @@ export function readMemory(target: Target, address: bigint, length: number): Uin
   return data
 }
 
+/** Reads what readMemory has read before, into memory that is there already. Throws MEMORY_UNREADABLE, PROCESS_GONE. */
+export function readInto(target: Target, address: bigint, into: Uint8Array): void {
+  if (into.length === 0 || win32.ReadProcessMemory(target.look, address, into, into.length, null)) return
+  const why = errorName(lastError())
+  throw goneOr(
+    target,
+    () => new HotpatchError('MEMORY_UNREADABLE', `${into.length} bytes at ${hex(address)} of process ${target.pid} cannot be read: ${why}`),
+  )
+}
+
 const bytesOf = (words: BigUint64Array): Uint8Array => new Uint8Array(words.buffer)
 
 const isRange = (address: bigint, length: number): boolean =>

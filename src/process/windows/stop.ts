@@ -15,7 +15,7 @@ import { win32 } from '../../os/windows/kernel32.ts'
 import { addressOf } from '../../os/windows/library.ts'
 import { ERROR, errorName, lastError } from '../../os/windows/status.ts'
 import type { Blocker, StackWindow, StoppedThreads, SwitchOutcome, SwitchRequest } from '../contract.ts'
-import { flushCode, openPages, readMemory, storeBytes } from './memory.ts'
+import { flushCode, openPages, readInto, readMemory, storeBytes } from './memory.ts'
 import { Stacks } from './stacks.ts'
 import { hasEnded, type Target } from './target.ts'
 import { openThreads, type ThreadHandle, threadHasBegun, threadHasEnded } from './threads.ts'
@@ -35,6 +35,8 @@ export function switchCode(target: Target, request: SwitchRequest): SwitchOutcom
   let threads = 0
   try {
     const before = ranges.map(({ address, length }) => readMemory(target, address, length))
+    // Read once to have the memory that the stop reads into, and to know that it can be read.
+    const copied = (request.copies ?? []).map(({ from, length }) => readMemory(target, from, length))
     crew.prepare()
     began = process.hrtime.bigint()
     try {
@@ -42,7 +44,10 @@ export function switchCode(target: Target, request: SwitchRequest): SwitchOutcom
       threads = crew.count
       crew.readStacks()
       blocker = request.inspect(crew)
-      if (blocker === undefined) writeAll(target, request.writes, before)
+      if (blocker === undefined) {
+        copyAll(target, request.copies ?? [], copied)
+        writeAll(target, request.writes, before)
+      }
     } finally {
       crew.resume()
       ended = process.hrtime.bigint()
@@ -55,6 +60,15 @@ export function switchCode(target: Target, request: SwitchRequest): SwitchOutcom
   return blocker === undefined
     ? { switched: true, stoppedMicroseconds, threads }
     : { switched: false, blocker, stoppedMicroseconds, threads }
+}
+
+/** `into`: memory for each, as long as it is. */
+function copyAll(target: Target, copies: NonNullable<SwitchRequest['copies']>, into: readonly Uint8Array[]): void {
+  for (const [i, { from, to }] of copies.entries()) {
+    const bytes = into[i] as Uint8Array
+    readInto(target, from, bytes)
+    storeBytes(target, to, bytes)
+  }
 }
 
 /** In order; if one fails, those done are taken back. */
@@ -121,6 +135,10 @@ class Crew implements StoppedThreads {
     this.#layout.DWARF.forEach((offset, number) => {
       into[number] = context === undefined ? Number.NaN : Number(context.getBigUint64(offset, true))
     })
+  }
+
+  threadPointer(): number {
+    return Number.NaN
   }
 
   stack(index: number): StackWindow {
