@@ -16,6 +16,7 @@ export const PTRACE = {
   INTERRUPT: 0x4207,
   GETSIGMASK: 0x420a,
   SETSIGMASK: 0x420b,
+  SECCOMP_GET_FILTER: 0x420c,
   GET_RSEQ_CONFIGURATION: 0x420f,
 } as const
 
@@ -100,6 +101,62 @@ export const F_SEAL = { SEAL: 1, SHRINK: 2, GROW: 4, WRITE: 8 } as const
 
 /** sys/file.h. */
 export const LOCK = { EX: 2, NB: 4 } as const
+
+/** linux/audit.h. */
+export const AUDIT_ARCH_X86_64 = 0xc000003e
+
+/** linux/seccomp.h: a filter's answers, as signed numbers from the strictest to the mildest. */
+export const SECCOMP_RET = {
+  KILL_PROCESS: 0x80000000 | 0,
+  KILL_THREAD: 0,
+  TRAP: 0x00030000,
+  ERRNO: 0x00050000,
+  USER_NOTIF: 0x7fc00000,
+  TRACE: 0x7ff00000,
+  LOG: 0x7ffc0000,
+  ALLOW: 0x7fff0000,
+  ACTION_FULL: 0xffff0000 | 0,
+} as const
+
+/** linux/bpf_common.h, linux/filter.h: fields and values of an instruction's code. */
+export const BPF = {
+  CLASS: 0x07,
+  LD: 0x00,
+  LDX: 0x01,
+  ST: 0x02,
+  STX: 0x03,
+  ALU: 0x04,
+  JMP: 0x05,
+  RET: 0x06,
+  MODE: 0xe0,
+  IMM: 0x00,
+  ABS: 0x20,
+  MEM: 0x60,
+  LEN: 0x80,
+  OPERATION: 0xf0,
+  ADD: 0x00,
+  SUB: 0x10,
+  MUL: 0x20,
+  DIV: 0x30,
+  OR: 0x40,
+  AND: 0x50,
+  LSH: 0x60,
+  RSH: 0x70,
+  NEG: 0x80,
+  MOD: 0x90,
+  XOR: 0xa0,
+  JA: 0x00,
+  JEQ: 0x10,
+  JGT: 0x20,
+  JGE: 0x30,
+  JSET: 0x40,
+  X: 0x08,
+  RVAL: 0x18,
+  A: 0x10,
+  OPERATION_MISC: 0xf8,
+  TAX: 0x00,
+  TXA: 0x80,
+} as const
 
 /** linux/auxvec.h. */
 export const AT = { NULL: 0, PHDR: 3 } as const

@@ -12,7 +12,6 @@ import type { MapRequest, MapSegment } from '../contract.ts'
 import type { Target } from './borrow.ts'
 import { OUR_MAPPING } from './modules.ts'
 import { RemoteSyscalls } from './remote-syscall.ts'
-import { refuseSeccomp } from './seccomp.ts'
 
 const PAGE = 0x1000
 const PROTECTIONS: Readonly<Record<Protection, number>> = {
@@ -20,6 +19,7 @@ const PROTECTIONS: Readonly<Record<Protection, number>> = {
   rw: PROT.READ | PROT.WRITE,
   rx: PROT.READ | PROT.EXEC,
 }
+const FLAGS = MAP.PRIVATE | MAP.FIXED_NOREPLACE
 /** The kernel's limit for a memfd's name, bytes. */
 const LONGEST_NAME = 249
 const hex = (address: bigint): string => `0x${address.toString(16)}`
@@ -30,12 +30,11 @@ export function mapInto(target: Target, request: MapRequest): void {
   const end = request.address + BigInt(size)
   const taken = target.maps().find((mapping) => mapping.start < end && mapping.end > request.address)
   if (taken !== undefined) throw placeTaken(request.address, size, taken.name)
-  refuseSeccomp(target.pid, ['memfd_create', 'mmap', 'munmap', 'close'])
-
   const syscalls = new RemoteSyscalls(target)
   const mapped: MapSegment[] = []
   let fd: bigint | undefined
   try {
+    requireAll(syscalls, request, size)
     fd = syscalls.call('memfd_create', request.name, BigInt(MFD.CLOEXEC | MFD.ALLOW_SEALING))
     if (fd < 0n) throw refused(target.pid, 'memfd_create', fd)
     // The file is filled while no thread of the target waits for it.
@@ -59,7 +58,6 @@ export function unmapFrom(target: Target, address: bigint, size: number): void {
   const foreign = target.maps().find((mapping) => mapping.start < end && mapping.end > address && !mapping.path.startsWith(OUR_MAPPING))
   if (foreign !== undefined)
     throw new HotpatchError('DEFECT', `${hex(address)} is to be unmapped, where ${foreign.name || 'other memory'} lies`)
-  refuseSeccomp(target.pid, ['munmap'])
   const syscalls = new RemoteSyscalls(target)
   try {
     const result = syscalls.call('munmap', address, BigInt(size))
@@ -80,6 +78,17 @@ function checkRequest(request: MapRequest): number {
   if (size === 0 || request.address % BigInt(PAGE) !== 0n || Buffer.byteLength(request.name) > LONGEST_NAME)
     throw new HotpatchError('DEFECT', `${request.name} cannot be mapped with ${size} bytes at ${hex(request.address)}`)
   return size
+}
+
+/** Every call that mapping and undoing it need, before the first is made. */
+function requireAll(syscalls: RemoteSyscalls, { address, segments }: MapRequest, size: number): void {
+  const anyFd = 3n
+  for (const segment of segments) {
+    const [at, protection, flags] = [address + BigInt(segment.offset), BigInt(PROTECTIONS[segment.protection]), BigInt(FLAGS)]
+    syscalls.require('mmap', at, BigInt(segment.size), protection, flags, anyFd, BigInt(segment.offset))
+  }
+  syscalls.require('munmap', address, BigInt(size))
+  syscalls.require('close', anyFd)
 }
 
 /** Through the target's own table of open files: the file has no other name. */
@@ -103,9 +112,8 @@ function fillFile(pid: number, fd: bigint, request: MapRequest, size: number): v
 
 function mapSegment(pid: number, syscalls: RemoteSyscalls, base: bigint, segment: MapSegment, fd: bigint): void {
   const address = base + BigInt(segment.offset)
-  const flags = BigInt(MAP.PRIVATE | MAP.FIXED_NOREPLACE)
   const protection = BigInt(PROTECTIONS[segment.protection])
-  const result = syscalls.call('mmap', address, BigInt(segment.size), protection, flags, fd, BigInt(segment.offset))
+  const result = syscalls.call('mmap', address, BigInt(segment.size), protection, BigInt(FLAGS), fd, BigInt(segment.offset))
   if (result === address) return
   if (result === -BigInt(ERRNO.EEXIST)) throw placeTaken(address, segment.size, '')
   if (result < 0n && result > -4096n) throw refused(pid, 'mmap', result)
@@ -119,9 +127,10 @@ function takeBack(syscalls: RemoteSyscalls, base: bigint, mapped: readonly MapSe
   try {
     for (const { offset, size } of mapped) syscalls.call('munmap', base + BigInt(offset), BigInt(size))
     if (fd !== undefined && fd >= 0n) closeInTarget(syscalls, fd)
-    syscalls.giveBack()
   } catch (error) {
     if (!(error instanceof HotpatchError)) throw error
+  } finally {
+    syscalls.giveBack()
   }
 }
 

@@ -14,6 +14,7 @@ import { HotpatchError } from '../../errors.ts'
 import { PTRACE, SYS } from '../../os/linux/definitions.ts'
 import { libc } from '../../os/linux/libc.ts'
 import { asItWas, type Borrowed, borrowThread, readRegisters, type Target, writeRegisters, writeSignalMask } from './borrow.ts'
+import { forbiddenBySeccomp, judge, type Program, readFilters } from './seccomp.ts'
 import { awaitStop, detach, isSyscallStop, lastStatus, leaveBehind, WaitState } from './tracing.ts'
 
 /** Milliseconds for one call, the waiting for a thread to borrow included. */
@@ -25,6 +26,8 @@ const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn
 export class RemoteSyscalls {
   readonly #target: Target
   #borrowed: Borrowed | undefined
+  /** Of the borrowed thread. */
+  #filters: readonly Program[] = []
   /** The thread stands at a call's exit, not where it was interrupted. */
   #used = false
 
@@ -32,16 +35,22 @@ export class RemoteSyscalls {
     this.#target = target
   }
 
+  /** Throws MAPPING_REFUSED when a seccomp filter of the target would not let such a call happen; none is made. */
+  require(name: keyof typeof SYS, ...args: readonly bigint[]): void {
+    const borrowed = this.#borrow(performance.now() + WITHIN)
+    const verdict = judge(this.#filters, SYS[name], args, borrowed.gadgets.syscall + 2n)
+    if (!verdict.allowed) throw forbiddenBySeccomp(this.#target.pid, name, verdict.action)
+  }
+
   /**
    * The result as the kernel gives it: negative error numbers. Text arguments are put into the target for the time of the call.
-   * Throws NO_SAFE_THREAD, PROCESS_GONE, PROCESS_TRACED, PERMISSION_DENIED.
+   * Throws MAPPING_REFUSED (a seccomp filter), NO_SAFE_THREAD, PROCESS_GONE, PROCESS_TRACED, PERMISSION_DENIED.
    */
   call(name: keyof typeof SYS, ...args: readonly (bigint | string)[]): bigint {
     const deadline = performance.now() + WITHIN
     for (;;) {
-      this.#borrowed ??= borrowThread(this.#target, deadline)
-      const borrowed = this.#borrowed
-      if (!this.#begin(borrowed, BigInt(SYS[name]), args)) {
+      const borrowed = this.#borrow(deadline)
+      if (!this.#begin(borrowed, name, args)) {
         this.#borrowed = undefined
         this.#used = false
         if (performance.now() > deadline)
@@ -73,13 +82,23 @@ export class RemoteSyscalls {
     this.#restore(borrowed, status)
   }
 
+  #borrow(deadline: number): Borrowed {
+    if (this.#borrowed !== undefined) return this.#borrowed
+    const borrowed = borrowThread(this.#target, deadline)
+    this.#borrowed = borrowed
+    this.#filters = readFilters(this.#target.pid, borrowed.tid)
+    return borrowed
+  }
+
   /** true: the thread stands at the call's entry. false: it could not be begun, and the thread has been let go. */
-  #begin(borrowed: Borrowed, number: bigint, args: readonly (bigint | string)[]): boolean {
+  #begin(borrowed: Borrowed, name: keyof typeof SYS, args: readonly (bigint | string)[]): boolean {
     const { tid, frame, gadgets, state } = borrowed
     const values = this.#placeTexts(borrowed, args)
     const [rdi = 0n, rsi = 0n, rdx = 0n, r10 = 0n, r8 = 0n, r9 = 0n] = values
+    const verdict = judge(this.#filters, SYS[name], values, gadgets.syscall + 2n)
+    if (!verdict.allowed) throw forbiddenBySeccomp(this.#target.pid, name, verdict.action)
     const eflags = state.registers.eflags & ~TRAP_AND_DIRECTION
-    const call = { rax: number, rdi, rsi, rdx, r10, r8, r9, rip: gadgets.syscall, rsp: frame.stackPointer, eflags }
+    const call = { rax: BigInt(SYS[name]), rdi, rsi, rdx, r10, r8, r9, rip: gadgets.syscall, rsp: frame.stackPointer, eflags }
     // -1: the thread is in no system call, so none is restarted.
     if (!writeRegisters(tid, { ...state.registers, ...call, orig_rax: 0xffff_ffff_ffff_ffffn })) return false
     writeSignalMask(tid, ALL_SIGNALS)
