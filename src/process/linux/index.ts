@@ -9,7 +9,9 @@ export const linuxBackend: Backend = {
     const summaries = []
     for (const pid of numbersIn('/proc')) {
       const stat = parseStat(readProc(`/proc/${pid}/stat`) ?? '')
-      if (stat !== undefined && stat.state !== 'Z' && stat.state !== 'X') summaries.push({ pid, name: stat.name })
+      // Of a zombie nothing is left, unless only its main thread has ended.
+      const isLeft = stat?.state !== 'Z' || numbersIn(`/proc/${pid}/task`).length > 1
+      if (stat !== undefined && stat.state !== 'X' && isLeft) summaries.push({ pid, name: stat.name })
     }
     return summaries
   },

@@ -11,6 +11,7 @@ import type { Protection } from '../../patch/image.ts'
 import type { MapRequest, MapSegment } from '../contract.ts'
 import type { Target } from './borrow.ts'
 import { OUR_MAPPING } from './modules.ts'
+import { numbersIn, processFolder, readProcLink } from './proc.ts'
 import { RemoteSyscalls } from './remote-syscall.ts'
 
 const PAGE = 0x1000
@@ -35,6 +36,7 @@ export function mapInto(target: Target, request: MapRequest): void {
   let fd: bigint | undefined
   try {
     requireAll(syscalls, request, size)
+    for (const leftover of ourFiles(target.pid)) closeInTarget(syscalls, leftover)
     fd = syscalls.call('memfd_create', request.name, BigInt(MFD.CLOEXEC | MFD.ALLOW_SEALING))
     if (fd < 0n) throw refused(target.pid, 'memfd_create', fd)
     // The file is filled while no thread of the target waits for it.
@@ -80,6 +82,14 @@ function checkRequest(request: MapRequest): number {
   return size
 }
 
+/** Files that an engine left open in the target when it was killed: only for the time of a `map` is there ever one. */
+function ourFiles(pid: number): bigint[] {
+  const folder = `${processFolder(pid)}/fd`
+  return numbersIn(folder)
+    .filter((fd) => readProcLink(`${folder}/${fd}`)?.startsWith(OUR_MAPPING))
+    .map(BigInt)
+}
+
 /** Every call that mapping and undoing it need, before the first is made. */
 function requireAll(syscalls: RemoteSyscalls, { address, segments }: MapRequest, size: number): void {
   const anyFd = 3n
@@ -95,7 +105,7 @@ function requireAll(syscalls: RemoteSyscalls, { address, segments }: MapRequest,
 function fillFile(pid: number, fd: bigint, request: MapRequest, size: number): void {
   let file: number
   try {
-    file = openSync(`/proc/${pid}/fd/${fd}`, 'r+')
+    file = openSync(`${processFolder(pid)}/fd/${fd}`, 'r+')
   } catch (cause) {
     throw new HotpatchError('MAPPING_REFUSED', `the file made in process ${pid} cannot be opened from outside`, { cause })
   }

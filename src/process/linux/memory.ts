@@ -3,6 +3,7 @@ import { closeSync, openSync } from 'node:fs'
 import { HotpatchError } from '../../errors.ts'
 import { ERRNO } from '../../os/linux/definitions.ts'
 import { errno, errnoName, libc, pinned } from '../../os/linux/libc.ts'
+import { processFolder } from './proc.ts'
 
 /** Reads and writes up to this length use one buffer that is made at the start. */
 const BUFFER = 0x10000
@@ -38,7 +39,7 @@ export class Memory {
   /** Throws PROCESS_GONE and the system's error (EACCES, EPERM) where the right is missing. */
   constructor(pid: number) {
     this.#pid = pid
-    this.#fd = openSync(`/proc/${pid}/mem`, 'r+')
+    this.#fd = openSync(`${processFolder(pid)}/mem`, 'r+')
   }
 
   /** Throws MEMORY_UNREADABLE, PROCESS_GONE. */

@@ -112,6 +112,22 @@ export function numbersIn(folder: string): number[] {
   return numbers
 }
 
+/**
+ * A thread through which the memory and the open files of a process are to be seen: its main one, or, when that has ended before the
+ * others, one of those.
+ */
+export function livingThread(pid: number): number {
+  const hasEnded = (path: string): boolean => /^[ZX]$/.test(parseStat(readProc(`${path}/stat`) ?? '')?.state ?? 'X')
+  if (!hasEnded(`/proc/${pid}`)) return pid
+  return numbersIn(`/proc/${pid}/task`).find((tid) => !hasEnded(`/proc/${pid}/task/${tid}`)) ?? pid
+}
+
+/** The folder with `maps`, `mem`, `fd` of such a thread. */
+export function processFolder(pid: number): string {
+  const tid = livingThread(pid)
+  return tid === pid ? `/proc/${pid}` : `/proc/${pid}/task/${tid}`
+}
+
 function orGone<T>(action: () => T): T | undefined {
   try {
     return action()

@@ -18,7 +18,7 @@ import { mapInto, unmapFrom } from './mapping.ts'
 import { Memory } from './memory.ts'
 import { findModules } from './modules.ts'
 import { identify, machineOf, noProgram, permissionDenied, refuseTraced } from './open.ts'
-import { auxiliaryValue, type Mapping, numbersIn, parseMaps, parseStat, readProc, readProcBytes } from './proc.ts'
+import { auxiliaryValue, type Mapping, numbersIn, parseMaps, parseStat, processFolder, readProc, readProcBytes } from './proc.ts'
 import { switchCode } from './stop.ts'
 import { registerFrames, unregisterFrames } from './unwind.ts'
 
@@ -45,7 +45,7 @@ export class LinuxProcess implements Process {
     this.#memory = this.#withPermission('opened', () => new Memory(pid))
     try {
       refuseTraced(pid, `${this.#folder}/status`)
-      const auxv = this.#withPermission('read', () => readProcBytes(`${this.#folder}/auxv`))
+      const auxv = this.#withPermission('read', () => readProcBytes(`${processFolder(pid)}/auxv`))
       this.#programHeaders = auxv === undefined ? undefined : auxiliaryValue(auxv, AT.PHDR)
       const main = this.modules()[0]
       if (main === undefined) throw noProgram(pid, this.#memory, this.#maps())
@@ -140,7 +140,7 @@ export class LinuxProcess implements Process {
 
   /** Throws PROCESS_GONE: a process that has ended maps nothing, a zombie neither. */
   #maps(): Mapping[] {
-    const text = this.#withPermission('read', () => readProc(`${this.#folder}/maps`))
+    const text = this.#withPermission('read', () => readProc(`${processFolder(this.pid)}/maps`))
     if (text === undefined || text === '') throw new HotpatchError('PROCESS_GONE', `process ${this.pid} has ended`)
     return parseMaps(text)
   }

@@ -22,6 +22,7 @@ import {
   writeSignalMask,
 } from './borrow.ts'
 import { findRestorers } from './gadgets.ts'
+import { processFolder } from './proc.ts'
 import { type Registers, restartingCall, type ThreadState } from './sigframe.ts'
 import { awaitStop, detach, isEventStop, isSyscallStop, lastStatus, leaveBehind, pendingSignal, WaitState } from './tracing.ts'
 
@@ -145,7 +146,7 @@ function whyUnfit(target: Target, state: ThreadState, restorers: ReadonlySet<big
 function readsFromOthers(pid: number, call: bigint, fd: bigint): boolean {
   if (call !== BigInt(SYS.read)) return false
   try {
-    return WAITED_FOR.test(readlinkSync(`/proc/${pid}/fd/${fd}`))
+    return WAITED_FOR.test(readlinkSync(`${processFolder(pid)}/fd/${fd}`))
   } catch {
     return false
   }

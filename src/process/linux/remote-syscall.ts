@@ -7,15 +7,15 @@
  * where the target has no instructions for that (Gadgets.restorer is undefined), that instant of some 20 µs is not covered.
  *
  * Signals wait meanwhile: the thread's mask blocks them all, from after its registers were changed until before they are put back, so that
- * at every instant either the mask is the thread's own or the way back restores it. What cannot be blocked (SIGSTOP) gets its way: the
- * thread gets its registers back, and the call is tried again.
+ * at every instant either the mask is the thread's own or the way back restores it. A signal that
+ * got ahead of that is handled first: the thread gets its registers back, and the call is tried again.
  */
 import { HotpatchError } from '../../errors.ts'
 import { PTRACE, SYS } from '../../os/linux/definitions.ts'
 import { libc } from '../../os/linux/libc.ts'
 import { asItWas, type Borrowed, borrowThread, readRegisters, type Target, writeRegisters, writeSignalMask } from './borrow.ts'
 import { forbiddenBySeccomp, judge, type Program, readFilters } from './seccomp.ts'
-import { awaitStop, detach, isSyscallStop, lastStatus, leaveBehind, WaitState } from './tracing.ts'
+import { awaitStop, detach, isEventStop, isSyscallStop, lastStatus, leaveBehind, WaitState } from './tracing.ts'
 
 /** Milliseconds for one call, the waiting for a thread to borrow included. */
 const WITHIN = 5000
@@ -102,7 +102,11 @@ export class RemoteSyscalls {
     // -1: the thread is in no system call, so none is restarted.
     if (!writeRegisters(tid, { ...state.registers, ...call, orig_rax: 0xffff_ffff_ffff_ffffn })) return false
     writeSignalMask(tid, ALL_SIGNALS)
-    if (!this.#toNextStop(tid)) return false
+    do if (!this.#toNextStop(tid)) return false
+    while (
+      // Job control stops a thread that we make run; it stops again, by itself, when it is let go.
+      isEventStop(lastStatus())
+    )
     if (isSyscallStop(lastStatus())) return true
     this.#restore(borrowed, lastStatus())
     return false

@@ -6,6 +6,7 @@ import { libc, pinned } from '../../os/linux/libc.ts'
 import { runAhead, runAsBefore } from '../../os/linux/priority.ts'
 import type { Blocker, StackWindow, StoppedThreads, SwitchOutcome, SwitchRequest } from '../contract.ts'
 import type { Memory, PreparedStore } from './memory.ts'
+import { livingThread } from './proc.ts'
 import { keepWaiting } from './restart.ts'
 import { dwarfRegisters, Stacks } from './stacks.ts'
 import { TaskFolder } from './tasks.ts'
@@ -246,7 +247,7 @@ export function switchCode(pid: number, memory: Memory, request: SwitchRequest):
   releaseStragglers()
   const stores = request.writes.map(({ address, bytes }) => memory.prepare(address, bytes))
   const copies = request.copies ?? []
-  const stacks = new Stacks(pid, request.stacks)
+  const stacks = new Stacks(livingThread(pid), request.stacks)
   const tasks = new TaskFolder(pid)
   const threads = new Threads(pid, tasks, stacks)
   let start: bigint
