@@ -7,17 +7,20 @@ import { type Contents, makeContents } from './contents.ts'
 import { examine } from './examine.ts'
 import { exclusively } from './exclusive.ts'
 import type { PlannedFunction } from './functions.ts'
+import { applyGuards, guardedName } from './guards.ts'
 import { type LedgerBody, setState, setUnwindState, writeWord } from './ledger.ts'
 import type { RedirectKind } from './ledger-format.ts'
-import type { Guard } from './quiescence.ts'
 import { markApplied, type Recovery, recoverAll, recoverAt } from './recover.ts'
-import { type Deadline, deadlineIn } from './retry.ts'
+import { deadlineIn } from './retry.ts'
 import { hexAddress } from './sites.ts'
-import { type SwitchPlan, type SwitchReport, switchWithRetries } from './switch.ts'
+import { isOneStore } from './stores.ts'
+import { type Consistency, type SwitchOptions, type SwitchPlan, type SwitchReport, switchWithRetries } from './switch.ts'
 
 export interface ApplyOptions {
   /** Milliseconds in which the target has to have a safe moment. */
   readonly timeoutMs?: number
+  /** Default: patch. */
+  readonly consistency?: Consistency
 }
 
 export interface ApplyReport {
@@ -52,11 +55,11 @@ const UNDO_MS = 2000
  */
 export async function applyPatch(process: Process, image: PatchImage, options: ApplyOptions = {}): Promise<ApplyReport> {
   const deadline = deadlineIn(options.timeoutMs ?? 10_000)
-  return exclusively(process, deadline, () => applyAlone(process, image, deadline))
+  return exclusively(process, deadline, () => applyAlone(process, image, { deadline, consistency: options.consistency ?? 'patch' }))
 }
 
-async function applyAlone(process: Process, image: PatchImage, deadline: Deadline): Promise<ApplyReport> {
-  const recovered = await recoverAll(process, deadline)
+async function applyAlone(process: Process, image: PatchImage, options: SwitchOptions): Promise<ApplyReport> {
+  const recovered = await recoverAll(process, options.deadline)
   for (let tries = 1; ; tries++) {
     const examination = examine(process, image)
     refuse(process, image.manifest.id, examination.blockers)
@@ -65,7 +68,7 @@ async function applyAlone(process: Process, image: PatchImage, deadline: Deadlin
     if (placed === undefined) throw new HotpatchError('DEFECT', 'an examination without blockers found no place')
     const contents = makeContents(process, image, examination.functions, placed)
     try {
-      const stop = await carryOut(process, contents, guardsOf(examination.functions), deadline)
+      const stop = await carryOut(process, contents, examination.functions, options)
       return report(process, 'applied', contents.ledger, stop, recovered)
     } catch (error) {
       if (!(error instanceof HotpatchError) || error.code !== 'PLACE_TAKEN' || tries === PLACE_TRIES) throw error
@@ -74,7 +77,12 @@ async function applyAlone(process: Process, image: PatchImage, deadline: Deadlin
 }
 
 /** The order of these steps is what makes an engine's death harmless at any moment; ledger.ts says why. */
-async function carryOut(process: Process, contents: Contents, guards: readonly Guard[], deadline: Deadline): Promise<SwitchReport> {
+async function carryOut(
+  process: Process,
+  contents: Contents,
+  functions: readonly PlannedFunction[],
+  options: SwitchOptions,
+): Promise<SwitchReport> {
   const { ledger, region, image } = contents
   process.map(region)
   let stop: SwitchReport | undefined
@@ -84,7 +92,7 @@ async function carryOut(process: Process, contents: Contents, guards: readonly G
     registerUnwind(process, ledger)
     writePads(process, ledger)
     setState(process, ledger, 'switching')
-    stop = await switchWithRetries(process, switchPlan(ledger, guards), deadline)
+    stop = await switchWithRetries(process, switchPlan(ledger, functions), options)
     markApplied(process, ledger)
     return stop
   } catch (error) {
@@ -107,24 +115,17 @@ function writePads(process: Process, ledger: LedgerBody): void {
   for (const site of ledger.sites) if (site.phase === 'prepare') process.write(site.address, site.replacement)
 }
 
-function switchPlan(ledger: LedgerBody, guards: readonly Guard[]): SwitchPlan {
+function switchPlan(ledger: LedgerBody, functions: readonly PlannedFunction[]): SwitchPlan {
   const entries = ledger.sites.filter((site) => site.phase === 'switch')
   return {
     writes: entries.map((site) => ({ address: site.address, bytes: site.replacement })),
-    guards,
-    functionName: (index) => ledger.functions[index]?.name ?? '',
+    guards: applyGuards(functions),
+    storesSuffice:
+      functions.every(({ redirect }) => redirect.safeWhileRunning) &&
+      entries.every(({ address, replacement }) => isOneStore(address, replacement.length)),
+    functionName: (index) => guardedName(ledger, index),
   }
 }
-
-/** A thread on the first byte of an overwritten range has executed nothing of it. */
-const guardsOf = (functions: readonly PlannedFunction[]): Guard[] =>
-  functions.flatMap((f, index) =>
-    f.redirect.guard.map(({ start, end }) => ({
-      start: f.entryAddress + BigInt(start) + 1n,
-      end: f.entryAddress + BigInt(end),
-      function: index,
-    })),
-  )
 
 /** What the next engine would do. Where even that fails (the process has gone), the first failure is the one to tell. */
 async function undo(process: Process, ledger: LedgerBody, failure: unknown): Promise<Recovery['outcome'] | undefined> {

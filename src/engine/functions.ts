@@ -15,6 +15,8 @@ export interface PlannedFunction {
   /** In the base image. */
   readonly rva: number
   readonly size: number
+  /** Parts of it that the compiler has put elsewhere, in the base image. */
+  readonly fragments: readonly { readonly rva: number; readonly size: number }[]
   readonly entryAddress: bigint
   /** In the patch image. */
   readonly targetRva: number
@@ -57,7 +59,7 @@ function planFunction(
       '',
       `the manifest does not know the function at RVA 0x${record.source.toString(16)} that the table redirects`,
     )
-  const { name, file, rva, size, patchRva: targetRva, patchSize: targetSize } = known
+  const { name, file, rva, size, fragments = [], patchRva: targetRva, patchSize: targetSize } = known
   const entryAddress = base.module.base + BigInt(rva)
 
   const code = read(entryAddress, size)
@@ -79,7 +81,7 @@ function planFunction(
   const original = new Map(
     [...redirect.prepare, redirect.switch].map(({ offset, length }) => [offset, read(entryAddress + BigInt(offset), length)]),
   )
-  return { name, file, rva, size, entryAddress, targetRva, targetSize, redirect, original }
+  return { name, file, rva, size, fragments, entryAddress, targetRva, targetSize, redirect, original }
 }
 
 /** FUNCTION records carry the first 4 bytes of the function as a little-endian number. */

@@ -1,20 +1,27 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { StoppedThreads } from '../process/contract.ts'
-import { prepareInspection } from './quiescence.ts'
+import type { Guard } from './quiescence.ts'
+import { prepareInspection } from './stacks/inspection.ts'
 
 const threads = (pointers: readonly bigint[]): StoppedThreads => ({
   count: pointers.length,
   id: (i) => 100 + i,
   instructionPointer: (i) => pointers[i] as bigint,
   stackPointer: () => 0n,
-  registers: () => {},
+  registers: (i, into) => {
+    into[16] = Number(pointers[i])
+  },
+  threadPointer: () => Number.NaN,
   stack: () => ({ address: 0, length: 0, words: new Uint32Array(), at: 0 }),
   read: () => 0,
 })
 
+/** Instruction pointers alone. */
+const inspectionOf = (instructions: readonly Guard[]) => prepareInspection({ pid: 1 }, { instructions, frames: [] }, undefined)
+
 test('a thread inside a guard is a blocker, one on its end is not', () => {
-  const inspect = prepareInspection([
+  const { inspect } = inspectionOf([
     { start: 0x2000n, end: 0x2005n, function: 1 },
     { start: 0x1000n, end: 0x1002n, function: 0 },
     { start: 0x3000n, end: 0x3000n, function: 2 },
@@ -24,7 +31,7 @@ test('a thread inside a guard is a blocker, one on its end is not', () => {
 })
 
 test('without guards nothing blocks', () => {
-  expect(prepareInspection([])(threads([1n, 2n]))).toBeUndefined()
+  expect(inspectionOf([]).inspect(threads([1n, 2n]))).toBeUndefined()
 })
 
 test('answers as a look at every guard for every thread does', () => {
@@ -42,7 +49,7 @@ test('answers as a look at every guard for every thread does', () => {
       const pointers = at.map(BigInt)
       const given = reversed ? [...sorted].reverse() : sorted
       const first = pointers.findIndex((p) => sorted.some((g) => g.start <= p && p < g.end))
-      const found = prepareInspection(given)(threads(pointers))
+      const found = inspectionOf(given).inspect(threads(pointers))
       if (first < 0) {
         expect(found).toBeUndefined()
         return

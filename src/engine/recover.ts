@@ -4,14 +4,15 @@
  */
 import type { Process } from '../process/contract.ts'
 import { findLedgers } from './find-ledgers.ts'
+import { guardedName, undoGuards } from './guards.ts'
 import { isInterrupted, type Ledger, type LedgerBody, setState, setUnwindState, writeWord } from './ledger.ts'
 import { readLedger } from './ledger-codec.ts'
 import type { LedgerState } from './ledger-format.ts'
 import { imageIsOurs } from './memory-check.ts'
-import type { Guard } from './quiescence.ts'
 import type { Deadline } from './retry.ts'
 import { foreignBytes, hexAddress, lookAtSites, type SiteState } from './sites.ts'
-import { type SwitchReport, switchWithRetries } from './switch.ts'
+import { isOneStore } from './stores.ts'
+import { type SwitchOptions, type SwitchPlan, type SwitchReport, switchWithRetries } from './switch.ts'
 
 export interface Recovery {
   readonly id: string
@@ -70,7 +71,8 @@ async function bringToRest(process: Process, ledger: Ledger, deadline: Deadline)
   // Entries are only ever put back after the state says `reverting`.
   if (ledger.state === 'switching' && entries.every((entry) => entry.bytes === 'original')) return withdraw(process, ledger)
   setState(process, ledger, 'reverting')
-  await revert(process, ledger, deadline)
+  // Some functions are switched and some are not: there is no consistency to lose, and none until this is done.
+  await revert(process, ledger, { deadline, consistency: 'none' })
   return 'undone'
 }
 
@@ -83,21 +85,25 @@ export function markApplied(process: Process, ledger: LedgerBody): void {
  * Puts the original bytes back: entries while the threads are stopped and none is in them or in a pad, then the pads, to which no way
  * leads any more. The state must be `reverting`. Returns undefined where every entry was original already.
  */
-export async function revert(process: Process, ledger: Ledger, deadline: Deadline): Promise<SwitchReport | undefined> {
+export async function revert(process: Process, ledger: Ledger, options: SwitchOptions): Promise<SwitchReport | undefined> {
   const changed = lookAtSites(process, ledger, 'switch').filter((entry) => entry.bytes !== 'original')
-  const report = changed.length === 0 ? undefined : await switchWithRetries(process, revertPlan(ledger, changed), deadline)
+  const report = changed.length === 0 ? undefined : await switchWithRetries(process, revertPlan(ledger, changed), options)
   restorePads(process, ledger)
   markReverted(process, ledger)
   return report
 }
 
-/** A thread at an entry has not yet jumped and finds the original instruction there; one in a pad would be left between instructions. */
-const revertPlan = (ledger: Ledger, changed: readonly SiteState[]) => ({
+/**
+ * Stores alone suffice where there are no pads: what stands at an entry is one instruction. A thread may be in a pad, on its way from the
+ * entry to the stub, and pads are restored right after.
+ */
+const revertPlan = (ledger: Ledger, changed: readonly SiteState[]): SwitchPlan => ({
   writes: changed.map(({ site }) => ({ address: site.address, bytes: site.original })),
-  guards: ledger.sites
-    .filter((site) => site.phase === 'prepare')
-    .map((site): Guard => ({ start: site.address, end: site.address + BigInt(site.original.length), function: site.function })),
-  functionName: (index: number) => ledger.functions[index]?.name ?? '',
+  guards: undoGuards(ledger),
+  storesSuffice:
+    ledger.sites.every((site) => site.phase === 'switch') &&
+    changed.every(({ site, bytes }) => bytes === 'replaced' && isOneStore(site.address, site.original.length)),
+  functionName: (index: number) => guardedName(ledger, index),
 })
 
 function restorePads(process: Process, ledger: Ledger): void {

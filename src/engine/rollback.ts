@@ -5,15 +5,17 @@ import { exclusively } from './exclusive.ts'
 import { findLedgers } from './find-ledgers.ts'
 import { type Ledger, setState } from './ledger.ts'
 import { type Recovery, recoverAll, recoverAt, revert } from './recover.ts'
-import { type Deadline, deadlineIn } from './retry.ts'
+import { deadlineIn } from './retry.ts'
 import { foreignBytes, hexAddress, lookAtSites } from './sites.ts'
-import type { SwitchReport } from './switch.ts'
+import type { Consistency, SwitchOptions, SwitchReport } from './switch.ts'
 
 export interface RollbackOptions {
   /** Which patch, where several are applied (to different base images). */
   readonly id?: string | undefined
   /** Milliseconds in which the target has to have a safe moment. */
   readonly timeoutMs?: number
+  /** Default: patch. */
+  readonly consistency?: Consistency
 }
 
 export interface RollbackReport {
@@ -34,11 +36,11 @@ export interface RollbackReport {
  */
 export async function rollbackPatch(process: Process, options: RollbackOptions = {}): Promise<RollbackReport> {
   const deadline = deadlineIn(options.timeoutMs ?? 10_000)
-  return exclusively(process, deadline, () => rollBackAlone(process, options.id, deadline))
+  return exclusively(process, deadline, () => rollBackAlone(process, options.id, { deadline, consistency: options.consistency ?? 'patch' }))
 }
 
-async function rollBackAlone(process: Process, id: string | undefined, deadline: Deadline): Promise<RollbackReport> {
-  const recovered = await recoverAll(process, deadline)
+async function rollBackAlone(process: Process, id: string | undefined, options: SwitchOptions): Promise<RollbackReport> {
+  const recovered = await recoverAll(process, options.deadline)
   const { ledgers } = findLedgers(process)
   // An engine that was cut off while it rolled back has left to recovery what is asked for.
   const undone = ledgers.find((ledger) => recovered.some((r) => r.outcome === 'undone' && r.ledger === hexAddress(ledger.address)))
@@ -48,7 +50,7 @@ async function rollBackAlone(process: Process, id: string | undefined, deadline:
     return isAsked ? report(process, undone, undefined, recovered) : nothing(process, id, recovered)
   }
   requireOurBytes(process, ledger)
-  return report(process, ledger, await revertOrRestore(process, ledger, deadline), recovered)
+  return report(process, ledger, await revertOrRestore(process, ledger, options), recovered)
 }
 
 const report = (process: Process, ledger: Ledger, stop: SwitchReport | undefined, recovered: readonly Recovery[]): RollbackReport => ({
@@ -91,13 +93,13 @@ function requireOurBytes(process: Process, ledger: Ledger): void {
   if (foreign.length > 0) throw foreignBytes(process, ledger, foreign)
 }
 
-async function revertOrRestore(process: Process, ledger: Ledger, deadline: Deadline): Promise<SwitchReport | undefined> {
+async function revertOrRestore(process: Process, ledger: Ledger, options: SwitchOptions): Promise<SwitchReport | undefined> {
   setState(process, ledger, 'reverting')
   try {
-    return await revert(process, ledger, deadline)
+    return await revert(process, ledger, options)
   } catch (error) {
     // Where no entry was put back, this says `applied` again. Where it cannot, the state tells the next engine.
-    await recoverAt(process, ledger.address, deadline).catch(() => undefined)
+    await recoverAt(process, ledger.address, options.deadline).catch(() => undefined)
     throw error
   }
 }

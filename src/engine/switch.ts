@@ -1,43 +1,92 @@
-/** The switch itself: all writes at one instant, tried again until no thread is in the way or the time is over. */
+/** The switch itself, tried again until no thread is in the way or the time is over. */
 import { HotpatchError } from '../errors.ts'
-import type { Blocker, Process, SwitchOutcome, SwitchRequest } from '../process/contract.ts'
-import { type Guard, prepareInspection } from './quiescence.ts'
+import type { Process, SwitchOutcome, SwitchRequest } from '../process/contract.ts'
+import { BusyRecord } from './busy.ts'
 import type { Deadline } from './retry.ts'
-import { hexAddress } from './sites.ts'
+import { frameModulesOf } from './stacks/frame-modules.ts'
+import { type Guards, type Inspection, prepareInspection, STACK_BYTES } from './stacks/inspection.ts'
+import { rehearseInspection } from './stacks/rehearsal.ts'
+import { storeAll } from './stores.ts'
+
+/** What the functions of a patch owe each other at the switch. */
+export type Consistency =
+  /** Nothing: only that no thread stands in bytes that are rewritten. All functions switch at one instant, whoever is inside them. */
+  | 'none'
+  /** Each function switches at an instant of its own; where that takes single stores only, no thread is stopped. */
+  | 'function'
+  /** All functions switch at one instant, and no thread is inside any of them then. */
+  | 'patch'
 
 export interface SwitchPlan {
   readonly writes: SwitchRequest['writes']
-  readonly guards: readonly Guard[]
+  readonly guards: Guards
+  /** Every write is one atomic store over a single instruction: no thread can be in its middle. */
+  readonly storesSuffice: boolean
   /** For a guard's function index. */
   functionName(index: number): string
 }
 
+export interface SwitchOptions {
+  readonly deadline: Deadline
+  readonly consistency: Consistency
+}
+
 export interface SwitchReport {
-  /** How long no thread ran, at the try that succeeded. */
+  readonly consistency: Consistency
+  /** stores: no thread was stopped. */
+  readonly way: 'stop' | 'stores'
+  /** How long no thread ran, at the try that succeeded; 0 where none was stopped. */
   readonly stoppedMicroseconds: number
   readonly longestStopMicroseconds: number
+  /** How many were stopped. */
   readonly threads: number
   readonly tries: number
 }
 
 /** Milliseconds that all threads have to stop in: as long as this one thread that waits in the kernel can hold all others. */
 const STOP_TIMEOUT_MS = 200
+/** The target runs at least so many times as long as it stood still before it is stopped again. */
+const RUNS_AT_LEAST = 10
 
-/** Throws BUSY naming thread and function, STOP_TIMEOUT; with either nothing is written. */
-export async function switchWithRetries(process: Process, plan: SwitchPlan, deadline: Deadline): Promise<SwitchReport> {
-  const request: SwitchRequest = { writes: plan.writes, inspect: prepareInspection(plan.guards), stopTimeout: STOP_TIMEOUT_MS }
-  let longest = 0
-  for (let tries = 1; ; tries++) {
-    const tried = trySwitch(process, request)
-    if (!(tried instanceof HotpatchError)) {
-      longest = Math.max(longest, tried.stoppedMicroseconds)
-      if (tried.switched) {
-        const { stoppedMicroseconds, threads } = tried
-        return { stoppedMicroseconds, longestStopMicroseconds: longest, threads, tries }
-      }
-    }
-    if (!(await deadline.wait())) throw tried instanceof HotpatchError ? tried : busy(process, plan, tried.blocker, tries)
+/** Throws BUSY naming threads and functions, STOP_TIMEOUT; with either nothing is written. */
+export async function switchWithRetries(process: Process, plan: SwitchPlan, options: SwitchOptions): Promise<SwitchReport> {
+  const { deadline, consistency } = options
+  if (consistency === 'function' && plan.storesSuffice) {
+    storeAll(process, plan.writes)
+    return { consistency, way: 'stores', stoppedMicroseconds: 0, longestStopMicroseconds: 0, threads: 0, tries: 1 }
   }
+  const busy = new BusyRecord()
+  let longest = 0
+  for (;;) {
+    const { request, inspection } = prepare(process, plan, consistency)
+    const tried = trySwitch(process, request)
+    let stopped = 0
+    if (tried instanceof HotpatchError) busy.addFailed()
+    else {
+      const { stoppedMicroseconds, threads } = tried
+      longest = Math.max(longest, stoppedMicroseconds)
+      if (tried.switched)
+        return { consistency, way: 'stop', stoppedMicroseconds, longestStopMicroseconds: longest, threads, tries: busy.tries + 1 }
+      stopped = stoppedMicroseconds
+      busy.add(inspection.blocking)
+    }
+    if (!(await deadline.wait((stopped * RUNS_AT_LEAST) / 1000)))
+      throw tried instanceof HotpatchError ? tried : busy.error(process, (index) => plan.functionName(index))
+  }
+}
+
+/** Everything that can be known before a stop. Where modules come and go, it is anew for each. */
+function prepare(process: Process, plan: SwitchPlan, consistency: Consistency): { request: SwitchRequest; inspection: Inspection } {
+  const common = { writes: plan.writes, stopTimeout: STOP_TIMEOUT_MS }
+  if (consistency !== 'patch') {
+    const inspection = prepareInspection(process, plan.guards, undefined)
+    return { request: { ...common, inspect: inspection.inspect }, inspection }
+  }
+  const regions = process.regions()
+  const modules = frameModulesOf(process).of(regions)
+  rehearseInspection()
+  const inspection = prepareInspection(process, plan.guards, { modules, regions })
+  return { request: { ...common, inspect: inspection.inspect, stacks: { bytes: STACK_BYTES, regions } }, inspection }
 }
 
 function trySwitch(process: Process, request: SwitchRequest): SwitchOutcome | HotpatchError {
@@ -48,16 +97,3 @@ function trySwitch(process: Process, request: SwitchRequest): SwitchOutcome | Ho
     throw error
   }
 }
-
-function busy(process: Process, plan: SwitchPlan, blocker: Blocker, tries: number): HotpatchError {
-  const thread = { id: blocker.threadId, name: threadName(process, blocker.threadId) }
-  const symbol = plan.functionName(blocker.guard)
-  const address = hexAddress(blocker.instructionPointer)
-  const detail = `thread ${thread.id}${thread.name && ` (${thread.name})`} stands at ${address} in ${symbol}, in bytes that are to be rewritten`
-  return new HotpatchError('BUSY', `${detail}; tried ${tries} times`, {
-    facts: { pid: process.pid, thread, function: symbol, instructionPointer: address, tries, reasons: [{ code: 'BUSY', symbol, detail }] },
-  })
-}
-
-/** Asked after the stop, when the thread may have ended. */
-const threadName = (process: Process, id: number): string => process.threads().find((thread) => thread.id === id)?.name ?? ''

@@ -31,6 +31,11 @@ const patchedFunction = (z: Z) =>
     patchRva: rva(z),
     patchSize: rva(z),
     redirect: z.enum(['padding', 'entry-nops', 'first-bytes']),
+    /** Parts of the old function that the compiler has split off (f.cold), in the base image. Absent: there are none. */
+    fragments: z
+      .array(z.strictObject({ rva: rva(z), size: rva(z) }))
+      .min(1)
+      .optional(),
   })
 
 const manifest = (z: Z) =>

@@ -49,54 +49,157 @@ export interface ComplexRow {
   readonly signal: boolean
 }
 
-const MAX_SAVED_SETS = 0xffff
-
 /** Compiles `functions`, which need not be sorted; where two overlap, the one that begins later wins from there on. */
 export function frameTable(functions: Iterable<FrameFunction>): FrameTable {
   const sorted = [...functions].filter(({ size }) => size > 0).sort((a, b) => a.start - b.start)
-  const capacity = sorted.reduce((sum, { rows }) => sum + rows.length + 1, 1)
-  const starts = new Uint32Array(capacity)
-  const kinds = new Uint8Array(capacity)
-  const operands = new Int32Array(capacity)
-  const saved = new Uint16Array(capacity)
-  const complex: ComplexRow[] = []
-  const sets = savedSets()
-  let count = 0
+  const table = new TableBuilder()
+  let covered = 0
+  sorted.forEach((described, index) => {
+    const end = Math.min(described.start + described.size, sorted[index + 1]?.start ?? Number.POSITIVE_INFINITY)
+    if (described.start > covered) table.append(covered, FrameKind.none, 0, 0)
+    table.appendRows(described, end)
+    covered = end
+  })
+  table.append(covered, FrameKind.none, 0, 0)
+  return table.finish()
+}
 
-  const append = (start: number, kind: number, operand: number, set: number): void => {
-    if (count > 0 && starts[count - 1] === start) count--
-    starts[count] = start
-    kinds[count] = kind
-    operands[count] = operand
-    saved[count] = set
-    count++
+/** For code that moves nothing anywhere: the return address is on top of the stack. */
+export function leafTable(): FrameTable {
+  const table = new TableBuilder()
+  table.append(0, FrameKind.rsp, 8, 0)
+  return table.finish()
+}
+
+/** The most that an element of FrameTable.saved can say. */
+const MAX_SAVED_SETS = 0xffff
+const FIRST_CAPACITY = 1024
+
+/** A frame table under construction. */
+export class TableBuilder {
+  count = 0
+  #starts = new Uint32Array(FIRST_CAPACITY)
+  #kinds = new Uint8Array(FIRST_CAPACITY)
+  #operands = new Int32Array(FIRST_CAPACITY)
+  #saved = new Uint16Array(FIRST_CAPACITY)
+  readonly #complex: ComplexRow[] = []
+  readonly #sets: SavedRegisters[] = [new Int32Array(0)]
+  readonly #setsByText = new Map<string, number>([['', 0]])
+  /** What became of a set when a register was saved in it: so each is made once. */
+  readonly #transitions = new Map<number, number>()
+  /** Rows of one function share their maps. */
+  readonly #setsByRules = new WeakMap<CfaRow['registers'], number>()
+
+  /** A row that holds from `start` on; one that begins at the same place is replaced. */
+  append(start: number, kind: number, operand: number, set: number): void {
+    if (this.count > 0 && this.#starts[this.count - 1] === start) this.count--
+    if (this.count === this.#starts.length) this.#grow()
+    const at = this.count++
+    this.#starts[at] = start
+    this.#kinds[at] = kind
+    this.#operands[at] = operand
+    this.#saved[at] = set
   }
 
-  append(0, FrameKind.none, 0, 0)
-  let covered = 0
-  sorted.forEach(({ start, size, rows, signal }, index) => {
-    const end = Math.min(start + size, sorted[index + 1]?.start ?? Number.POSITIVE_INFINITY)
-    if (start > covered) append(covered, FrameKind.none, 0, 0)
+  /** The rows of a function that begin before `end`. */
+  appendRows({ start, rows, signal }: FrameFunction, end: number): void {
     for (const row of rows) {
       if (start + row.start >= end) break
       const simple = signal ? undefined : simpleRow(row)
-      if (simple === undefined) {
-        append(start + row.start, FrameKind.complex, complex.length, 0)
-        complex.push({ row, signal })
-      } else append(start + row.start, simple.kind, simple.offset, sets.indexOf(row))
+      const set = simple === undefined ? -1 : this.#setOf(row.registers)
+      if (simple !== undefined && set >= 0) this.append(start + row.start, simple.kind, simple.offset, set)
+      else {
+        this.append(start + row.start, FrameKind.complex, this.#complex.length, 0)
+        this.#complex.push({ row, signal })
+      }
     }
-    covered = end
-  })
-  append(covered, FrameKind.none, 0, 0)
-
-  return {
-    starts: starts.subarray(0, count),
-    kinds: kinds.subarray(0, count),
-    operands: operands.subarray(0, count),
-    saved: saved.subarray(0, count),
-    savedSets: sets.all,
-    complex,
   }
+
+  /** Takes rows back, down to `count`. */
+  truncate(count: number): void {
+    this.count = Math.min(this.count, count)
+  }
+
+  /** The number of the set that is `set` with `register` saved at `offset` from the CFA; -1: there are too many sets. */
+  saved(set: number, register: number, offset: number): number {
+    if (set < 0) return -1
+    const key = (set * 32 + register) * 2 ** 26 + offset + 2 ** 25
+    let next = Math.abs(offset) < 2 ** 25 ? this.#transitions.get(key) : -1
+    if (next === undefined) {
+      next = this.#numberOf(changed(this.#sets[set] as SavedRegisters, register, offset))
+      this.#transitions.set(key, next)
+    }
+    return next
+  }
+
+  /** The number of the set that is `set` with `register` as it is in `initial`. */
+  restored(set: number, register: number, initial: number): number {
+    if (set < 0 || initial < 0) return -1
+    const before = this.#sets[initial] as SavedRegisters
+    for (let i = 0; i < before.length; i += 2) if (before[i] === register) return this.saved(set, register, before[i + 1] as number)
+    const key = -1 - (set * 32 + register)
+    let next = this.#transitions.get(key)
+    if (next === undefined) {
+      next = this.#numberOf(changed(this.#sets[set] as SavedRegisters, register, undefined))
+      this.#transitions.set(key, next)
+    }
+    return next
+  }
+
+  finish(): FrameTable {
+    const { count } = this
+    return {
+      starts: this.#starts.slice(0, count),
+      kinds: this.#kinds.slice(0, count),
+      operands: this.#operands.slice(0, count),
+      saved: this.#saved.slice(0, count),
+      savedSets: this.#sets,
+      complex: this.#complex,
+    }
+  }
+
+  #setOf(rules: CfaRow['registers']): number {
+    let index = this.#setsByRules.get(rules)
+    if (index === undefined) {
+      index = 0
+      for (const [register, rule] of rules)
+        if (register < RETURN_ADDRESS && rule.kind === 'offset') index = this.saved(index, register, rule.offset)
+      this.#setsByRules.set(rules, index)
+    }
+    return index
+  }
+
+  #numberOf(set: SavedRegisters): number {
+    const text = set.join()
+    const known = this.#setsByText.get(text)
+    if (known !== undefined) return known
+    if (this.#sets.length > MAX_SAVED_SETS) return -1
+    this.#setsByText.set(text, this.#sets.length)
+    this.#sets.push(set)
+    return this.#sets.length - 1
+  }
+
+  #grow(): void {
+    const capacity = this.#starts.length * 2
+    const [starts, kinds, operands, saved] = [this.#starts, this.#kinds, this.#operands, this.#saved]
+    this.#starts = new Uint32Array(capacity)
+    this.#kinds = new Uint8Array(capacity)
+    this.#operands = new Int32Array(capacity)
+    this.#saved = new Uint16Array(capacity)
+    this.#starts.set(starts)
+    this.#kinds.set(kinds)
+    this.#operands.set(operands)
+    this.#saved.set(saved)
+  }
+}
+
+/** The set with one register's place changed, or without it; by ascending register. */
+function changed(set: SavedRegisters, register: number, offset: number | undefined): SavedRegisters {
+  const places = new Map<number, number>()
+  for (let i = 0; i < set.length; i += 2) places.set(set[i] as number, set[i + 1] as number)
+  places.delete(register)
+  if (offset !== undefined) places.set(register, offset)
+  return Int32Array.from([...places].sort(([a], [b]) => a - b).flat())
 }
 
 function simpleRow({ cfa, registers }: CfaRow): { kind: number; offset: number } | undefined {
@@ -106,36 +209,6 @@ function simpleRow({ cfa, registers }: CfaRow): { kind: number; offset: number }
   if (cfa.register !== RSP && cfa.register !== RBP) return undefined
   for (const [register, rule] of registers) if (register < RETURN_ADDRESS && rule.kind !== 'offset') return undefined
   return { kind: cfa.register === RSP ? FrameKind.rsp : FrameKind.rbp, offset: cfa.offset }
-}
-
-/** Rows share few combinations of saved registers: each is stored once. */
-function savedSets() {
-  const all: SavedRegisters[] = [new Int32Array(0)]
-  const known = new Map<string, number>([['', 0]])
-  // Rows of one function share their maps.
-  const seen = new WeakMap<CfaRow['registers'], number>()
-  return {
-    all,
-    indexOf({ registers }: CfaRow): number {
-      let index = seen.get(registers)
-      if (index === undefined) {
-        index = this.find(registers)
-        seen.set(registers, index)
-      }
-      return index
-    },
-    find(registers: CfaRow['registers']): number {
-      let key = ''
-      for (const [register, rule] of registers)
-        if (register < RETURN_ADDRESS && rule.kind === 'offset') key += `${register},${rule.offset},`
-      const index = known.get(key)
-      if (index !== undefined) return index
-      if (all.length > MAX_SAVED_SETS) return 0
-      known.set(key, all.length)
-      all.push(Int32Array.from(key.split(',').slice(0, -1), Number))
-      return all.length - 1
-    },
-  }
 }
 
 /** The index of the row that holds `rva`. */

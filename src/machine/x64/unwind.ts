@@ -4,6 +4,8 @@
  */
 import type { CfaRow, RegisterRule } from '../../binary/dwarf/cfa.ts'
 import { evaluateExpression } from '../../binary/dwarf/expression.ts'
+import { HotpatchError } from '../../errors.ts'
+import { epilogueAt } from './epilogue.ts'
 import { FrameKind, type FrameTable, RBP, REGISTER_COUNT, RETURN_ADDRESS, RSP, rowAt } from './frames.ts'
 
 /** A module whose unwind data has been compiled. */
@@ -11,12 +13,28 @@ export interface FrameModule {
   readonly start: number
   readonly end: number
   readonly table: FrameTable
+  /** For code that follows Windows' conventions. */
+  readonly windows?: WindowsFunctions
+}
+
+/**
+ * Stretches of code that have unwind information, by ascending begin; RVAs. On Windows a function that has none is a leaf: it moved
+ * nothing. One that has is described but for its epilogues, which a thread stopped in one shows by the instructions that it is to
+ * execute next (epilogue.ts).
+ */
+export interface WindowsFunctions {
+  readonly begins: Uint32Array
+  readonly ends: Uint32Array
+  /** Begin of the function that each stretch is a part of. */
+  readonly primaries: Uint32Array
 }
 
 /** Memory of the target as it was read in bulk, or still can be read. */
 export interface StackMemory {
   /** The little-endian word of 8 bytes at `address`; NaN where it cannot be read. Values of 2^53 and more lose low bits. */
   word(address: number): number
+  /** Reads code: how many bytes of `into` could be filled, from its start on. Asked for the frames of Windows' code only. */
+  code(address: number, into: Uint8Array): number
 }
 
 /**
@@ -41,13 +59,14 @@ export class Walker {
   private readonly modules: readonly FrameModule[]
   private last: FrameModule | undefined
   private readonly scratch = new Float64Array(REGISTER_COUNT)
+  private readonly instructions = new Uint8Array(LONGEST_EPILOGUE)
 
   /** `modules` by ascending start, not overlapping. */
   constructor(modules: readonly FrameModule[]) {
     this.modules = modules
   }
 
-  walk(memory: StackMemory, visit: FrameVisitor, maxDepth = 4096): WalkEnd {
+  walk(memory: StackMemory, visit: FrameVisitor, maxDepth = 65_536): WalkEnd {
     const registers = this.registers
     let exact = true
     for (let depth = 0; depth < maxDepth; depth++) {
@@ -62,21 +81,21 @@ export class Walker {
       const { table } = module
       const row = rowAt(table, lookup - module.start)
       const kind = table.kinds[row]
+      const before = registers[RSP] as number
+      if (exact && module.windows !== undefined && this.windowsStep(module, module.windows, ip, memory)) {
+        exact = false
+        if ((registers[RSP] as number) <= before) return 'lost'
+        continue
+      }
       if (kind === FrameKind.end) return 'end'
       if (kind === FrameKind.none) return 'lost'
-      const before = registers[RSP] as number
       if (kind === FrameKind.complex) {
         const complex = table.complex[table.operands[row] as number]
         if (complex === undefined || !this.complexStep(complex.row, memory)) return 'lost'
         exact = complex.signal
       } else {
-        const cfa = (registers[kind === FrameKind.rsp ? RSP : RBP] as number) + (table.operands[row] as number)
-        const next = memory.word(cfa - 8)
-        if (!(next >= 0)) return 'lost'
         const saved = table.savedSets[table.saved[row] as number] as Int32Array
-        for (let i = 0; i < saved.length; i += 2) registers[saved[i] as number] = memory.word(cfa + (saved[i + 1] as number))
-        registers[RETURN_ADDRESS] = next
-        registers[RSP] = cfa
+        if (!this.restore(kind === FrameKind.rsp ? RSP : RBP, table.operands[row] as number, saved, memory)) return 'lost'
         exact = false
       }
       // A frame lies above the one that it calls, except where a signal handler runs on a stack of its own.
@@ -103,8 +122,45 @@ export class Walker {
     return undefined
   }
 
+  /** One frame that is a leaf or in its epilogue. false: it is neither. */
+  private windowsStep(module: FrameModule, functions: WindowsFunctions, ip: number, memory: StackMemory): boolean {
+    const rva = ip - module.start
+    const stretch = stretchAt(functions, rva)
+    if (stretch < 0) return this.restore(RSP, 8, NOTHING_SAVED, memory)
+    const length = memory.code(ip, this.instructions)
+    const primary = functions.primaries[stretch]
+    const leaves = (target: number): boolean => {
+      const to = stretchAt(functions, rva + target)
+      return rva + target === primary || to < 0 || functions.primaries[to] !== primary
+    }
+    const epilogue = epilogueAt(this.instructions.subarray(0, length), leaves)
+    return epilogue !== undefined && this.restore(epilogue.register, epilogue.offset, epilogue.saved, memory)
+  }
+
+  /** Takes a frame back whose CFA is `register` + `offset`, the return address right below it. */
+  private restore(register: number, offset: number, saved: ArrayLike<number>, memory: StackMemory): boolean {
+    const registers = this.registers
+    const cfa = (registers[register] as number) + offset
+    const next = memory.word(cfa - 8)
+    if (!(next >= 0)) return false
+    for (let i = 0; i < saved.length; i += 2) registers[saved[i] as number] = memory.word(cfa + (saved[i + 1] as number))
+    registers[RETURN_ADDRESS] = next
+    registers[RSP] = cfa
+    return true
+  }
+
   /** One frame by the general rules of DWARF. false: a rule could not be followed. */
-  private complexStep({ cfa, registers: rules }: CfaRow, memory: StackMemory): boolean {
+  private complexStep(row: CfaRow, memory: StackMemory): boolean {
+    try {
+      return this.followRules(row, memory)
+    } catch (error) {
+      if (error instanceof HotpatchError) return false
+      throw error
+    }
+  }
+
+  /** Throws MALFORMED where an expression makes no sense. */
+  private followRules({ cfa, registers: rules }: CfaRow, memory: StackMemory): boolean {
     const registers = this.registers
     const context = {
       register: (number: number): bigint | undefined => toBig(registers[number]),
@@ -144,6 +200,23 @@ export class Walker {
         return toNumber(evaluateExpression(rule.expression, context, [BigInt(cfa)]))
     }
   }
+}
+
+const NOTHING_SAVED: readonly number[] = []
+/** In bytes: `add rsp`, eight pops, a jump, generously. */
+const LONGEST_EPILOGUE = 48
+
+/** The index of the stretch that `rva` lies in; -1: it is in none. */
+function stretchAt({ begins, ends }: WindowsFunctions, rva: number): number {
+  let low = 0
+  let high = begins.length - 1
+  while (low <= high) {
+    const middle = (low + high) >>> 1
+    if (rva < (begins[middle] as number)) high = middle - 1
+    else if (rva >= (ends[middle] as number)) low = middle + 1
+    else return middle
+  }
+  return -1
 }
 
 const toBig = (value: number | undefined): bigint | undefined =>

@@ -37,6 +37,7 @@ export function viewOfThreads(target: FakeTarget, request: StackRequest | undefi
       into[RSP] = Number(stackPointer)
       into[RIP] = Number(instructionPointer)
     },
+    threadPointer: () => Number.NaN,
     stack: (index) => fill(windows.place(index, Number(thread(index).stackPointer))),
     read,
   }

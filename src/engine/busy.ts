@@ -1,0 +1,94 @@
+/** What is said when a process had no safe moment: which threads were in the way, where, and whether they ever leave. */
+import { HotpatchError } from '../errors.ts'
+import type { Process } from '../process/contract.ts'
+import { hexAddress } from './sites.ts'
+import type { BlockingThread } from './stacks/inspection.ts'
+
+/** What the tries so far have shown. */
+export class BusyRecord {
+  #tries = 0
+  #last: readonly BlockingThread[] = []
+  /** Threads that were in the way at every try, in the same function and, as far as is known, in the same call. */
+  #always: ReadonlyMap<number, BlockingThread> = new Map()
+
+  get tries(): number {
+    return this.#tries
+  }
+
+  add(blocking: readonly BlockingThread[]): void {
+    const seen = new Map(blocking.map((thread) => [thread.threadId, thread]))
+    const stayed = [...seen].filter(([id, thread]) => this.#tries === 0 || isSame(this.#always.get(id), thread))
+    this.#always = new Map(stayed)
+    this.#last = blocking
+    this.#tries++
+  }
+
+  /** A try that was broken off before anything was seen. */
+  addFailed(): void {
+    this.#tries++
+  }
+
+  error(process: Process, functionName: (index: number) => string): HotpatchError {
+    const names = threadNames(process)
+    const threads = this.#last.map((thread) => this.#describe(thread, names.get(thread.threadId) ?? '', functionName))
+    const [first, ...others] = threads
+    const words = threads.slice(0, MOST_IN_WORDS).map(({ detail }) => detail)
+    const more = threads.length > MOST_IN_WORDS ? `; and ${threads.length - MOST_IN_WORDS} more threads` : ''
+    return new HotpatchError('BUSY', `${words.join('; ')}${more}; tried ${this.#tries} times`, {
+      facts: {
+        pid: process.pid,
+        thread: first?.thread,
+        function: first?.function,
+        depth: first?.depth,
+        instructionPointer: first?.address,
+        tries: this.#tries,
+        threads: threads.map(({ detail: _, todo: __, ...facts }) => facts),
+        reasons: [first, ...others].flatMap((t) =>
+          t === undefined
+            ? []
+            : [{ code: 'BUSY', symbol: t.function, detail: t.detail, ...(t.todo === undefined ? {} : { todo: t.todo }) }],
+        ),
+      },
+    })
+  }
+
+  #describe({ threadId, innermost, standsInBytes }: BlockingThread, name: string, functionName: (index: number) => string) {
+    const { depth, found, address } = innermost
+    const symbol = functionName(innermost.function)
+    const who = `thread ${threadId}${name === '' ? '' : ` (${name})`}`
+    const everyTry = this.#tries >= TRIES_THAT_TELL && this.#always.has(threadId)
+    const where = hexAddress(address)
+    const detail = standsInBytes
+      ? `${who} stands at ${where} in ${symbol}, in bytes that are to be rewritten`
+      : found === 'scanning'
+        ? `${who} has ${where} in ${symbol} on its stack, found by scanning from frame ${depth} on`
+        : `${who} is inside ${symbol}, frame ${depth}`
+    return {
+      thread: { id: threadId, name },
+      function: symbol,
+      address: where,
+      depth,
+      found,
+      atEveryTry: everyTry,
+      detail,
+      todo: everyTry && !standsInBytes ? neverLeaves(symbol) : undefined,
+    }
+  }
+}
+
+const MOST_IN_WORDS = 4
+/** Fewer tries may all have met one long call. */
+const TRIES_THAT_TELL = 5
+
+const neverLeaves = (symbol: string): string =>
+  `it was there at every try: if ${symbol} is a loop that does not return, leave it as it is and patch a function that it calls; ` +
+  'if it returns now and then, use --wait-for-return'
+
+function isSame(before: BlockingThread | undefined, now: BlockingThread): boolean {
+  if (before === undefined) return false
+  const [a, b] = [before.outermost, now.outermost]
+  return a.function === b.function && (a.frame === b.frame || a.frame === 0n || b.frame === 0n)
+}
+
+/** Asked after the stop, when threads may have ended. */
+const threadNames = (process: Process): Map<number, string> => new Map(process.threads().map(({ id, name }) => [id, name]))

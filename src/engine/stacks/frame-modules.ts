@@ -1,0 +1,138 @@
+/**
+ * The unwind data of everything executable in a process, compiled before it is stopped. What was compiled is kept for the next try:
+ * a module that is the same by path, place and size has the same code.
+ */
+import { ehFrameInMemory } from '../../binary/elf/eh-frame.ts'
+import { readElfFromMemory } from '../../binary/elf/memory.ts'
+import { blockwise, type PeFrames, peFrames, runtimeFunctions } from '../../binary/pe/frames.ts'
+import { directory, readPeFromMemory } from '../../binary/pe/reader.ts'
+import { HotpatchError } from '../../errors.ts'
+import { ehFrameTable } from '../../machine/x64/eh-frame-table.ts'
+import { frameTable, leafTable } from '../../machine/x64/frames.ts'
+import type { FrameModule, WindowsFunctions } from '../../machine/x64/unwind.ts'
+import type { MappedModule, Process, Region } from '../../process/contract.ts'
+import { findLedgers } from '../find-ledgers.ts'
+import type { Ledger } from '../ledger.ts'
+import { PAGE } from '../pages.ts'
+
+type Compiled = Pick<FrameModule, 'table' | 'windows'>
+
+const RUNTIME_FUNCTION_SIZE = 12
+/** The kernel's own shared object in every process on Linux, as the memory map names it. */
+const VDSO = '[vdso]'
+
+/** The frame modules of one process. */
+export class FrameModules {
+  readonly #process: Process
+  #known = new Map<string, Compiled>()
+  #modules: readonly FrameModule[] = []
+  #executable = ''
+
+  constructor(process: Process) {
+    this.#process = process
+  }
+
+  /**
+   * Every module with its table, ascending: those of the loader, the kernel's, and what hotpatch has mapped. A module whose unwind data
+   * cannot be read has none: walks that come to it are lost there. `regions` as the process has just told them.
+   * Throws PROCESS_GONE, PERMISSION_DENIED.
+   */
+  of(regions: readonly Region[]): readonly FrameModule[] {
+    const executable = regions.map(({ start, end, name, execute }) => (execute ? `${start} ${end} ${name}` : '')).join('\n')
+    if (executable !== this.#executable) {
+      this.#modules = this.#list(regions)
+      this.#executable = executable
+    }
+    return this.#modules
+  }
+
+  #list(regions: readonly Region[]): FrameModule[] {
+    const process = this.#process
+    const found = new Map<string, Compiled>()
+    const modules: FrameModule[] = []
+    const add = (key: string, start: bigint, size: number, compile: () => Compiled): void => {
+      const compiled = this.#known.get(key) ?? compiledOrNone(compile)
+      found.set(key, compiled)
+      modules.push({ start: Number(start), end: Number(start) + size, ...compiled })
+    }
+    for (const module of process.modules())
+      add(`${module.format} ${module.path} ${module.base} ${module.size} ${module.deleted}`, module.base, module.size, () =>
+        compileModule(process, module),
+      )
+    for (const { name, start, end } of regions)
+      if (name === VDSO) add(`${name} ${start}`, start, Number(end - start), () => compileElf(process, start))
+    for (const ledger of findLedgers(process).ledgers) addOurs(process, ledger, add)
+    this.#known = found
+    return apart(modules)
+  }
+}
+
+const known = new WeakMap<Process, FrameModules>()
+
+/** The frame modules of `process`, the same for as long as it is open. */
+export function frameModulesOf(process: Process): FrameModules {
+  const modules = known.get(process) ?? new FrameModules(process)
+  known.set(process, modules)
+  return modules
+}
+
+/** The patch image of a ledger, and its stubs: each is one jump, which moves nothing. */
+function addOurs(process: Process, ledger: Ledger, add: (key: string, start: bigint, size: number, compile: () => Compiled) => void): void {
+  const { address, size } = ledger.image
+  const key = `${ledger.address} ${address} ${Buffer.from(ledger.image.fileSha256).toString('hex')}`
+  // While it is being loaded, nothing need be there yet, and nobody is in it.
+  if (ledger.state !== 'loading') add(`image ${key}`, address, size, () => compileImage(process, ledger))
+  for (let pair = 0; pair < ledger.pairCount; pair++)
+    add(`stubs ${key} ${pair}`, ledger.address + BigInt(ledger.pairsOffset + pair * 2 * PAGE), PAGE, () => ({ table: leafTable() }))
+}
+
+function compiledOrNone(compile: () => Compiled): Compiled {
+  try {
+    return compile()
+  } catch (error) {
+    if (!(error instanceof HotpatchError) || error.code === 'PROCESS_GONE' || error.code === 'PERMISSION_DENIED') throw error
+    return { table: frameTable([]) }
+  }
+}
+
+const compileModule = (process: Process, { base, size, format }: MappedModule): Compiled =>
+  format === 'elf' ? compileElf(process, base) : compilePe(process, base, size)
+
+function compileElf(process: Process, base: bigint): Compiled {
+  const frames = ehFrameInMemory(readElfFromMemory(base, (address, length) => process.read(address, length)))
+  return { table: frames === undefined ? frameTable([]) : ehFrameTable(frames.data, Number(frames.address), Number(base)) }
+}
+
+function compilePe(process: Process, base: bigint, size: number): Compiled {
+  const read = blockwise((rva, length) => process.read(base + BigInt(rva), length), size)
+  const exceptions = directory(readPeFromMemory(read), 'EXCEPTION')
+  return forWindows(exceptions === undefined ? NO_FRAMES : peFrames(runtimeFunctions(read(exceptions.rva, exceptions.size)), read))
+}
+
+const NO_FRAMES: PeFrames = { functions: [], stretches: [] }
+
+function forWindows({ functions, stretches }: PeFrames): Compiled {
+  const windows: WindowsFunctions = {
+    begins: Uint32Array.from(stretches, ({ begin }) => begin),
+    ends: Uint32Array.from(stretches, ({ end }) => end),
+    primaries: Uint32Array.from(stretches, ({ primary }) => primary),
+  }
+  return { table: frameTable(functions), windows }
+}
+
+function compileImage(process: Process, { image, unwind }: Ledger): Compiled {
+  if (unwind?.kind === 'pdata') {
+    const read = blockwise((rva, length) => process.read(unwind.imageBase + BigInt(rva), length), image.size)
+    const records = process.read(unwind.address, unwind.count * RUNTIME_FUNCTION_SIZE)
+    return forWindows(peFrames(runtimeFunctions(records), read))
+  }
+  if (unwind === undefined) return { table: frameTable([]) }
+  const section = process.read(unwind.address, unwind.size)
+  return { table: ehFrameTable(section, Number(unwind.address), Number(image.address)) }
+}
+
+/** Ascending, and cut where one would reach into the next. */
+function apart(modules: readonly FrameModule[]): FrameModule[] {
+  const sorted = [...modules].sort((a, b) => a.start - b.start)
+  return sorted.map((module, i) => ({ ...module, end: Math.min(module.end, sorted[i + 1]?.start ?? module.end) }))
+}

@@ -1,0 +1,258 @@
+/**
+ * The look at stopped threads that decides whether a switch is safe: instruction pointers against the bytes that are rewritten, and
+ * every frame of every stack against the functions that change.
+ *
+ * Stacks are unwound with tables that were compiled before. Where that comes to an end without having come to the outermost frame (code
+ * without unwind data, memory that cannot be read), every word of the rest of the stack is taken for a return address; and if the
+ * thread was not on its own stack there, every word of that too. This can only find too much: words that calls have left behind, and numbers
+ * that happen to look like addresses.
+ */
+
+import { REGISTER_COUNT, RETURN_ADDRESS, RSP } from '../../machine/x64/frames.ts'
+import { type FrameModule, type FrameVisitor, Walker } from '../../machine/x64/unwind.ts'
+import type { Blocker, Process, Region, StoppedThreads } from '../../process/contract.ts'
+import { type Guard, type Inspect, Ranges } from '../quiescence.ts'
+import { StoppedMemory } from './stopped-memory.ts'
+
+/** How a frame was found. */
+export type Found =
+  /** It is where the thread stands. */
+  | 'instruction-pointer'
+  | 'unwinding'
+  /** A word of the stack looks like a return address into it. */
+  | 'scanning'
+
+export interface Frame {
+  /** Index of the function. */
+  readonly function: number
+  /** The instruction pointer or return address in it. */
+  readonly address: bigint
+  /** 0 is the innermost; of the word that was found by scanning, that of the frame where unwinding ended. */
+  readonly depth: number
+  readonly found: Found
+  /** Where the frame of its caller begins on the stack (the CFA), which tells one call from another; 0 where it is not known. */
+  readonly frame: bigint
+}
+
+/** A thread that is in the way. */
+export interface BlockingThread {
+  readonly threadId: number
+  readonly innermost: Frame
+  readonly outermost: Frame
+  /** Bytes that are rewritten are under the thread's feet, not just a function of which it is somewhere inside. */
+  readonly standsInBytes: boolean
+}
+
+export interface Guards {
+  /** No thread may stand in these. */
+  readonly instructions: readonly Guard[]
+  /** No frame may lie in these. */
+  readonly frames: readonly Guard[]
+}
+
+/** What frames are looked for with: of the process as it was shortly before the stop. */
+export interface StackKnowledge {
+  readonly modules: readonly FrameModule[]
+  readonly regions: readonly Region[]
+}
+
+export interface Inspection {
+  readonly inspect: Inspect
+  /** Of the last stop. */
+  readonly blocking: readonly BlockingThread[]
+  /** Of the last stop: threads whose stacks could not be unwound to their outermost frame. */
+  readonly scanned: number
+}
+
+/** What is read of each stack beforehand, bytes: twenty frames of ordinary functions. */
+export const STACK_BYTES = 8192
+
+/** `knowledge` undefined: only instruction pointers are looked at. */
+export function prepareInspection(process: Pick<Process, 'pid'>, guards: Guards, knowledge: StackKnowledge | undefined): Inspection {
+  return new Inspector(process.pid, guards, knowledge)
+}
+
+/** The system's name for the stack of the main thread, whose id is that of the process (Linux). */
+const MAIN_STACK = '[stack]'
+
+class Inspector implements Inspection {
+  blocking: BlockingThread[] = []
+  scanned = 0
+  readonly #pid: number
+  readonly #instructions: Ranges
+  readonly #frames: Ranges
+  readonly #walker: Walker | undefined
+  readonly #regions: Extents
+  readonly #mainStack: number
+  readonly #memory = new StoppedMemory()
+  readonly #registers: Float64Array
+  readonly #visit: FrameVisitor
+
+  // Of the thread that is being looked at.
+  #depth = 0
+  readonly #innermost = new NotedFrame()
+  readonly #outermost = new NotedFrame()
+
+  constructor(pid: number, guards: Guards, knowledge: StackKnowledge | undefined) {
+    this.#pid = pid
+    this.#instructions = new Ranges(guards.instructions)
+    this.#frames = new Ranges(guards.frames)
+    const looksAtFrames = knowledge !== undefined && !this.#frames.empty
+    this.#walker = looksAtFrames ? new Walker(knowledge.modules) : undefined
+    this.#registers = this.#walker?.registers ?? new Float64Array(REGISTER_COUNT)
+    this.#regions = new Extents(knowledge?.regions ?? [])
+    this.#mainStack = Number(knowledge?.regions.find(({ name }) => name === MAIN_STACK)?.start ?? Number.NaN)
+    this.#visit = (address, depth, exact) => this.#look(address, depth, exact)
+  }
+
+  readonly inspect = (stopped: StoppedThreads): Blocker | undefined => {
+    this.blocking = []
+    this.scanned = 0
+    for (let i = 0; i < stopped.count; i++) this.#inspectThread(stopped, i)
+    this.#memory.release()
+    const [first] = this.blocking
+    return first && { threadId: first.threadId, instructionPointer: first.innermost.address, guard: first.innermost.function }
+  }
+
+  #inspectThread(stopped: StoppedThreads, index: number): void {
+    const registers = this.#registers
+    stopped.registers(index, registers)
+    const ip = registers[RETURN_ADDRESS] as number
+    const standsIn = this.#instructions.functionAt(ip)
+    if (standsIn >= 0) {
+      const frame: Frame = { function: standsIn, address: BigInt(ip), depth: 0, found: 'instruction-pointer', frame: 0n }
+      this.blocking.push({ threadId: stopped.id(index), innermost: frame, outermost: frame, standsInBytes: true })
+    } else if (this.#walker !== undefined) this.#walk(this.#walker, stopped, index)
+  }
+
+  #walk(walker: Walker, stopped: StoppedThreads, index: number): void {
+    this.#innermost.clear()
+    this.#outermost.clear()
+    this.#memory.use(stopped, stopped.stack(index))
+    if (walker.walk(this.#memory, this.#visit) === 'lost') this.#scan(stopped, index, walker.stackPointer)
+    if (!this.#innermost.noted) return
+    const [innermost, outermost] = [this.#innermost.frame(), this.#outermost.frame()]
+    this.blocking.push({ threadId: stopped.id(index), innermost, outermost, standsInBytes: false })
+  }
+
+  #look(address: number, depth: number, exact: boolean): boolean {
+    this.#depth = depth
+    const stackPointer = this.#registers[RSP] as number
+    this.#innermost.close(stackPointer)
+    this.#outermost.close(stackPointer)
+    // A return address belongs to the call before it.
+    const at = this.#frames.functionAt(exact ? address : address - 1)
+    if (at >= 0) this.#note(at, address, depth === 0 ? 'instruction-pointer' : 'unwinding')
+    return false
+  }
+
+  #note(at: number, address: number, found: Found): void {
+    if (!this.#innermost.noted) this.#innermost.set(at, address, this.#depth, found)
+    this.#outermost.set(at, address, this.#depth, found)
+  }
+
+  /** Every word from `stackPointer` to the end of its region, and of the thread's own stack if that is another. */
+  #scan(stopped: StoppedThreads, index: number, stackPointer: number): void {
+    this.scanned++
+    const from = Math.ceil(stackPointer / 8) * 8
+    const region = this.#regions.at(from)
+    this.#scanWords(from, region < 0 ? Number.POSITIVE_INFINITY : this.#regions.end(region))
+    if (stopped.id(index) === this.#pid && this.#mainStack > 0) {
+      const own = this.#regions.at(this.#mainStack)
+      if (own >= 0 && own !== region) this.#scanWords(this.#regions.start(own), this.#regions.end(own))
+      return
+    }
+    const pointer = stopped.threadPointer(index)
+    const own = this.#regions.at(pointer)
+    if (own >= 0 && own !== region) this.#scanWords(this.#regions.start(own), pointer)
+  }
+
+  /** Up to `end`, or to where memory ends. */
+  #scanWords(start: number, end: number): void {
+    for (let address = start; address < end; address += 8) {
+      const word = this.#memory.word(address)
+      if (Number.isNaN(word)) return
+      const at = this.#frames.functionAt(word)
+      const found = at >= 0 ? at : this.#frames.functionAt(word - 1)
+      if (found >= 0) this.#note(found, word, 'scanning')
+    }
+  }
+}
+
+/** A frame that was met, kept without allocating. */
+class NotedFrame {
+  #function = -1
+  #address = 0
+  #depth = 0
+  #found: Found = 'unwinding'
+  #frame = 0
+  /** Where it ends on the stack is told by the next frame. */
+  #open = false
+
+  get noted(): boolean {
+    return this.#function >= 0
+  }
+
+  clear(): void {
+    this.#function = -1
+    this.#open = false
+  }
+
+  set(at: number, address: number, depth: number, found: Found): void {
+    this.#function = at
+    this.#address = address
+    this.#depth = depth
+    this.#found = found
+    this.#frame = 0
+    this.#open = found !== 'scanning'
+  }
+
+  close(stackPointer: number): void {
+    if (!this.#open) return
+    this.#frame = stackPointer
+    this.#open = false
+  }
+
+  frame(): Frame {
+    return {
+      function: this.#function,
+      address: BigInt(this.#address),
+      depth: this.#depth,
+      found: this.#found,
+      frame: BigInt(this.#frame),
+    }
+  }
+}
+
+/** Readable regions, searched by address. */
+class Extents {
+  readonly #starts: Float64Array
+  readonly #ends: Float64Array
+
+  constructor(regions: readonly Region[]) {
+    const readable = regions.filter(({ read }) => read)
+    this.#starts = Float64Array.from(readable, ({ start }) => Number(start))
+    this.#ends = Float64Array.from(readable, ({ end }) => Number(end))
+  }
+
+  /** The index of the region that holds `address`; -1: none does. */
+  at(address: number): number {
+    let low = 0
+    let high = this.#starts.length - 1
+    while (low <= high) {
+      const middle = (low + high) >>> 1
+      if (address < (this.#starts[middle] as number)) high = middle - 1
+      else if (address >= (this.#ends[middle] as number)) low = middle + 1
+      else return middle
+    }
+    return -1
+  }
+
+  start(index: number): number {
+    return this.#starts[index] as number
+  }
+
+  end(index: number): number {
+    return this.#ends[index] as number
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * The inspection, rehearsed on threads that do not exist: JavaScript is compiled while it runs, and must not be while a target stands
+ * still. The rows are of the kinds that real stacks are made of.
+ */
+import type { CfaRow } from '../../binary/dwarf/cfa.ts'
+import { frameTable, RBP, RETURN_ADDRESS, RSP } from '../../machine/x64/frames.ts'
+import type { StoppedThreads } from '../../process/contract.ts'
+import { BELOW } from '../../process/stack-windows.ts'
+import { prepareInspection } from './inspection.ts'
+
+const CODE = 0x4000_0000_0000
+const STACK = 0x7000_0000_0000
+const FRAMES = 40
+const FRAME_SIZE = 32
+const THREADS = 8
+const ROUNDS = 60
+
+let rehearsed = false
+
+/** Once is enough. Takes a few milliseconds. */
+export function rehearseInspection(): void {
+  if (rehearsed) return
+  rehearsed = true
+  const table = frameTable(
+    Array.from({ length: 200 }, (_, i) => ({
+      start: 0x1000 + i * 0x40,
+      size: 0x40,
+      rows: [rowAt(0, 8), rowAt(4, FRAME_SIZE)],
+      signal: false,
+    })),
+  )
+  const modules = [0, 1, 2].map((i) => ({ start: CODE + i * 0x10_0000, end: CODE + (i + 1) * 0x10_0000, table }))
+  const frames = [1, 2, 3].map((i) => ({ start: BigInt(CODE - i * 0x100), end: BigInt(CODE - i * 0x100 + 0x40), function: i }))
+  const regions = [{ start: BigInt(STACK), end: BigInt(STACK + 0x10000), read: true, write: true, execute: false, name: '' }]
+  const { inspect } = prepareInspection({ pid: 0 }, { instructions: frames, frames }, { modules, regions })
+  const threads = new RehearsedThreads()
+  for (let round = 0; round < ROUNDS; round++) inspect(threads)
+}
+
+const rowAt = (start: number, offset: number): CfaRow => ({
+  start,
+  cfa: { kind: 'register', register: RSP, offset },
+  registers: new Map([
+    [RETURN_ADDRESS, { kind: 'offset', offset: -8 }],
+    ...(offset > 8 ? [[RBP, { kind: 'offset', offset: -16 }] as const] : []),
+  ]),
+  returnAddressSigned: false,
+})
+
+/** Each in the middle of FRAMES functions, the outermost called by nobody. */
+class RehearsedThreads implements StoppedThreads {
+  readonly count = THREADS
+  readonly #words = new Uint32Array((BELOW + FRAMES * FRAME_SIZE) / 4)
+
+  constructor() {
+    for (let frame = 0; frame < FRAMES - 1; frame++) {
+      const at = (BELOW + (frame + 1) * FRAME_SIZE - 8) / 4
+      const address = CODE + (frame % 3) * 0x10_0000 + 0x1000 + frame * 0x40 + 0x10
+      this.#words[at] = address % 2 ** 32
+      this.#words[at + 1] = address / 2 ** 32
+    }
+  }
+
+  id(index: number): number {
+    return index + 1
+  }
+
+  instructionPointer(): bigint {
+    return BigInt(CODE + 0x1010)
+  }
+
+  stackPointer(): bigint {
+    return BigInt(STACK + BELOW)
+  }
+
+  registers(_index: number, into: Float64Array): void {
+    into.fill(0)
+    into[RSP] = STACK + BELOW
+    into[RETURN_ADDRESS] = CODE + 0x1010
+  }
+
+  threadPointer(): number {
+    return Number.NaN
+  }
+
+  stack() {
+    return { address: STACK, length: this.#words.byteLength, words: this.#words, at: 0 }
+  }
+
+  read(): number {
+    return 0
+  }
+}
