@@ -23,6 +23,8 @@ export interface PatchedFunction {
   /** Of the old function in the base image. */
   readonly rva: number
   readonly size: number
+  /** Parts of the old function that lie elsewhere in the base image. */
+  readonly fragments: readonly { readonly rva: number; readonly size: number }[]
   /** The block that holds the new function. */
   readonly block: Block
   /** Of the new function's entry in it: behind the nops that `-fpatchable-function-entry` puts before a function. */

@@ -125,6 +125,7 @@ export function manifestFor(plan: PatchPlan, rvaOf: RvaOf): Manifest {
       patchRva: rvaOf(f.block) + f.entry,
       patchSize: functionSize(f.block),
       redirect: f.redirect as Manifest['functions'][number]['redirect'],
+      ...(f.fragments.length === 0 ? {} : { fragments: f.fragments.map(({ rva, size }) => ({ rva, size })) }),
     })),
     added: addedBlocks(plan).map(({ block, name, kind, offset, size }) => ({ name, kind, patchRva: rvaOf(block) + offset, size })),
     imports: importsOf(plan).map(({ name, library }) => (library === undefined ? { name } : { name, library })),

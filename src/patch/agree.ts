@@ -41,14 +41,15 @@ function agreeOnFunctions(base: HotPatchBase, manifest: Manifest, segments: Patc
   const redirected = new Map<number, number>()
   for (const { type, records } of base.chunks)
     if (type === 'FUNCTION') for (const { source, target } of records) redirected.set(source, target)
-  for (const { name, rva, size, patchRva, patchSize } of manifest.functions) {
+  for (const { name, rva, size, fragments = [], patchRva, patchSize } of manifest.functions) {
     const target = redirected.get(rva)
     if (target !== patchRva) {
       const instead = target === undefined ? 'the table does not redirect it' : `the table redirects it to RVA ${hex(target)}`
       throw mismatch(`the manifest redirects ${name} at RVA ${hex(rva)} to RVA ${hex(patchRva)}, ${instead}`)
     }
     redirected.delete(rva)
-    if (rva + size > manifest.base.imageSize) throw mismatch(`${name}, at RVA ${hex(rva)}, ends outside of the base image`)
+    if ([{ rva, size }, ...fragments].some((part) => part.rva + part.size > manifest.base.imageSize))
+      throw mismatch(`${name}, at RVA ${hex(rva)}, ends outside of the base image`)
     if (!segments.some((s) => s.protection === 'rx' && patchRva >= s.rva && patchRva + patchSize <= s.rva + s.size))
       throw mismatch(`the new ${name}, at RVA ${hex(patchRva)}, ends outside of the patch image's code`)
   }

@@ -8,6 +8,7 @@ import type { Program } from '../program.ts'
 import { type Reason, reason, refuses } from '../reasons.ts'
 import type { Change, Classified } from './classify.ts'
 import { shape } from './correlate.ts'
+import { type Fragment, fragmentsOf } from './fragments.ts'
 import type { Finding, Locator } from './locate.ts'
 
 /** A changed function that was found in the base image. */
@@ -22,6 +23,8 @@ export interface ChosenFunction {
   /** Of the old function, from its entry. */
   readonly size: number
   readonly how: 'symbol' | 'content' | 'reference'
+  /** Of the old function. */
+  readonly fragments: readonly Fragment[]
 }
 
 export interface Choice {
@@ -52,9 +55,11 @@ export function choose(program: Program, { changes }: Classified, locator: Locat
   const functions: ChosenFunction[] = []
   for (const ofPlace of copies.values()) {
     const one = oneCopy(ofPlace, locator)
+    const fragments = 'code' in one ? one : fragmentsOf(one.graphBefore, one.before, locator)
     if ('code' in one) reasons.push(one)
+    else if ('code' in fragments) reasons.push(fragments)
     else {
-      functions.push(one)
+      functions.push({ ...one, fragments })
       reasons.push(...one.change.reasons.filter((r) => !ASKED_LATER.has(r.code)))
     }
   }
@@ -82,6 +87,7 @@ function chosenAt(change: Change, rva: number, how: ChosenFunction['how']): Chos
     rva: rva + entryOf(before.block),
     size: functionSize(before.block),
     how,
+    fragments: [],
   }
 }
 
