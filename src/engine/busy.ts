@@ -8,17 +8,20 @@ import type { BlockingThread } from './stacks/inspection.ts'
 export class BusyRecord {
   #tries = 0
   #last: readonly BlockingThread[] = []
-  /** Threads that were in the way at every try, in the same function and, as far as is known, in the same call. */
-  #always: ReadonlyMap<number, BlockingThread> = new Map()
+  /** At how many tries in a row, up to the last, a thread was in the way in the same function and, as far as is known, the same call. */
+  #inARow: ReadonlyMap<number, { readonly thread: BlockingThread; readonly tries: number }> = new Map()
 
   get tries(): number {
     return this.#tries
   }
 
   add(blocking: readonly BlockingThread[]): void {
-    const seen = new Map(blocking.map((thread) => [thread.threadId, thread]))
-    const stayed = [...seen].filter(([id, thread]) => this.#tries === 0 || isSame(this.#always.get(id), thread))
-    this.#always = new Map(stayed)
+    const inARow = blocking.map((thread) => {
+      const before = this.#inARow.get(thread.threadId)
+      const stayed = before !== undefined && isSame(before.thread, thread)
+      return [thread.threadId, { thread, tries: stayed ? before.tries + 1 : 1 }] as const
+    })
+    this.#inARow = new Map(inARow)
     this.#last = blocking
     this.#tries++
   }
@@ -56,7 +59,7 @@ export class BusyRecord {
     const { depth, found, address } = innermost
     const symbol = functionName(innermost.function)
     const who = `thread ${threadId}${name === '' ? '' : ` (${name})`}`
-    const everyTry = this.#tries >= TRIES_THAT_TELL && this.#always.has(threadId)
+    const tries = this.#inARow.get(threadId)?.tries ?? 0
     const where = hexAddress(address)
     const detail = standsInBytes
       ? `${who} stands at ${where} in ${symbol}, in bytes that are to be rewritten`
@@ -69,9 +72,10 @@ export class BusyRecord {
       address: where,
       depth,
       found,
-      atEveryTry: everyTry,
+      /** Without having been seen elsewhere in between. */
+      lastTries: tries,
       detail,
-      todo: everyTry && !standsInBytes ? neverLeaves(symbol) : undefined,
+      todo: tries >= TRIES_THAT_TELL && !standsInBytes ? neverLeaves(symbol, tries) : undefined,
     }
   }
 }
@@ -80,12 +84,11 @@ const MOST_IN_WORDS = 4
 /** Fewer tries may all have met one long call. */
 const TRIES_THAT_TELL = 5
 
-const neverLeaves = (symbol: string): string =>
-  `it was there at every try: if ${symbol} is a loop that does not return, leave it as it is and patch a function that it calls; ` +
+const neverLeaves = (symbol: string, tries: number): string =>
+  `it was there at the last ${tries} tries: if ${symbol} is a loop that does not return, leave it as it is and patch a function that it calls; ` +
   'if it returns now and then, use --wait-for-return'
 
-function isSame(before: BlockingThread | undefined, now: BlockingThread): boolean {
-  if (before === undefined) return false
+function isSame(before: BlockingThread, now: BlockingThread): boolean {
   const [a, b] = [before.outermost, now.outermost]
   return a.function === b.function && (a.frame === b.frame || a.frame === 0n || b.frame === 0n)
 }

@@ -1,0 +1,133 @@
+/** Functions that are on stacks when a patch of them comes: refused by name, or waited for, never patched underneath. */
+import { rmSync } from 'node:fs'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { applyPatch, rollbackPatch, statusOf } from '../../src/engine/index.ts'
+import { HotpatchError } from '../../src/errors.ts'
+import type { PatchImage } from '../../src/patch/image.ts'
+import type { Process } from '../../src/process/contract.ts'
+import { hostBackend } from '../../src/process/host.ts'
+import { type Started, startApart, until } from '../process/targets.ts'
+import { buildPair, type Pair } from './pair.ts'
+
+/** As in busy/main.c. */
+const FIELDS = ['function', 'in_ms', 'out_ms', 'running', 'inside', 'old', 'fixed', 'bad'] as const
+type Field = (typeof FIELDS)[number]
+const FUNCTIONS = ['slow', 'rare', 'sorts', 'unmarked', 'raises'] as const
+const THREADS = 3
+const LONG = 600_000n
+
+const onLinux = process.platform === 'linux'
+
+describe.skipIf(!onLinux).each([
+  { compiler: 'gcc', flags: [] },
+  { compiler: 'gcc', flags: ['-fpatchable-function-entry=16,16', '-fcf-protection=full', '-mavx2'] },
+  { compiler: 'clang-19', flags: ['-fno-omit-frame-pointer'] },
+])('busy functions, $compiler $flags', ({ compiler, flags }) => {
+  let pair: Pair
+  let patch: PatchImage
+  let started: Started
+  let target: Process
+  let control: bigint
+
+  beforeAll(() => {
+    pair = buildPair({ sources: 'busy', files: ['main.c', 'slow.c', 'unmarked.S'], compiler, flags })
+    patch = pair.patch()
+  })
+  afterAll(() => rmSync(pair.folder, { recursive: true, force: true }))
+  beforeEach(async () => {
+    started = await startApart(pair.program, [String(THREADS)])
+    await until('it printed its address', () => started.output().endsWith('\n'))
+    control = BigInt((JSON.parse(started.output()) as { control: string }).control)
+    target = (await hostBackend()).open(started.pid)
+    await until('the workers run', () => get('running') === BigInt(THREADS))
+  })
+  afterEach(async () => {
+    target.close()
+    await started.kill()
+  })
+
+  const at = (field: Field) => control + BigInt(8 * FIELDS.indexOf(field))
+  function get(field: Field): bigint {
+    const bytes = target.read(at(field), 8)
+    return new DataView(bytes.buffer).getBigUint64(0, true)
+  }
+  function set(field: Field, value: bigint): void {
+    const bytes = new Uint8Array(8)
+    new DataView(bytes.buffer).setBigUint64(0, value, true)
+    target.write(at(field), bytes)
+  }
+
+  /** All workers are inside the function, for `ms`. */
+  async function stayIn(name: (typeof FUNCTIONS)[number], ms: bigint): Promise<void> {
+    set('function', BigInt(FUNCTIONS.indexOf(name)))
+    set('in_ms', ms)
+    await until(`all are in ${name}`, () => get('inside') === BigInt(THREADS) && get('in_ms') === ms)
+    // Those that were still in a short call have left it by now.
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    await until(`all are in ${name}`, () => get('inside') === BigInt(THREADS))
+  }
+
+  async function refusal(run: () => Promise<unknown>): Promise<HotpatchError> {
+    const error = await run().then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    )
+    if (!(error instanceof HotpatchError)) throw error ?? new Error('it was not refused')
+    return error
+  }
+
+  test.each(FUNCTIONS)('threads that sleep in %s: refused, each named with function and depth', async (name) => {
+    await stayIn(name, LONG)
+    const error = await refusal(() => applyPatch(target, patch, { timeoutMs: 400 }))
+    expect([error.code, error.exit]).toEqual(['BUSY', 4])
+    const threads = error.facts.threads as { thread: { id: number; name: string }; function: string; depth: number; found: string }[]
+    expect(threads.map((t) => t.thread.name).sort()).toEqual(['slow-0', 'slow-1', 'slow-2'])
+    expect(new Set(threads.map((t) => t.thread.id)).size).toBe(THREADS)
+    for (const blocking of threads) {
+      expect(blocking.function).toBe(name)
+      expect(blocking.found).toBe(name === 'unmarked' ? 'scanning' : 'unwinding')
+      expect(blocking.depth).toBeGreaterThanOrEqual(2)
+      expect(error.detail).toContain(`thread ${blocking.thread.id} (${blocking.thread.name})`)
+    }
+    const reasons = error.facts.reasons as { todo?: string }[]
+    expect(reasons[0]?.todo).toContain('patch a function that it calls')
+    expect(statusOf(target).patches).toEqual([])
+    expect(target.regions().filter((region) => region.name.includes('hotpatch:'))).toEqual([])
+  })
+
+  test('threads that come and go: waited for, and never one in an old function when the new ones are there', async () => {
+    await stayIn('slow', 20n)
+    set('out_ms', 40n)
+    const { stop } = await applyPatch(target, patch, { timeoutMs: 20_000 })
+    const old = get('old')
+    expect(stop).toMatchObject({ consistency: 'patch', way: 'stop', threads: THREADS + 1 })
+    await until('new results', () => get('fixed') > 10n)
+    // A worker may have been between its return and its count.
+    expect(get('old') - old).toBeLessThanOrEqual(BigInt(THREADS))
+    expect(get('bad')).toBe(0n)
+  })
+
+  test('without consistency they are patched at once, and finish the old function first', async () => {
+    await stayIn('slow', 1500n)
+    const before = get('fixed')
+    const { stop } = await applyPatch(target, patch, { timeoutMs: 2000, consistency: 'none' })
+    expect(stop).toMatchObject({ consistency: 'none', way: 'stop' })
+    expect(get('fixed')).toBe(before)
+    const old = get('old')
+    set('in_ms', 1n)
+    await until('new results', () => get('fixed') > 10n)
+    expect(get('old') - old).toBe(BigInt(THREADS))
+    expect(get('bad')).toBe(0n)
+  })
+
+  test('threads inside the patch: rolling back is refused, then done when they have left', async () => {
+    await applyPatch(target, patch, { timeoutMs: 20_000 })
+    await stayIn('slow', LONG)
+    const error = await refusal(() => rollbackPatch(target, { timeoutMs: 300 }))
+    expect([error.code, error.facts.function]).toEqual(['BUSY', 'slow'])
+    expect(statusOf(target).patches).toMatchObject([{ state: 'applied' }])
+    const { stop } = await rollbackPatch(target, { timeoutMs: 300, consistency: 'none' })
+    expect(stop).toMatchObject({ consistency: 'none' })
+    expect(statusOf(target).patches).toMatchObject([{ state: 'reverted' }])
+  })
+})

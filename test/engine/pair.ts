@@ -1,0 +1,59 @@
+/** A program in its two builds, before and after a fix (-DFIXED), with its patch, from sources in a folder beside this file. */
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { buildPatch } from '../../src/builder/build.ts'
+import type { PatchImage } from '../../src/patch/image.ts'
+import { readPatchImage } from '../../src/patch/read.ts'
+
+export interface Pair {
+  readonly folder: string
+  readonly program: string
+  patch(options?: { id?: string; sequence?: number }): PatchImage
+}
+
+export interface PairOptions {
+  /** Beside this file. */
+  readonly sources: string
+  readonly files: readonly string[]
+  readonly compiler?: string
+  readonly flags?: readonly string[]
+  /** For linking. */
+  readonly libraries?: readonly string[]
+}
+
+export function buildPair({ sources, files, compiler = 'gcc', flags = [], libraries = [] }: PairOptions): Pair {
+  const from = fileURLToPath(new URL(`${sources}/`, import.meta.url))
+  const folder = mkdtempSync(join(tmpdir(), 'hotpatch-pair-'))
+  const common = ['-O2', '-g', '-ffunction-sections', '-fdata-sections', ...flags]
+  const object = (side: string, file: string): string => join(folder, side, file.replace(/\.\w+$/, '.o'))
+  for (const [side, fix] of [
+    ['before', []],
+    ['after', ['-DFIXED']],
+  ] as const) {
+    mkdirSync(join(folder, side))
+    for (const file of files) execFileSync(compiler, [...common, ...fix, '-c', join(from, file), '-o', object(side, file)], { cwd: from })
+  }
+  const program = join(folder, 'program')
+  const objects = files.map((file) => object('before', file))
+  execFileSync(compiler, [...flags, '-pthread', ...objects, ...libraries, '-Wl,--build-id=sha1', '-o', program])
+  return {
+    folder,
+    program,
+    patch({ id = 'pair-1', sequence = 1 } = {}) {
+      const built = buildPatch({
+        before: join(folder, 'before'),
+        after: join(folder, 'after'),
+        base: program,
+        sequence,
+        id,
+        description: 'the fix',
+        cves: [],
+      })
+      if (built.outcome !== 'built') throw new Error('the builder found nothing to patch')
+      return readPatchImage(built.image)
+    },
+  }
+}
