@@ -1,11 +1,12 @@
 /** The story of one subject on one target: open, patched, rolled back, patched again; all of it under load. */
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { heading, note, say, verdict } from '../tools/paper.ts'
 import { type Answer, onFiles, onProcess } from './hotpatch.ts'
 import type { Phase } from './phases.ts'
 import type { Builds, Hole, Live, Subject } from './subject.ts'
-import type { Target } from './target.ts'
+import { keys, type Target } from './target.ts'
 
 /** One line of the result. */
 export interface Row {
@@ -92,6 +93,17 @@ class Story {
     const built = await onFiles(['build', '--before', before, '--after', after, '--base', base, '-o', this.patch, ...told])
     this.expect(built === 0, 'build: the patch image is written')
     this.expect((await onFiles(['inspect', this.patch])) === 0, 'inspect: the patch image is read back')
+    await this.sign()
+  }
+
+  /** The vendor's part, and the machine's: whose patches it takes. */
+  private async sign(): Promise<void> {
+    const key = join(this.builds.place, 'vendor.key')
+    for (const file of [key, `${key}.pub`, keys]) rmSync(file, { recursive: true, force: true })
+    const made = await onFiles(['keys', 'generate', key])
+    const signed = await onFiles(['sign', '--key', key, this.patch])
+    const trusted = await onFiles(['keys', 'trust', 'vendor', `${key}.pub`])
+    this.expect(made === 0 && signed === 0 && trusted === 0, 'sign: the patch image is signed, and this machine trusts its vendor')
   }
 
   private async apply(phase: string, outcome: 'applied' | 'already-applied'): Promise<void> {

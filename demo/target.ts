@@ -44,9 +44,12 @@ export interface Target {
   close(): Promise<void>
 }
 
+/** The keys that are trusted while the demo runs; the machine's own are left alone. */
+export const keys = join(clone, '.cache/demo/keys')
+
 /** hotpatch of this clone on this system. */
 export const hotpatchHere = (args: readonly string[]): Promise<Ran> =>
-  run(process.execPath, [join(clone, 'bin/hotpatch'), ...args], { cwd: clone, timeout: 120_000 })
+  run(process.execPath, [join(clone, 'bin/hotpatch'), ...args], { cwd: clone, timeout: 120_000, env: { HOTPATCH_KEYS: keys } })
 
 const elf: Target = {
   name: 'elf',
@@ -140,6 +143,6 @@ async function startUnderWine(program: string, args: readonly string[]): Promise
 
 async function hotpatchUnderWine(args: readonly string[]): Promise<Ran> {
   const began = performance.now()
-  const { status, stdout, stderr } = await hotpatchInWine([...args], { timeout: 120_000 })
+  const { status, stdout, stderr } = await hotpatchInWine([...args], { timeout: 120_000, env: { HOTPATCH_KEYS: windowsPath(keys) } })
   return { status, stdout, stderr, milliseconds: performance.now() - began }
 }

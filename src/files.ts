@@ -24,7 +24,9 @@ export const unreadable = (path: string, cause: unknown): HotpatchError =>
 /** Throws FILE_UNREADABLE. */
 export function readInput(path: string): Uint8Array {
   try {
-    return readFileSync(path)
+    const { buffer, byteOffset, byteLength } = readFileSync(path)
+    // No Buffer: its `slice` is a view where that of an array is a copy.
+    return new Uint8Array(buffer, byteOffset, byteLength)
   } catch (cause) {
     throw unreadable(path, cause)
   }

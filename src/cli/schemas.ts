@@ -166,6 +166,7 @@ const apply = z.looseObject({
   functions: z.array(z.looseObject({ name: text, file: text, address, target: address, redirect })),
   stop: stop.optional(),
   mappings: z.array(z.strictObject({ what: z.enum(['image', 'hpat']), address, size: bytes })),
+  signedBy: z.strictObject({ name: text, keyId: hex }).optional(),
   recovered: z.array(recovery),
 })
 

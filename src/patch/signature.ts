@@ -72,7 +72,7 @@ const checkSumOffset = (file: Uint8Array): number => ImageDosHeader.readAt(file,
 /** SHA-256 of the image, its signature left out. 32 bytes. Throws as roomIn. */
 export function imageDigest(file: Uint8Array): Uint8Array {
   const { offset, checkSumAt } = roomIn(file)
-  const blank = file.slice()
+  const blank = new Uint8Array(file)
   if (offset !== undefined) blank.fill(0, offset, offset + ImageSignature.size)
   if (checkSumAt !== undefined) blank.fill(0, checkSumAt, checkSumAt + 4)
   return new Uint8Array(createHash('sha256').update(blank).digest())
@@ -99,7 +99,7 @@ export function readSignature(file: Uint8Array): Signature | undefined {
 export function withSignature(file: Uint8Array, { keyId, signature }: Signature): Uint8Array {
   const { offset, checkSumAt } = roomIn(file)
   if (offset === undefined) throw new HotpatchError('PATCH_IMAGE_MALFORMED', 'the file has no room for a signature')
-  const signed = file.slice()
+  const signed = new Uint8Array(file)
   ImageSignature.write(viewOf(signed), offset, {
     Magic: SIGNATURE_MAGIC,
     Version: SIGNATURE_VERSION,

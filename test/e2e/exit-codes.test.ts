@@ -46,7 +46,10 @@ describe('6: bad input', () => {
     expect(await json('inspect', join(place, 'missing'))).toMatchObject({ outcome: 'error', exit: 6, error: { code: 'FILE_UNREADABLE' } })
   })
   test('a file that is no patch image', async () => {
-    expect(await json('apply', '--pid', `${process.pid}`, builds.base)).toMatchObject({ exit: 6, error: { code: 'NOT_A_PATCH_IMAGE' } })
+    expect(await json('apply', '--allow-unsigned', '--pid', `${process.pid}`, builds.base)).toMatchObject({
+      exit: 6,
+      error: { code: 'NOT_A_PATCH_IMAGE' },
+    })
   })
   test('a file of no known format', async () => {
     const file = join(place, 'text')
@@ -54,7 +57,7 @@ describe('6: bad input', () => {
     expect(await json('inspect', file)).toMatchObject({ exit: 6, error: { code: 'FORMAT_UNKNOWN' } })
   })
   test('a process that is not there', async () => {
-    expect(await json('apply', '--pid', '4194304', patch)).toMatchObject({ exit: 6, error: { code: 'PROCESS_GONE' } })
+    expect(await json('apply', '--allow-unsigned', '--pid', '4194304', patch)).toMatchObject({ exit: 6, error: { code: 'PROCESS_GONE' } })
   })
 })
 
@@ -63,7 +66,10 @@ describe('3: refused, with the reason', () => {
     const other = await started('/bin/sh', '-c', 'echo up; exec sleep 60')
     try {
       expect(await json('check', '--pid', `${other.pid}`, patch)).toMatchObject({ outcome: 'would-refuse', exit: 3 })
-      expect(await json('apply', '--pid', `${other.pid}`, patch)).toMatchObject({ exit: 3, error: { code: 'BASE_NOT_MAPPED' } })
+      expect(await json('apply', '--allow-unsigned', '--pid', `${other.pid}`, patch)).toMatchObject({
+        exit: 3,
+        error: { code: 'BASE_NOT_MAPPED' },
+      })
     } finally {
       await other.stop()
     }
@@ -74,7 +80,7 @@ describe('3: refused, with the reason', () => {
     await mustRun('bash', ['-c', `gcc ${builds.after}/*.o -pthread -o ${base}`])
     const other = await started(base)
     try {
-      const { exit, error } = await json('apply', '--pid', `${other.pid}`, patch)
+      const { exit, error } = await json('apply', '--allow-unsigned', '--pid', `${other.pid}`, patch)
       expect(exit).toBe(3)
       expect(JSON.stringify(error)).toMatch(/BASE_(NOT_MAPPED|MISMATCH)/)
     } finally {
@@ -141,7 +147,7 @@ describe('4: busy', () => {
     expect(await build({ before: join(folder, 'before'), after: join(folder, 'after'), base: join(folder, 'busy') }, out)).toMatchObject({
       exit: 0,
     })
-    const { exit, error } = await json('apply', '--pid', `${server.pid}`, '--timeout', '1', out)
+    const { exit, error } = await json('apply', '--allow-unsigned', '--pid', `${server.pid}`, '--timeout', '1', out)
     expect({ exit, code: error.code }).toEqual({ exit: 4, code: 'BUSY' })
     expect(error.detail).toContain('identify')
     expect(error.detail).toContain(`${server.pid}`)
@@ -156,7 +162,7 @@ describe('5: no permission', () => {
     const server = await started(builds.base, '0')
     try {
       const bare = ['--bounding-set=-all', '--inh-caps=-all', process.execPath, join(clone, 'bin/hotpatch')]
-      const { status, stdout } = await run('setpriv', [...bare, 'apply', '--pid', `${server.pid}`, patch, '--json'])
+      const { status, stdout } = await run('setpriv', [...bare, 'apply', '--allow-unsigned', '--pid', `${server.pid}`, patch, '--json'])
       expect(status).toBe(5)
       expect(JSON.parse(stdout)).toMatchObject({ exit: 5, error: { code: 'PERMISSION_DENIED' } })
     } finally {

@@ -104,12 +104,12 @@ describe.each(Object.values(targets))('$title: a library of a running program', 
   const beside = (verb: string, ...args: string[]) => jsonBeside(target, verb, '--pid', `${server.pid}`, ...args)
 
   test('apply, rollback, apply', async () => {
-    expect(await beside('apply', target.path(patch))).toMatchObject({ outcome: 'applied', exit: 0 })
+    expect(await beside('apply', '--allow-unsigned', target.path(patch))).toMatchObject({ outcome: 'applied', exit: 0 })
     await untilLast(server, 'new')
     expect(await beside('verify')).toMatchObject({ outcome: 'verified', exit: 0 })
     expect(await beside('rollback')).toMatchObject({ outcome: 'rolled-back', exit: 0 })
     await untilLast(server, 'old')
-    expect(await beside('apply', target.path(patch))).toMatchObject({ outcome: 'applied', exit: 0 })
+    expect(await beside('apply', '--allow-unsigned', target.path(patch))).toMatchObject({ outcome: 'applied', exit: 0 })
     await untilLast(server, 'new')
   })
 

@@ -1,20 +1,28 @@
 import { type ApplyReport, applyPatch } from '../../engine/apply.ts'
 import type { Recovery } from '../../engine/recover.ts'
 import type { SwitchReport } from '../../engine/switch.ts'
-import { readInput } from '../../files.ts'
-import { readPatchImage } from '../../patch/read.ts'
-import { type Answer, done } from '../answer.ts'
+import { type TakenPatch, takeSignedPatch, takeUnsignedPatch } from '../../servicing/trust/patches.ts'
+import { type Answer, done, type JsonFlag } from '../answer.ts'
 import { withProcess } from '../live.ts'
 import { dim, good, plural, strong, table } from '../words.ts'
 
-/** The patch image is read and validated whole before the process is opened. */
-export async function apply(pid: number, patch: string, timeoutSeconds: number): Promise<Answer> {
-  const image = readPatchImage(readInput(patch))
-  const report = await withProcess(pid, (process) => applyPatch(process, image, { timeoutMs: timeoutSeconds * 1000 }))
-  return done(report.outcome, report, words(report))
+export interface ApplyFlags extends JsonFlag {
+  readonly pid: number
+  readonly timeout: number
+  readonly allowUnsigned: boolean
 }
 
-function words({ pid, outcome, id, sequence, base, functions, stop, mappings, recovered }: ApplyReport): string[] {
+/** The patch image is read, validated and verified whole before the process is opened. */
+export async function apply(patch: string, { pid, timeout, allowUnsigned }: ApplyFlags): Promise<Answer> {
+  const { image, signedBy } = allowUnsigned ? takeUnsignedPatch(patch) : takeSignedPatch(patch)
+  const report = await withProcess(pid, (process) => applyPatch(process, image, { timeoutMs: timeout * 1000 }))
+  return done(report.outcome, { ...report, signedBy }, words(report, signedBy))
+}
+
+function words(
+  { pid, outcome, id, sequence, base, functions, stop, mappings, recovered }: ApplyReport,
+  signedBy: TakenPatch['signedBy'],
+): string[] {
   return [
     ...recoveryLines(recovered),
     `${good(outcome === 'applied' ? 'applied' : 'already applied')} ${strong(id)}, sequence ${sequence}, to process ${pid} on ${base.name}`,
@@ -23,6 +31,7 @@ function words({ pid, outcome, id, sequence, base, functions, stop, mappings, re
       functions.map((f) => [strong(f.name), f.file, f.address, f.target, f.redirect]),
     ),
     ...(stop ? [stopLine(stop)] : []),
+    signedBy ? dim(`  signed by ${signedBy.name} (${signedBy.keyId})`) : '  taken without a signature',
     dim(
       `  ${mappings.map(({ what, address, size }) => `${what === 'image' ? 'patch image' : 'address table and ledger'} at ${address} (${size} bytes)`).join(', ')}`,
     ),

@@ -35,6 +35,13 @@ describe.each([
 ])('a signed patch image (%s)', (_format, image) => {
   const signed = signImage(image, secret)
 
+  test('reading and verifying change nothing in the file that was read', () => {
+    const file = Buffer.from(signed)
+    readPatchImage(file)
+    ask(file)
+    expect(file.equals(signed)).toBe(true)
+  })
+
   test('is trusted by who trusts its key', () => {
     expect(ask(signed).name).toBe('vendor')
   })
