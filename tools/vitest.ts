@@ -23,7 +23,7 @@ export async function runVitest(
   mkdirSync(reports, { recursive: true })
   const file = join(reports, `${report}.json`)
   rmSync(file, { force: true })
-  const arguments_ = ['run', '--project', project, '--reporter=dot', '--reporter=json', `--outputFile.json=${file}`, ...filters]
+  const arguments_ = ['run', '--project', project, '--reporter=default', '--reporter=json', `--outputFile.json=${file}`, ...filters]
   const status = await shown(node, [join(clone, 'node_modules/vitest/vitest.mjs'), ...arguments_])
   const counts = countsOf(file)
   return { ...counts, good: status === 0 && counts.failed === 0 && counts.passed > 0 }

@@ -10,7 +10,7 @@ export interface EdgeKindFacts {
   readonly what: string
 }
 
-export const X64_EDGE_KINDS = {
+const X64_EDGE_KINDS = {
   abs64: { size: 8, pcRelative: false, what: 'S + A' },
   abs32: { size: 4, pcRelative: false, what: 'S + A, zero-extended by its user' },
   abs32s: { size: 4, pcRelative: false, what: 'S + A, sign-extended by its user' },

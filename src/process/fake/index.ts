@@ -10,10 +10,7 @@ export {
   exitAt,
   type FakeFault,
   type FakeModule,
-  type FakeOptions,
-  type FakeStep,
   FakeTarget,
-  type FakeThread,
   failAt,
   killEngineAt,
 } from './target.ts'
