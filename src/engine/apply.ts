@@ -14,13 +14,15 @@ import { markApplied, type Recovery, recoverAll, recoverAt } from './recover.ts'
 import { deadlineIn } from './retry.ts'
 import { hexAddress } from './sites.ts'
 import { isOneStore } from './stores.ts'
-import { type Consistency, type SwitchOptions, type SwitchPlan, type SwitchReport, switchWithRetries } from './switch.ts'
+import { type Consistency, type SwitchOptions, type SwitchPlan, type SwitchReport, switchOptions, switchWithRetries } from './switch.ts'
 
 export interface ApplyOptions {
   /** Milliseconds in which the target has to have a safe moment. */
   readonly timeoutMs?: number
   /** Default: patch. */
   readonly consistency?: Consistency
+  /** Threads that are in the way are followed until they have left. */
+  readonly waitForReturn?: boolean
 }
 
 export interface ApplyReport {
@@ -55,7 +57,7 @@ const UNDO_MS = 2000
  */
 export async function applyPatch(process: Process, image: PatchImage, options: ApplyOptions = {}): Promise<ApplyReport> {
   const deadline = deadlineIn(options.timeoutMs ?? 10_000)
-  return exclusively(process, deadline, () => applyAlone(process, image, { deadline, consistency: options.consistency ?? 'patch' }))
+  return exclusively(process, deadline, () => applyAlone(process, image, switchOptions(options, deadline)))
 }
 
 async function applyAlone(process: Process, image: PatchImage, options: SwitchOptions): Promise<ApplyReport> {

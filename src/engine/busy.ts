@@ -15,6 +15,16 @@ export class BusyRecord {
     return this.#tries
   }
 
+  /** The threads that were in the way at the last try. */
+  get lastThreads(): readonly number[] {
+    return this.#last.map(({ threadId }) => threadId)
+  }
+
+  /** Some thread has been in the way at several tries in a row, in the same call for all that is known. */
+  get seemsStuck(): boolean {
+    return [...this.#inARow.values()].some(({ tries }) => tries >= TRIES_THAT_TELL)
+  }
+
   add(blocking: readonly BlockingThread[]): void {
     const inARow = blocking.map((thread) => {
       const before = this.#inARow.get(thread.threadId)

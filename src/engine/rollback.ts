@@ -7,7 +7,7 @@ import { type Ledger, setState } from './ledger.ts'
 import { type Recovery, recoverAll, recoverAt, revert } from './recover.ts'
 import { deadlineIn } from './retry.ts'
 import { foreignBytes, hexAddress, lookAtSites } from './sites.ts'
-import type { Consistency, SwitchOptions, SwitchReport } from './switch.ts'
+import { type Consistency, type SwitchOptions, type SwitchReport, switchOptions } from './switch.ts'
 
 export interface RollbackOptions {
   /** Which patch, where several are applied (to different base images). */
@@ -16,6 +16,8 @@ export interface RollbackOptions {
   readonly timeoutMs?: number
   /** Default: patch. */
   readonly consistency?: Consistency
+  /** Threads that are in the way are followed until they have left. */
+  readonly waitForReturn?: boolean
 }
 
 export interface RollbackReport {
@@ -36,7 +38,7 @@ export interface RollbackReport {
  */
 export async function rollbackPatch(process: Process, options: RollbackOptions = {}): Promise<RollbackReport> {
   const deadline = deadlineIn(options.timeoutMs ?? 10_000)
-  return exclusively(process, deadline, () => rollBackAlone(process, options.id, { deadline, consistency: options.consistency ?? 'patch' }))
+  return exclusively(process, deadline, () => rollBackAlone(process, options.id, switchOptions(options, deadline)))
 }
 
 async function rollBackAlone(process: Process, id: string | undefined, options: SwitchOptions): Promise<RollbackReport> {

@@ -1,6 +1,6 @@
 /** The switch itself, tried again until no thread is in the way or the time is over. */
 import { HotpatchError } from '../errors.ts'
-import type { Process, SwitchOutcome, SwitchRequest } from '../process/contract.ts'
+import type { CatchRequest, Process, SwitchOutcome, SwitchRequest } from '../process/contract.ts'
 import { BusyRecord } from './busy.ts'
 import type { Deadline } from './retry.ts'
 import { frameModulesOf } from './stacks/frame-modules.ts'
@@ -29,7 +29,15 @@ export interface SwitchPlan {
 export interface SwitchOptions {
   readonly deadline: Deadline
   readonly consistency: Consistency
+  /** Blocking threads are followed until they have left what blocks, and kept there for the switch. */
+  readonly waitForReturn?: boolean
 }
+
+/** What a caller asked for, with what holds where nothing was said. */
+export const switchOptions = (
+  { consistency = 'patch', waitForReturn = false }: { readonly consistency?: Consistency; readonly waitForReturn?: boolean },
+  deadline: Deadline,
+): SwitchOptions => ({ deadline, consistency, waitForReturn })
 
 export interface SwitchReport {
   readonly consistency: Consistency
@@ -50,7 +58,7 @@ const RUNS_AT_LEAST = 10
 
 /** Throws BUSY naming threads and functions, STOP_TIMEOUT; with either nothing is written. */
 export async function switchWithRetries(process: Process, plan: SwitchPlan, options: SwitchOptions): Promise<SwitchReport> {
-  const { deadline, consistency } = options
+  const { deadline, consistency, waitForReturn = false } = options
   if (consistency === 'function' && plan.storesSuffice) {
     storeAll(process, plan.writes)
     return { consistency, way: 'stores', stoppedMicroseconds: 0, longestStopMicroseconds: 0, threads: 0, tries: 1 }
@@ -59,7 +67,8 @@ export async function switchWithRetries(process: Process, plan: SwitchPlan, opti
   let longest = 0
   for (;;) {
     const { request, inspection } = prepare(process, plan, consistency)
-    const tried = trySwitch(process, request)
+    const followed = waitForReturn && busy.lastThreads.length > 0
+    const tried = trySwitch(process, followed ? { ...request, catchFirst: catchRequest(busy, inspection, deadline) } : request)
     let stopped = 0
     if (tried instanceof HotpatchError) busy.addFailed()
     else {
@@ -70,7 +79,7 @@ export async function switchWithRetries(process: Process, plan: SwitchPlan, opti
       stopped = stoppedMicroseconds
       busy.add(inspection.blocking)
     }
-    if (!(await deadline.wait((stopped * RUNS_AT_LEAST) / 1000)))
+    if (!(await deadline.wait((stopped * RUNS_AT_LEAST) / 1000, busy.seemsStuck)))
       throw tried instanceof HotpatchError ? tried : busy.error(process, (index) => plan.functionName(index))
   }
 }
@@ -88,6 +97,16 @@ function prepare(process: Process, plan: SwitchPlan, consistency: Consistency): 
   const inspection = prepareInspection(process, plan.guards, { modules, regions })
   return { request: { ...common, inspect: inspection.inspect, stacks: { bytes: STACK_BYTES, regions } }, inspection }
 }
+
+/** Longer than this nothing else is done here; as long as that a thread is kept waiting for the others. */
+const FOLLOW_MS = 1000
+
+const catchRequest = (busy: BusyRecord, inspection: Inspection, deadline: Deadline): CatchRequest => ({
+  threads: busy.lastThreads,
+  within: Math.min(FOLLOW_MS, deadline.left()),
+  hold: FOLLOW_MS,
+  isOut: (stopped, index) => inspection.isOut(stopped, index),
+})
 
 function trySwitch(process: Process, request: SwitchRequest): SwitchOutcome | HotpatchError {
   try {

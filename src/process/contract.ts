@@ -138,6 +138,24 @@ export interface SwitchRequest {
   readonly stopTimeout: number
   /** What of the stacks shall be read, all at once, before `inspect` is called. undefined: nothing. */
   readonly stacks?: StackRequest
+  /** Threads that are stopped before all others, each in a moment that suits. Asks for `stacks`, too. */
+  readonly catchFirst?: CatchRequest
+}
+
+/**
+ * Threads are let run and looked at now and then, on Linux at each of their system calls, until `isOut` says that one is where it shall be; it
+ * then stays stopped. Whatever the result, all are stopped then, and `inspect` decides. When the engine dies meanwhile, they run on
+ * (on Windows as after a death in a stop).
+ */
+export interface CatchRequest {
+  /** Their ids. */
+  readonly threads: readonly number[]
+  /** Milliseconds to wait for them. */
+  readonly within: number
+  /** Milliseconds that those which are out are kept waiting for the rest. */
+  readonly hold: number
+  /** The thread at `index` is stopped, others need not be. */
+  isOut(stopped: StoppedThreads, index: number): boolean
 }
 
 export interface MemoryCopy {

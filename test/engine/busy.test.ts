@@ -1,11 +1,16 @@
 /** Functions that are on stacks when a patch of them comes: refused by name, or waited for, never patched underneath. */
-import { rmSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { applyPatch, rollbackPatch, statusOf } from '../../src/engine/index.ts'
 import { HotpatchError } from '../../src/errors.ts'
 import type { PatchImage } from '../../src/patch/image.ts'
 import type { Process } from '../../src/process/contract.ts'
 import { hostBackend } from '../../src/process/host.ts'
+import { parseStatus, readProc } from '../../src/process/linux/proc.ts'
 import { type Started, startApart, until } from '../process/targets.ts'
 import { buildPair, type Pair } from './pair.ts'
 
@@ -15,6 +20,14 @@ type Field = (typeof FIELDS)[number]
 const FUNCTIONS = ['slow', 'rare', 'sorts', 'unmarked', 'raises'] as const
 const THREADS = 3
 const LONG = 600_000n
+
+const FOLLOWER = fileURLToPath(new URL('follower.ts', import.meta.url))
+
+/** Threads of the process that are traced. */
+const tracersOf = (pid: number): number[] =>
+  readdirSync(`/proc/${pid}/task`)
+    .map(Number)
+    .filter((tid) => parseStatus(readProc(`/proc/${pid}/task/${tid}/status`) ?? '').get('TracerPid') !== '0')
 
 const onLinux = process.platform === 'linux'
 
@@ -118,6 +131,45 @@ describe.skipIf(!onLinux).each([
     await until('new results', () => get('fixed') > 10n)
     expect(get('old') - old).toBe(BigInt(THREADS))
     expect(get('bad')).toBe(0n)
+  })
+
+  test('threads that are hardly ever outside: followed until each has left, and kept there for the others', async () => {
+    await stayIn('slow', 400n)
+    set('out_ms', 1n)
+    const { stop } = await applyPatch(target, patch, { timeoutMs: 30_000, waitForReturn: true })
+    const old = get('old')
+    expect(stop).toMatchObject({ consistency: 'patch', way: 'stop', threads: THREADS + 1 })
+    await until('new results', () => get('fixed') >= 2n * BigInt(THREADS))
+    expect(get('old') - old).toBeLessThanOrEqual(BigInt(THREADS))
+    expect(get('bad')).toBe(0n)
+    const undone = await rollbackPatch(target, { timeoutMs: 30_000, waitForReturn: true })
+    expect(undone.stop).toMatchObject({ way: 'stop' })
+    const fixed = get('fixed')
+    const before = get('old')
+    await until('old results', () => get('old') >= before + 2n * BigInt(THREADS))
+    expect(get('fixed') - fixed).toBeLessThanOrEqual(BigInt(THREADS))
+    expect(tracersOf(started.pid)).toEqual([])
+  })
+
+  test('an engine that dies while it follows threads leaves them running', async () => {
+    await stayIn('slow', 20n)
+    set('out_ms', 0n)
+    const file = join(pair.folder, 'patch.so')
+    writeFileSync(file, pair.bytes())
+    for (let round = 0; round < 5; round++) {
+      const engine = spawn(process.execPath, ['--import', 'tsx', FOLLOWER, String(started.pid), file], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
+      await once(engine.stdout, 'data')
+      await until('threads are followed', () => tracersOf(started.pid).length > 0)
+      await new Promise((resolve) => setTimeout(resolve, round * 37))
+      engine.kill('SIGKILL')
+      await once(engine, 'exit')
+      await until('no thread is traced', () => tracersOf(started.pid).length === 0)
+      const before = get('old')
+      await until('all go on', () => get('old') >= before + 2n * BigInt(THREADS))
+      expect(get('bad')).toBe(0n)
+    }
   })
 
   test('threads inside the patch: rolling back is refused, then done when they have left', async () => {

@@ -12,6 +12,8 @@ export interface Pair {
   readonly folder: string
   readonly program: string
   patch(options?: { id?: string; sequence?: number }): PatchImage
+  /** The same as a file. */
+  bytes(options?: { id?: string; sequence?: number }): Uint8Array
 }
 
 export interface PairOptions {
@@ -39,21 +41,11 @@ export function buildPair({ sources, files, compiler = 'gcc', flags = [], librar
   const program = join(folder, 'program')
   const objects = files.map((file) => object('before', file))
   execFileSync(compiler, [...flags, '-pthread', ...objects, ...libraries, '-Wl,--build-id=sha1', '-o', program])
-  return {
-    folder,
-    program,
-    patch({ id = 'pair-1', sequence = 1 } = {}) {
-      const built = buildPatch({
-        before: join(folder, 'before'),
-        after: join(folder, 'after'),
-        base: program,
-        sequence,
-        id,
-        description: 'the fix',
-        cves: [],
-      })
-      if (built.outcome !== 'built') throw new Error('the builder found nothing to patch')
-      return readPatchImage(built.image)
-    },
+  const bytes: Pair['bytes'] = ({ id = 'pair-1', sequence = 1 } = {}) => {
+    const [before, after] = [join(folder, 'before'), join(folder, 'after')]
+    const built = buildPatch({ before, after, base: program, sequence, id, description: 'the fix', cves: [] })
+    if (built.outcome !== 'built') throw new Error('the builder found nothing to patch')
+    return built.image
   }
+  return { folder, program, bytes, patch: (options) => readPatchImage(bytes(options)) }
 }

@@ -58,6 +58,8 @@ export interface StackKnowledge {
 
 export interface Inspection {
   readonly inspect: Inspect
+  /** Whether one stopped thread is in nobody's way. */
+  isOut(stopped: StoppedThreads, index: number): boolean
   /** Of the last stop. */
   readonly blocking: readonly BlockingThread[]
   /** Of the last stop: threads whose stacks could not be unwound to their outermost frame. */
@@ -112,6 +114,16 @@ class Inspector implements Inspection {
     this.#memory.release()
     const [first] = this.blocking
     return first && { threadId: first.threadId, instructionPointer: first.innermost.address, guard: first.innermost.function }
+  }
+
+  isOut(stopped: StoppedThreads, index: number): boolean {
+    const before = this.blocking
+    this.blocking = []
+    this.#inspectThread(stopped, index)
+    this.#memory.release()
+    const out = this.blocking.length === 0
+    this.blocking = before
+    return out
   }
 
   #inspectThread(stopped: StoppedThreads, index: number): void {

@@ -71,6 +71,7 @@ const kernel32 = library(
       DWORD,
     ]),
 
+    Sleep: declare<(milliseconds: number) => void>('void', [DWORD]),
     SuspendThread: declare<(thread: Handle) => number>(DWORD, [HANDLE]),
     ResumeThread: declare<(thread: Handle) => number>(DWORD, [HANDLE]),
     GetThreadContext: declare<(thread: Handle, context: Memory) => YesNo>(BOOL, [HANDLE, BUFFER]),

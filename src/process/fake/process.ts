@@ -13,7 +13,7 @@ import type {
 import { once } from '../once.ts'
 import { findFreePlace, type PlaceRequest } from '../place.ts'
 import { EngineKilled, type FakeStep, type FakeTarget } from './target.ts'
-import { viewOfThreads } from './threads.ts'
+import { catchThreads, viewOfThreads } from './threads.ts'
 
 const SPACE = { granularity: 0x1000n, lowest: 0x10000n, highest: 0x7fff_ffff_f000n }
 
@@ -103,6 +103,7 @@ export class FakeProcess implements Process {
     this.#stopped = true
     const done: { address: bigint; before: Uint8Array }[] = []
     try {
+      if (request.catchFirst !== undefined) catchThreads(target, request)
       const blocker = request.inspect(viewOfThreads(target, request.stacks))
       if (blocker !== undefined) return { switched: false, blocker, stoppedMicroseconds: 1, threads: count }
       for (const { from, to, length } of request.copies ?? []) this.write(to, this.read(from, length))

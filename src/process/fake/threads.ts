@@ -1,6 +1,6 @@
 /** The threads of a FakeTarget as a stop shows them. */
 import { HotpatchError } from '../../errors.ts'
-import type { StackRequest, StoppedThreads } from '../contract.ts'
+import type { StackRequest, StoppedThreads, SwitchRequest } from '../contract.ts'
 import { type PlacedWindow, StackWindows } from '../stack-windows.ts'
 import type { FakeTarget } from './target.ts'
 
@@ -42,6 +42,18 @@ export function viewOfThreads(target: FakeTarget, request: StackRequest | undefi
     read,
   }
 }
+
+/** Lets the target's threads move (`onResume`) until those that are to be caught are out, a few hundred times at most. */
+export function catchThreads(target: FakeTarget, { catchFirst, stacks }: SwitchRequest): void {
+  for (let turn = 0; catchFirst !== undefined && turn < MOST_TURNS; turn++) {
+    const view = viewOfThreads(target, stacks)
+    const inside = target.threads.some(({ id }, i) => catchFirst.threads.includes(id) && !catchFirst.isOut(view, i))
+    if (!inside) return
+    target.onResume?.()
+  }
+}
+
+const MOST_TURNS = 500
 
 /** How much of [address, address + length) is mapped, from its start on. */
 function readable(target: FakeTarget, address: number, length: number): number {

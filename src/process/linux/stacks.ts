@@ -61,6 +61,16 @@ export class Stacks {
     for (let first = 0; first < count; ) first = this.#readFrom(windows, first, Math.min(count, first + IOV_MAX))
   }
 
+  /** Reads one thread's window. */
+  readOne(registers: Uint32Array, stride: number, index: number): void {
+    const windows = this.#windows
+    if (windows === undefined) return
+    windows.reserve(index + 1)
+    const half = index * stride + RSP
+    windows.place(index, (registers[half] as number) + (registers[half + 1] as number) * WORD)
+    this.#readFrom(windows, index, index + 1)
+  }
+
   window(index: number): StackWindow {
     return (this.#windows as StackWindows).window(index)
   }

@@ -1,16 +1,30 @@
 /** Stopping a whole process for a moment: the switch of code. */
 import { HotpatchError } from '../../errors.ts'
-import { PTRACE, UserRegs } from '../../os/linux/definitions.ts'
+import { PTRACE, SIG, UserRegs } from '../../os/linux/definitions.ts'
 import { startKicks, stopKicks } from '../../os/linux/kicks.ts'
-import { libc, pinned } from '../../os/linux/libc.ts'
+import { libc, pinned, sleepMicroseconds } from '../../os/linux/libc.ts'
 import { runAhead, runAsBefore } from '../../os/linux/priority.ts'
-import type { Blocker, StackWindow, StoppedThreads, SwitchOutcome, SwitchRequest } from '../contract.ts'
+import type { Blocker, CatchRequest, StackWindow, StoppedThreads, SwitchOutcome, SwitchRequest } from '../contract.ts'
 import type { Memory, PreparedStore } from './memory.ts'
 import { livingThread } from './proc.ts'
 import { keepWaiting } from './restart.ts'
 import { dwarfRegisters, Stacks } from './stacks.ts'
 import { TaskFolder } from './tasks.ts'
-import { detach, isEnding, lastStatus, leaveBehind, releaseStragglers, seize, WaitState, waitUntilKicked } from './tracing.ts'
+import {
+  detach,
+  isEnding,
+  isEventStop,
+  isOnProcessor,
+  lastStatus,
+  leaveBehind,
+  pendingSignal,
+  poll,
+  releaseStragglers,
+  seize,
+  stopSignal,
+  WaitState,
+  waitUntilKicked,
+} from './tracing.ts'
 
 const WORDS = UserRegs.size / 8
 const RIP = UserRegs.offsets.rip / 8
@@ -18,6 +32,10 @@ const RSP = UserRegs.offsets.rsp / 8
 const FS_BASE = UserRegs.offsets.fs_base / 8
 /** Milliseconds that letting go waits for threads that were attached and not stopped yet. */
 const LET_GO_WITHIN = 100
+/** Milliseconds after which a thread that is to be caught and makes no system calls is stopped for a look. */
+const LOOK_EVERY = 10
+/** Microseconds. */
+const BETWEEN_LOOKS = 50
 
 /** The threads that are attached, in arrays that are made before anything stands still. */
 class Threads implements StoppedThreads {
@@ -95,9 +113,9 @@ class Threads implements StoppedThreads {
   stopAll(deadline: number): void {
     let first = 0
     do {
-      for (let i = first; i < this.#count; i++) this.#interrupt(i)
+      for (let i = first; i < this.#count; i++) if (this.#states[i] === WaitState.running) this.#interrupt(i)
       // The last one asked is the last one to stop: once it has, the others are found stopped at the first look.
-      for (let i = this.#count - 1; i >= first; i--) this.#await(i, deadline)
+      for (let i = this.#count - 1; i >= first; i--) if (this.#states[i] === WaitState.running) this.#await(i, deadline)
       first = this.#count
       // A thread that was not stopped yet may have made others, which only a look at the list can find.
     } while (this.#tasks.count() !== this.#alive() + this.#ended && this.attachAll() > 0)
@@ -106,6 +124,47 @@ class Threads implements StoppedThreads {
     this.#forgetEnded()
     if (this.#count === 0) throw new HotpatchError('PROCESS_GONE', `process ${this.#pid} has ended`)
     this.#stacks.readAll(this.#unsigned, WORDS * 2, this.#count)
+  }
+
+  /** Stops single threads where they are out: at a system call, or whenever they run without making any. See CatchRequest. */
+  catchFirst({ threads, within, hold, isOut }: CatchRequest): void {
+    const waiting = new Set<number>()
+    for (let i = 0; i < this.#count; i++) if (threads.includes(this.id(i))) waiting.add(i)
+    for (const i of waiting) this.#interrupt(i)
+    let end = performance.now() + within
+    let look = performance.now() + LOOK_EVERY
+    while (waiting.size > 0 && performance.now() < end) {
+      let moved = false
+      for (const i of waiting) {
+        const state = poll(this.id(i))
+        if (state === WaitState.running) continue
+        moved = true
+        this.#states[i] = state
+        this.#statuses[i] = lastStatus()
+        if (state === WaitState.stopped && this.#goesOn(i, isOut)) continue
+        waiting.delete(i)
+        end = Math.min(end, performance.now() + hold)
+      }
+      if (!moved) sleepMicroseconds(BETWEEN_LOOKS)
+      if (performance.now() < look) continue
+      // A call that waits is not broken off: its time would begin anew.
+      for (const i of waiting) if (isOnProcessor(this.#pid, this.id(i))) this.#interrupt(i)
+      look = performance.now() + LOOK_EVERY
+    }
+  }
+
+  /** A stopped thread that is not out runs on up to its next system call. false: it stays stopped. */
+  #goesOn(index: number, isOut: CatchRequest['isOut']): boolean {
+    const [tid, status] = [this.#tids[index] as number, this.#statuses[index] as number]
+    this.#readRegisters(index)
+    if (this.#states[index] !== WaitState.stopped) return false
+    this.#stacks.readOne(this.#unsigned, WORDS * 2, index)
+    // One that job control has stopped would have to be woken.
+    if (isOut(this, index) || (isEventStop(status) && stopSignal(status) !== SIG.TRAP)) return false
+    keepWaiting(tid, status, this.#halves, index * WORDS * 2)
+    libc.ptrace(PTRACE.SYSCALL, tid, 0, pendingSignal(status))
+    this.#states[index] = WaitState.running
+    return true
   }
 
   letGo(): void {
@@ -258,6 +317,7 @@ export function switchCode(pid: number, memory: Memory, request: SwitchRequest):
     startKicks()
     threads.attachAll()
     stacks.reserve(threads.count)
+    if (request.catchFirst !== undefined) threads.catchFirst(request.catchFirst)
     runAhead()
     threads.rehearse(rehearsed ? REHEARSAL : FIRST_REHEARSAL)
     rehearsed = true

@@ -39,6 +39,10 @@ export function isEnding(pid: number, tid: number): boolean {
   return state === undefined || state === 'Z' || state === 'X'
 }
 
+/** Whether it runs, or waits for nothing but a processor. */
+export const isOnProcessor = (pid: number, tid: number): boolean =>
+  parseStat(readProc(`/proc/${pid}/task/${tid}/stat`) ?? '')?.state === 'R'
+
 /** What waitpid says of one thread. */
 export const WaitState = { running: 0, stopped: 1, gone: 2 } as const
 export type WaitState = (typeof WaitState)[keyof typeof WaitState]

@@ -93,7 +93,7 @@ function actOut(target: FakeTarget): StartedTarget {
     return new DataView(bytes.buffer).getBigUint64(0, true)
   }
   const set = (field: ControlField, value: bigint) => target.poke(address(field), u64(value))
-  const settle = async (): Promise<void> => {
+  const act = (): void => {
     const workers = Number(get('wanted'))
     target.threads = Array.from({ length: workers + 1 }, (_, index) => thread(target.pid + index, index))
     set('running', BigInt(workers))
@@ -104,5 +104,6 @@ function actOut(target: FakeTarget): StartedTarget {
     const field = result === 1 ? 'old' : result === 2 ? 'new' : 'bad'
     set(field, get(field) + BigInt(workers))
   }
-  return { pid: target.pid, moduleName: 'conformance', symbols: SYMBOLS, settle, kill: async () => target.exit() }
+  target.onResume = act
+  return { pid: target.pid, moduleName: 'conformance', symbols: SYMBOLS, settle: async () => act(), kill: async () => target.exit() }
 }

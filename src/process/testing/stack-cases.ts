@@ -101,4 +101,68 @@ export const STACK_CASES: readonly ConformanceCase[] = [
       })
     },
   },
+  {
+    name: 'catchFirst: a thread is let run until it is out, stays there, and all are stopped then',
+    async run({ process, target, control }) {
+      await control.setWorkers(2)
+      await control.startSpinning()
+      let spinner = 0
+      const inSpin = (stopped: StoppedThreads, i: number): boolean => {
+        const pointer = stopped.instructionPointer(i)
+        return pointer >= target.symbols.spin && pointer < target.symbols.spinEnd
+      }
+      look(process, (stopped) => {
+        for (let i = 0; i < stopped.count; i++) if (inSpin(stopped, i)) spinner = stopped.id(i)
+      })
+      let looks = 0
+      let inside = true
+      const expected = process.threads().length
+      const outcome = process.switchCode({
+        writes: [],
+        stopTimeout: 5000,
+        stacks: { bytes: BYTES, regions: process.regions() },
+        catchFirst: {
+          threads: [spinner],
+          within: 5000,
+          hold: 1000,
+          isOut(stopped, index) {
+            assert.equal(stopped.id(index), spinner)
+            // From outside the flag can be taken down at any time: here, when the thread has been seen inside.
+            if (++looks === 3) control.set('spin', 0n)
+            return !inSpin(stopped, index)
+          },
+        },
+        inspect(stopped) {
+          for (let i = 0; i < stopped.count; i++) if (stopped.id(i) === spinner) inside = inSpin(stopped, i)
+          return undefined
+        },
+      })
+      assert.ok(looks >= 3)
+      assert.equal(inside, false)
+      assert.equal(outcome.threads, expected)
+      await control.stopSpinning()
+    },
+  },
+  {
+    name: 'catchFirst: a thread that does not come out is stopped with the others',
+    async run({ process, control, target }) {
+      await control.startSpinning()
+      const outcome = process.switchCode({
+        writes: [],
+        stopTimeout: 5000,
+        stacks: { bytes: BYTES, regions: process.regions() },
+        catchFirst: { threads: process.threads().map(({ id }) => id), within: 60, hold: 60, isOut: () => false },
+        inspect: (stopped) => {
+          for (let i = 0; i < stopped.count; i++) {
+            const pointer = stopped.instructionPointer(i)
+            if (pointer >= target.symbols.spin && pointer < target.symbols.spinEnd)
+              return { threadId: stopped.id(i), instructionPointer: pointer, guard: 0 }
+          }
+          return undefined
+        },
+      })
+      assert.equal(outcome.switched, false)
+      await control.stopSpinning()
+    },
+  },
 ]

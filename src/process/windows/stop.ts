@@ -14,7 +14,7 @@ import { CONTEXT_AMD64, CONTEXT_ARM64 } from '../../os/windows/definitions.ts'
 import { win32 } from '../../os/windows/kernel32.ts'
 import { addressOf } from '../../os/windows/library.ts'
 import { ERROR, errorName, lastError } from '../../os/windows/status.ts'
-import type { Blocker, StackWindow, StoppedThreads, SwitchOutcome, SwitchRequest } from '../contract.ts'
+import type { Blocker, CatchRequest, StackWindow, StoppedThreads, SwitchOutcome, SwitchRequest } from '../contract.ts'
 import { flushCode, openPages, readInto, readMemory, storeBytes } from './memory.ts'
 import { Stacks } from './stacks.ts'
 import { hasEnded, type Target } from './target.ts'
@@ -40,6 +40,8 @@ export function switchCode(target: Target, request: SwitchRequest): SwitchOutcom
     crew.prepare()
     began = process.hrtime.bigint()
     try {
+      if (request.catchFirst !== undefined) crew.catchFirst(request.catchFirst)
+      began = process.hrtime.bigint()
       crew.stop(request.stopTimeout)
       threads = crew.count
       crew.readStacks()
@@ -103,6 +105,8 @@ class Crew implements StoppedThreads {
   readonly #suspended: ThreadHandle[] = []
   /** Those that are suspended by us before their first instruction: they have neither context nor stack. */
   readonly #unborn: ThreadHandle[] = []
+  /** Those of the suspended that were caught beforehand. */
+  readonly #caught = new Set<ThreadHandle>()
   #someEnded = false
   readonly #contexts: DataView[] = []
   readonly #buffers: Uint8Array[] = []
@@ -182,7 +186,40 @@ class Crew implements StoppedThreads {
       throw new HotpatchError('PROCESS_GONE', `process ${this.#target.pid} (${this.#target.name}) has ended`)
   }
 
+  /** Suspends single threads in a moment in which they are out. See CatchRequest. */
+  catchFirst({ threads, within, hold, isOut }: CatchRequest): void {
+    const waiting = new Set(this.#opened.filter(({ id }) => threads.includes(id)))
+    let end = performance.now() + within
+    while (waiting.size > 0 && performance.now() < end) {
+      for (const thread of waiting) {
+        if (!this.#catch(thread, isOut)) continue
+        waiting.delete(thread)
+        end = Math.min(end, performance.now() + hold)
+      }
+      if (waiting.size > 0) win32.Sleep(1)
+    }
+  }
+
+  /** true: it stays suspended, or has ended. */
+  #catch(thread: ThreadHandle, isOut: CatchRequest['isOut']): boolean {
+    const index = this.#suspended.length
+    this.#suspend(thread)
+    if (this.#suspended.length === index) return true
+    this.#reserve(index + 1)
+    this.#awaitStop(index)
+    this.#stacks.reserve(index + 1)
+    this.#stacks.readWindow(index, Number(this.stackPointer(index)))
+    if (isOut(this, index)) {
+      this.#caught.add(thread)
+      return true
+    }
+    this.#suspended.pop()
+    win32.ResumeThread(thread.handle)
+    return false
+  }
+
   #suspend(thread: ThreadHandle): void {
+    if (this.#caught.has(thread)) return
     if (win32.SuspendThread(thread.handle) !== SUSPEND_FAILED) {
       const begun = this.#begun.has(thread.id) || threadHasBegun(thread)
       ;(begun ? this.#suspended : this.#unborn).push(thread)
