@@ -46,4 +46,24 @@ export const timeoutFlag = {
   default: '10',
 } as const
 
+export const consistencyFlag = {
+  kind: 'enum',
+  values: ['none', 'function', 'patch'],
+  brief: 'What the functions owe each other at the switch',
+  default: 'patch',
+} as const
+
+/** For the full description of a command that has it. */
+export const CONSISTENCY = [
+  'Consistency "patch": all functions switch at one instant, in which no thread is inside any of them. "function": each function switches',
+  'on its own; where that takes single stores only, no thread is stopped. "none": all at one instant, whoever is inside them.',
+] as const
+
+export const waitForReturnFlag = {
+  kind: 'boolean',
+  brief: 'Follow threads that are in the way until they have left, and keep them there for the switch',
+  default: false,
+  withNegated: false,
+} as const
+
 export const patchArgument = { kind: 'tuple', parameters: [{ brief: 'The patch image', parse: path, placeholder: 'PATCH' }] } as const

@@ -143,7 +143,14 @@ const inspect = z.discriminatedUnion('kind', [
 const blocker = z.strictObject({ code: errorCode, symbol: text, detail: text, todo: text })
 const state = z.string().describe('applied, reverted, or the step that an engine was cut off in')
 const recovery = z.looseObject({ id: text, ledger: address, state, outcome: text })
-const stop = z.looseObject({ stoppedMicroseconds: microseconds, longestStopMicroseconds: microseconds, threads: count, tries: count })
+const stop = z.looseObject({
+  consistency: z.enum(['none', 'function', 'patch']),
+  way: z.enum(['stop', 'stores']),
+  stoppedMicroseconds: microseconds,
+  longestStopMicroseconds: microseconds,
+  threads: count,
+  tries: count,
+})
 
 const check = z.looseObject({
   pid: count,

@@ -1,6 +1,6 @@
 import { type ApplyReport, applyPatch } from '../../engine/apply.ts'
 import type { Recovery } from '../../engine/recover.ts'
-import type { SwitchReport } from '../../engine/switch.ts'
+import type { Consistency, SwitchReport } from '../../engine/switch.ts'
 import { type TakenPatch, takeSignedPatch, takeUnsignedPatch } from '../../servicing/trust/patches.ts'
 import { type Answer, done, type JsonFlag } from '../answer.ts'
 import { withProcess } from '../live.ts'
@@ -9,13 +9,15 @@ import { dim, good, plural, strong, table } from '../words.ts'
 export interface ApplyFlags extends JsonFlag {
   readonly pid: number
   readonly timeout: number
+  readonly consistency: Consistency
+  readonly waitForReturn: boolean
   readonly allowUnsigned: boolean
 }
 
 /** The patch image is read, validated and verified whole before the process is opened. */
-export async function apply(patch: string, { pid, timeout, allowUnsigned }: ApplyFlags): Promise<Answer> {
+export async function apply(patch: string, { pid, timeout, consistency, waitForReturn, allowUnsigned }: ApplyFlags): Promise<Answer> {
   const { image, signedBy } = allowUnsigned ? takeUnsignedPatch(patch) : takeSignedPatch(patch)
-  const report = await withProcess(pid, (process) => applyPatch(process, image, { timeoutMs: timeout * 1000 }))
+  const report = await withProcess(pid, (process) => applyPatch(process, image, { timeoutMs: timeout * 1000, consistency, waitForReturn }))
   return done(report.outcome, { ...report, signedBy }, words(report, signedBy))
 }
 
@@ -38,9 +40,14 @@ function words(
   ]
 }
 
-export const stopLine = ({ stoppedMicroseconds, longestStopMicroseconds, threads, tries }: SwitchReport): string =>
-  `  stood still for ${strong(`${microseconds(stoppedMicroseconds)} µs`)} with ${plural(threads, 'thread')}` +
-  (tries === 1 ? '' : `, at try ${tries}; the longest stop was ${microseconds(longestStopMicroseconds)} µs`)
+export function stopLine({ consistency, way, stoppedMicroseconds, longestStopMicroseconds, threads, tries }: SwitchReport): string {
+  if (way === 'stores') return '  switched by single stores: no thread was stopped'
+  return [
+    `  stood still for ${strong(`${microseconds(stoppedMicroseconds)} µs`)} with ${plural(threads, 'thread')}`,
+    ...(tries === 1 ? [] : [`, at try ${tries}; the longest stop was ${microseconds(longestStopMicroseconds)} µs`]),
+    ...(consistency === 'function' ? ['; single stores would not have sufficed'] : []),
+  ].join('')
+}
 
 const microseconds = (value: number): string => value.toFixed(value < 10 ? 1 : 0)
 

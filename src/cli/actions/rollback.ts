@@ -1,11 +1,21 @@
 import { type RollbackReport, rollbackPatch } from '../../engine/rollback.ts'
-import { type Answer, done } from '../answer.ts'
+import type { Consistency } from '../../engine/switch.ts'
+import { type Answer, done, type JsonFlag } from '../answer.ts'
 import { withProcess } from '../live.ts'
 import { good, plural, strong } from '../words.ts'
 import { recoveryLines, stopLine } from './apply.ts'
 
-export async function rollback(pid: number, id: string | undefined, timeoutSeconds: number): Promise<Answer> {
-  const report = await withProcess(pid, (process) => rollbackPatch(process, { id, timeoutMs: timeoutSeconds * 1000 }))
+export interface RollbackFlags extends JsonFlag {
+  readonly pid: number
+  readonly id?: string
+  readonly timeout: number
+  readonly consistency: Consistency
+  readonly waitForReturn: boolean
+}
+
+export async function rollback({ pid, id, timeout, consistency, waitForReturn }: RollbackFlags): Promise<Answer> {
+  const options = { id, timeoutMs: timeout * 1000, consistency, waitForReturn }
+  const report = await withProcess(pid, (process) => rollbackPatch(process, options))
   return done(report.outcome, report, words(report))
 }
 

@@ -2,7 +2,7 @@ import { buildCommand } from '@stricli/core'
 import type { ApplyFlags } from '../actions/apply.ts'
 import { answer, jsonFlag } from '../answer.ts'
 import type { Context } from '../context.ts'
-import { patchArgument, pidFlag, timeoutFlag } from '../parameters.ts'
+import { CONSISTENCY, consistencyFlag, patchArgument, pidFlag, timeoutFlag, waitForReturnFlag } from '../parameters.ts'
 
 export const applyCommand = buildCommand<ApplyFlags, [patch: string], Context>({
   docs: {
@@ -10,6 +10,8 @@ export const applyCommand = buildCommand<ApplyFlags, [patch: string], Context>({
     fullDescription: [
       'Puts a patch into a running process: loads the patch image beside the base image and switches the changed functions at one',
       'instant. Prints what was redirected and how long the process stood still. A patch that is applied already is no error.',
+      ...CONSISTENCY,
+      'A thread that is inside a function that changes is waited for (--timeout); if it stays there, it is named and nothing is changed.',
       'The patch image must be signed with a key that this machine trusts (hotpatch keys).',
       '',
       'Example: hotpatch apply --pid 4711 server.hotpatch.so',
@@ -19,6 +21,8 @@ export const applyCommand = buildCommand<ApplyFlags, [patch: string], Context>({
     flags: {
       pid: pidFlag,
       timeout: timeoutFlag,
+      consistency: consistencyFlag,
+      waitForReturn: waitForReturnFlag,
       allowUnsigned: {
         kind: 'boolean',
         brief: 'Take a patch image that nobody has signed, or whose signer is not trusted',
