@@ -187,17 +187,22 @@ export const ERRORS = {
     'a function cannot be redirected safely in this process',
     'leave the function unchanged and fix its callers or callees instead, or build the program with room for a redirect',
   ),
-  ANOTHER_PATCH_ACTIVE: entry(
+  SEQUENCE_NOT_HIGHER: entry(
     'refused',
-    'another patch is applied to the same base image',
-    'roll it back first; a cumulative patch contains its fixes',
+    'a patch with the same or a higher sequence number is applied to the same base image',
+    'a cumulative patch has a higher one than those that it contains: build it with a higher --sequence, say --force to replace a patch of the same number, or roll back the one that is applied first',
   ),
   PATCH_ID_TAKEN: entry(
     'refused',
     'a patch of the same name and other content is applied to the process',
-    'roll it back first, or build the new one with another --id and a higher --sequence',
+    'build the new one with a higher --sequence, say --force, or roll back the one that is applied first',
   ),
   PATCH_AMBIGUOUS: entry('usage', 'the process carries several patches', 'say which one with --id'),
+  PREDECESSOR_GONE: entry(
+    'refused',
+    'the process does not hold the patch to roll back to',
+    'roll back to the original program (without --to), then apply the patch that you want',
+  ),
   VERIFY_FAILED: entry(
     'refused',
     'bytes in the process are not what hotpatch wrote there',

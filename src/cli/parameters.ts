@@ -66,4 +66,11 @@ export const waitForReturnFlag = {
   withNegated: false,
 } as const
 
+export const forceFlag = {
+  kind: 'boolean',
+  brief: 'Replace an applied patch of the same sequence number',
+  default: false,
+  withNegated: false,
+} as const
+
 export const patchArgument = { kind: 'tuple', parameters: [{ brief: 'The patch image', parse: path, placeholder: 'PATCH' }] } as const

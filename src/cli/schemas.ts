@@ -94,7 +94,7 @@ const inspect = z.discriminatedUnion('kind', [
     functions: z.array(
       z.looseObject({ name: text, file: text, rva, size: bytes, patchRva: rva, patchSize: bytes, redirect: text, originalBytes: hex }),
     ),
-    added: z.array(z.looseObject({ name: text, kind: text, patchRva: rva, size: bytes })),
+    added: z.array(z.looseObject({ name: text, file: text.optional(), kind: text, patchRva: rva, size: bytes })),
     imports: z.array(z.strictObject({ name: text, library: text.optional() })),
     table: z.strictObject({
       version: count,
@@ -141,7 +141,7 @@ const inspect = z.discriminatedUnion('kind', [
 ])
 
 const blocker = z.strictObject({ code: errorCode, symbol: text, detail: text, todo: text })
-const state = z.string().describe('applied, reverted, or the step that an engine was cut off in')
+const state = z.string().describe('applied, superseded, reverted, or the step that an engine was cut off in')
 const recovery = z.looseObject({ id: text, ledger: address, state, outcome: text })
 const stop = z.looseObject({
   consistency: z.enum(['none', 'function', 'patch']),
@@ -152,11 +152,14 @@ const stop = z.looseObject({
   tries: count,
 })
 
+const patchName = z.strictObject({ id: text, sequence: count })
+
 const check = z.looseObject({
   pid: count,
   outcome: z.enum(['would-apply', 'already-applied', 'would-refuse']),
   id: text,
   sequence: count,
+  supersedes: patchName.optional(),
   base: z.strictObject({ name: text, path: text, address, deleted: z.boolean() }).optional(),
   functions: z.array(z.looseObject({ name: text, file: text, address, size: bytes, redirect, overwritten: bytes })),
   place: z.strictObject({ image: address, imageSize: bytes, hpat: address, hpatSize: bytes }).optional(),
@@ -171,6 +174,15 @@ const apply = z.looseObject({
   sequence: count,
   base: z.strictObject({ name: text, path: text, address }),
   functions: z.array(z.looseObject({ name: text, file: text, address, target: address, redirect })),
+  superseded: z
+    .strictObject({
+      id: text,
+      sequence: count,
+      restored: z.array(text).describe('functions that it alone had redirected'),
+      kept: z.array(text).describe('variables whose values were carried over'),
+    })
+    .optional()
+    .describe('the patch whose place it took'),
   stop: stop.optional(),
   mappings: z.array(z.strictObject({ what: z.enum(['image', 'hpat']), address, size: bytes })),
   signedBy: z.strictObject({ name: text, keyId: hex }).optional(),
@@ -183,7 +195,9 @@ const patchStatus = z.looseObject({
   description: text,
   cves: z.array(text),
   state,
-  recovery: z.enum(['none', 'complete', 'withdraw', 'undo']),
+  recovery: z.enum(['none', 'complete', 'withdraw', 'undo', 'supersede', 'resume']),
+  supersedes: patchName.optional(),
+  supersededBy: patchName.optional(),
   base: z.strictObject({ name: text, path: text, address }),
   functions: z.array(z.looseObject({ name: text, file: text, address, target: address, redirect })),
   appliedAt: z.iso.datetime().optional(),
@@ -228,6 +242,7 @@ const rollback = z.looseObject({
   pid: count,
   outcome: z.enum(['rolled-back', 'nothing-to-roll-back']),
   id: text.optional(),
+  to: patchName.optional().describe('the patch that is in place again; absent: the original program is'),
   functions: z.array(z.strictObject({ name: text, address })),
   stop: stop.optional(),
   retired: z.array(z.looseObject({ address, size: bytes })),

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { HotpatchError } from '../errors.ts'
 import { fakeBackend } from '../process/fake/index.ts'
 import { applyPatch, checkPatch, rollbackPatch, statusOf, statusOfAll, verifyProcess } from './index.ts'
-import { BASE, baseModule, IMPORTED, newPatch, newTarget, ownRegions, PATCH_RVA, RVA, snapshot } from './testing/world.ts'
+import { BASE, baseModule, follow, IMPORTED, newPatch, newTarget, ownRegions, PATCH_RVA, RVA, snapshot } from './testing/world.ts'
 
 const open = (target: ReturnType<typeof newTarget>) => fakeBackend([target]).open(target.pid)
 
@@ -176,7 +176,7 @@ describe('refusals', () => {
   test('another patch is active', async () => {
     const target = newTarget()
     await applyPatch(open(target), newPatch())
-    expect((await failure(() => applyPatch(open(target), newPatch({ id: 'server-2', sequence: 2 })))).code).toBe('ANOTHER_PATCH_ACTIVE')
+    expect((await failure(() => applyPatch(open(target), newPatch({ id: 'server-2', content: 3 })))).code).toBe('SEQUENCE_NOT_HIGHER')
     expect((await failure(() => applyPatch(open(target), newPatch({ content: 2 })))).code).toBe('PATCH_ID_TAKEN')
     await rollbackPatch(open(target))
     expect((await applyPatch(open(target), newPatch({ id: 'server-2', sequence: 2 }))).outcome).toBe('applied')
@@ -386,20 +386,6 @@ describe('rollback', () => {
     expect(await rollbackPatch(open(target))).toMatchObject({ outcome: 'rolled-back', id: 'server-1' })
   })
 })
-
-/** Where a call of `entry` ends up, through jumps only. */
-function follow(process: ReturnType<typeof open>, entry: bigint): bigint {
-  let at = entry
-  for (let hops = 0; hops < 4; hops++) {
-    const code = Buffer.from(process.read(at, 8))
-    if (code[0] === 0xeb) at += 2n + BigInt(code.readInt8(1))
-    else if (code[0] === 0xe9) at += 5n + BigInt(code.readInt32LE(1))
-    else if (code[0] === 0xff && code[1] === 0x25)
-      return Buffer.from(process.read(at + 6n + BigInt(code.readInt32LE(2)), 8)).readBigUInt64LE()
-    else return at
-  }
-  return at
-}
 
 /** A module of `count` small functions and a patch of all of them. */
 function manyFunctions(count: number) {

@@ -3,20 +3,20 @@ import { HotpatchError } from '../errors.ts'
 import type { PatchImage } from '../patch/image.ts'
 import type { Process } from '../process/contract.ts'
 import { refuse } from './blockers.ts'
+import { carriedData } from './carry.ts'
 import { type Contents, makeContents } from './contents.ts'
-import { examine } from './examine.ts'
+import { type ExamineOptions, examine } from './examine.ts'
 import { exclusively } from './exclusive.ts'
-import type { PlannedFunction } from './functions.ts'
-import { applyGuards, guardedName } from './guards.ts'
-import { type LedgerBody, setState, setUnwindState, writeWord } from './ledger.ts'
+import { findLedgers } from './find-ledgers.ts'
+import { type Ledger, type LedgerBody, setState, setUnwindState, writeWord } from './ledger.ts'
 import type { RedirectKind } from './ledger-format.ts'
-import { markApplied, type Recovery, recoverAll, recoverAt } from './recover.ts'
+import { markApplied, planOf, type Recovery, recoverAll, sealSuperseded, writeMissing } from './recover.ts'
 import { deadlineIn } from './retry.ts'
 import { hexAddress } from './sites.ts'
-import { isOneStore } from './stores.ts'
-import { type Consistency, type SwitchOptions, type SwitchPlan, type SwitchReport, switchOptions, switchWithRetries } from './switch.ts'
+import { type Consistency, type SwitchOptions, type SwitchReport, switchOptions, switchWithRetries } from './switch.ts'
+import { transition } from './transition.ts'
 
-export interface ApplyOptions {
+export interface ApplyOptions extends ExamineOptions {
   /** Milliseconds in which the target has to have a safe moment. */
   readonly timeoutMs?: number
   /** Default: patch. */
@@ -38,11 +38,22 @@ export interface ApplyReport {
     readonly target: string
     readonly redirect: RedirectKind
   }[]
+  /** The patch whose place it took. */
+  readonly superseded: Superseded | undefined
   /** undefined where it was applied already. */
   readonly stop: SwitchReport | undefined
   readonly mappings: readonly { readonly what: 'image' | 'hpat'; readonly address: string; readonly size: number }[]
   /** What an engine that was cut off had left, and what became of it. */
   readonly recovered: readonly Recovery[]
+}
+
+export interface Superseded {
+  readonly id: string
+  readonly sequence: number
+  /** Functions that it alone had redirected: they are as they were. */
+  readonly restored: readonly string[]
+  /** Variables that it had brought, and that keep their values. */
+  readonly kept: readonly string[]
 }
 
 /** How often a place may be taken by the target between looking for it and mapping it. */
@@ -52,26 +63,25 @@ const UNDO_MS = 2000
 
 /**
  * Throws, with every reason in `facts.reasons`: BASE_NOT_MAPPED, BASE_DIFFERS, BASE_AMBIGUOUS, ORIGINAL_BYTES_DIFFER,
- * REDIRECT_REFUSED, ANOTHER_PATCH_ACTIVE, PATCH_ID_TAKEN, NO_PLACE, LEDGER_DAMAGED; BUSY or ENGINE_AT_WORK after the deadline; and what the process
+ * REDIRECT_REFUSED, SEQUENCE_NOT_HIGHER, PATCH_ID_TAKEN, NO_PLACE, LEDGER_DAMAGED; BUSY or ENGINE_AT_WORK after the deadline; and what the process
  * throws. Whatever is thrown, what was done is undone, and if even that fails, the ledger says so to the next engine.
  */
 export async function applyPatch(process: Process, image: PatchImage, options: ApplyOptions = {}): Promise<ApplyReport> {
   const deadline = deadlineIn(options.timeoutMs ?? 10_000)
-  return exclusively(process, deadline, () => applyAlone(process, image, switchOptions(options, deadline)))
+  return exclusively(process, deadline, () => applyAlone(process, image, options, switchOptions(options, deadline)))
 }
 
-async function applyAlone(process: Process, image: PatchImage, options: SwitchOptions): Promise<ApplyReport> {
-  const recovered = await recoverAll(process, options.deadline)
+async function applyAlone(process: Process, image: PatchImage, options: ExamineOptions, how: SwitchOptions): Promise<ApplyReport> {
+  const recovered = await recoverAll(process, how.deadline)
   for (let tries = 1; ; tries++) {
-    const examination = examine(process, image)
-    refuse(process, image.manifest.id, examination.blockers)
-    const { applied, placed } = examination
-    if (applied !== undefined) return report(process, 'already-applied', applied, undefined, recovered)
+    const { applied, inPlace, functions, placed, blockers } = examine(process, image, options)
+    refuse(process, image.manifest.id, blockers)
+    if (applied !== undefined) return report(process, 'already-applied', applied, undefined, undefined, recovered)
     if (placed === undefined) throw new HotpatchError('DEFECT', 'an examination without blockers found no place')
-    const contents = makeContents(process, image, examination.functions, placed)
+    const contents = makeContents(process, image, functions, placed, inPlace)
     try {
-      const stop = await carryOut(process, contents, examination.functions, options)
-      return report(process, 'applied', contents.ledger, stop, recovered)
+      const stop = await carryOut(process, contents, inPlace, how)
+      return report(process, 'applied', contents.ledger, inPlace, stop, recovered)
     } catch (error) {
       if (!(error instanceof HotpatchError) || error.code !== 'PLACE_TAKEN' || tries === PLACE_TRIES) throw error
     }
@@ -79,28 +89,25 @@ async function applyAlone(process: Process, image: PatchImage, options: SwitchOp
 }
 
 /** The order of these steps is what makes an engine's death harmless at any moment; ledger.ts says why. */
-async function carryOut(
-  process: Process,
-  contents: Contents,
-  functions: readonly PlannedFunction[],
-  options: SwitchOptions,
-): Promise<SwitchReport> {
+async function carryOut(process: Process, contents: Contents, inPlace: Ledger | undefined, how: SwitchOptions): Promise<SwitchReport> {
   const { ledger, region, image } = contents
+  const way = transition(inPlace, ledger)
   process.map(region)
   let stop: SwitchReport | undefined
   try {
     process.map(image)
     setState(process, ledger, 'prepared')
     registerUnwind(process, ledger)
-    writePads(process, ledger)
+    writeMissing(process, way.before)
+    if (inPlace !== undefined) writeWord(process, inPlace, 'successor', ledger.address)
     setState(process, ledger, 'switching')
-    stop = await switchWithRetries(process, switchPlan(ledger, functions), options)
+    stop = await switchWithRetries(process, planOf(inPlace, ledger, way), how)
     markApplied(process, ledger)
+    if (inPlace !== undefined) sealSuperseded(process, inPlace, ledger)
     return stop
   } catch (error) {
-    const outcome = await undo(process, ledger, error)
-    // The switch was done, only the note of it failed, and the second try of that did not.
-    if (outcome === 'completed' && stop !== undefined) return stop
+    // The switch may be done, and only the note of it have failed; the second try of that did not.
+    if ((await undo(process, ledger, error)) && stop !== undefined) return stop
     throw error
   }
 }
@@ -113,29 +120,17 @@ function registerUnwind(process: Process, ledger: LedgerBody): void {
   setUnwindState(process, ledger, registration === undefined ? 'none' : 'registered')
 }
 
-function writePads(process: Process, ledger: LedgerBody): void {
-  for (const site of ledger.sites) if (site.phase === 'prepare') process.write(site.address, site.replacement)
-}
-
-function switchPlan(ledger: LedgerBody, functions: readonly PlannedFunction[]): SwitchPlan {
-  const entries = ledger.sites.filter((site) => site.phase === 'switch')
-  return {
-    writes: entries.map((site) => ({ address: site.address, bytes: site.replacement })),
-    guards: applyGuards(functions),
-    storesSuffice:
-      functions.every(({ redirect }) => redirect.safeWhileRunning) &&
-      entries.every(({ address, replacement }) => isOneStore(address, replacement.length)),
-    functionName: (index) => guardedName(ledger, index),
-  }
-}
-
-/** What the next engine would do. Where even that fails (the process has gone), the first failure is the one to tell. */
-async function undo(process: Process, ledger: LedgerBody, failure: unknown): Promise<Recovery['outcome'] | undefined> {
+/**
+ * What the next engine would do; whether the patch is applied then. Where even that fails (the process has gone), the first failure is
+ * the one to tell.
+ */
+async function undo(process: Process, ledger: LedgerBody, failure: unknown): Promise<boolean> {
   try {
-    return (await recoverAt(process, ledger.address, deadlineIn(UNDO_MS)))?.outcome
+    await recoverAll(process, deadlineIn(UNDO_MS))
+    return findLedgers(process).ledgers.some(({ address, state }) => address === ledger.address && state === 'applied')
   } catch (error) {
     if (failure instanceof Error && failure.cause === undefined) failure.cause = error
-    return undefined
+    return false
   }
 }
 
@@ -143,6 +138,7 @@ function report(
   process: Process,
   outcome: ApplyReport['outcome'],
   ledger: LedgerBody,
+  inPlace: Ledger | undefined,
   stop: SwitchReport | undefined,
   recovered: readonly Recovery[],
 ): ApplyReport {
@@ -159,6 +155,7 @@ function report(
       target: hexAddress(f.target),
       redirect: f.kind,
     })),
+    superseded: inPlace && superseded(inPlace, ledger),
     stop,
     mappings: [
       { what: 'image', address: hexAddress(ledger.image.address), size: ledger.image.size },
@@ -167,3 +164,10 @@ function report(
     recovered,
   }
 }
+
+const superseded = (old: Ledger, fresh: LedgerBody): Superseded => ({
+  id: old.names.id,
+  sequence: old.sequence,
+  restored: old.functions.filter((f) => !fresh.functions.some((g) => g.entryAddress === f.entryAddress)).map(({ name }) => name),
+  kept: carriedData(old, fresh).map(([, { name }]) => name),
+})

@@ -2,7 +2,7 @@
 import type { PatchImage } from '../patch/image.ts'
 import type { Process } from '../process/contract.ts'
 import type { Blocker } from './blockers.ts'
-import { examine } from './examine.ts'
+import { type ExamineOptions, examine } from './examine.ts'
 import type { LedgerState, RedirectKind } from './ledger-format.ts'
 import { hexAddress } from './sites.ts'
 
@@ -11,6 +11,8 @@ export interface CheckReport {
   readonly outcome: 'would-apply' | 'already-applied' | 'would-refuse'
   readonly id: string
   readonly sequence: number
+  /** The patch whose place it would take. */
+  readonly supersedes: { readonly id: string; readonly sequence: number } | undefined
   readonly base: { readonly name: string; readonly path: string; readonly address: string; readonly deleted: boolean } | undefined
   /** Those whose original bytes are in place and that can be redirected. */
   readonly functions: readonly {
@@ -19,7 +21,7 @@ export interface CheckReport {
     readonly address: string
     readonly size: number
     readonly redirect: RedirectKind
-    /** Bytes of the old function that are overwritten. */
+    /** Bytes of the old function that are overwritten; 0 where the redirect stands already. */
     readonly overwritten: number
   }[]
   /** Where image and address table would be mapped if nothing takes the place meanwhile. */
@@ -30,13 +32,14 @@ export interface CheckReport {
   readonly interrupted: readonly { readonly id: string; readonly state: LedgerState }[]
 }
 
-export function checkPatch(process: Process, image: PatchImage): CheckReport {
-  const { base, applied, functions, placed, blockers, interrupted } = examine(process, image)
+export function checkPatch(process: Process, image: PatchImage, options: ExamineOptions = {}): CheckReport {
+  const { base, applied, inPlace, functions, placed, blockers, interrupted } = examine(process, image, options)
   return {
     pid: process.pid,
     outcome: blockers.length > 0 ? 'would-refuse' : applied ? 'already-applied' : 'would-apply',
     id: image.manifest.id,
     sequence: image.manifest.sequence,
+    supersedes: inPlace && { id: inPlace.names.id, sequence: inPlace.sequence },
     base: base && { name: base.module.name, path: base.module.path, address: hexAddress(base.module.base), deleted: base.module.deleted },
     functions: functions.map(({ name, file, entryAddress, size, redirect }) => ({
       name,
@@ -44,7 +47,7 @@ export function checkPatch(process: Process, image: PatchImage): CheckReport {
       address: hexAddress(entryAddress),
       size,
       redirect: redirect.kind,
-      overwritten: redirect.switch.length,
+      overwritten: redirect.standing ? 0 : redirect.switch.length,
     })),
     place: placed && {
       image: hexAddress(placed.place.image),

@@ -4,11 +4,11 @@ import { placeImage } from '../patch/place.ts'
 import type { MapRequest, MapSegment, Process, UnwindRequest } from '../process/contract.ts'
 import type { Placed } from './examine.ts'
 import type { PlannedFunction } from './functions.ts'
-import { type Layout, namesFor, type Place, withoutHoles } from './layout.ts'
-import type { LedgerBody, LedgerFunction, LedgerSegment, Site } from './ledger.ts'
+import { type Layout, namesFor, withoutHoles } from './layout.ts'
+import type { Ledger, LedgerBody, LedgerFunction, LedgerSegment, Site } from './ledger.ts'
 import { encodeLedger } from './ledger-codec.ts'
 import { hashPage, stubAddress } from './memory-check.ts'
-import { MAPPING_NAME, PAGE, STUBS_PER_PAGE } from './pages.ts'
+import { MAPPING_NAME, PAGE, STUB_SIZE, STUBS_PER_PAGE } from './pages.ts'
 import { type Processor, processorOf } from './processors.ts'
 
 export interface Contents {
@@ -18,7 +18,14 @@ export interface Contents {
   readonly image: MapRequest
 }
 
-export function makeContents(process: Process, image: PatchImage, functions: readonly PlannedFunction[], placed: Placed): Contents {
+/** @param inPlace the patch whose place this one takes */
+export function makeContents(
+  process: Process,
+  image: PatchImage,
+  functions: readonly PlannedFunction[],
+  placed: Placed,
+  inPlace: Ledger | undefined,
+): Contents {
   const { base, layout, place } = placed
   const processor = processorOf(image.machine)
   const segments = withoutHoles(
@@ -30,12 +37,13 @@ export function makeContents(process: Process, image: PatchImage, functions: rea
     image.imageSize,
   )
   const stubPage = processor.stubPage()
-  const ledgerFunctions = functions.map((f, stub): LedgerFunction => ledgerFunction(f, stub, place, stubPage, processor))
+  const ledgerFunctions = ledgerFunctionsOf(functions, placed, stubPage, processor)
   const ledger: LedgerBody = {
     address: place.region,
     regionSize: layout.regionSize,
     machine: image.machine,
     sequence: image.table.sequenceNumber,
+    predecessor: inPlace?.address ?? 0n,
     base: {
       address: base.module.base,
       size: base.module.size,
@@ -48,9 +56,7 @@ export function makeContents(process: Process, image: PatchImage, functions: rea
     pairsOffset: layout.pairsOffset,
     pairCount: layout.pairCount,
     functions: ledgerFunctions,
-    sites: functions.flatMap((f, i) =>
-      sitesOf(f, i, stubAddress({ address: place.region, pairsOffset: layout.pairsOffset }, i), processor),
-    ),
+    sites: functions.flatMap((f, i) => sitesOf(f, i, stubAddress(ledgerFunctions[i] as LedgerFunction), processor)),
     segments: segments.map(ledgerSegment),
     names: namesFor(image, base),
   }
@@ -65,27 +71,41 @@ export function makeContents(process: Process, image: PatchImage, functions: rea
   }
 }
 
-function ledgerFunction(f: PlannedFunction, stub: number, place: Place, stubPage: Uint8Array, processor: Processor): LedgerFunction {
-  const at = (stub % STUBS_PER_PAGE) * processor.stubSize
-  return {
-    name: f.name,
-    file: f.file,
-    entryAddress: f.entryAddress,
-    target: place.image + BigInt(f.targetRva),
-    rva: f.rva,
-    size: f.size,
-    targetRva: f.targetRva,
-    targetSize: f.targetSize,
-    stub,
-    stubCode: stubPage.slice(at, at + processor.stubSize),
-    kind: f.redirect.kind,
+/** New redirects get the stubs of the new region, one after the other. */
+function ledgerFunctionsOf(
+  functions: readonly PlannedFunction[],
+  { layout, place }: Placed,
+  stubPage: Uint8Array,
+  processor: Processor,
+): LedgerFunction[] {
+  let stubs = 0
+  const nextStub = (): Pick<LedgerFunction, 'region' | 'stubOffset' | 'stubCode'> => {
+    const [pair, inPage] = [Math.floor(stubs / STUBS_PER_PAGE), (stubs % STUBS_PER_PAGE) * processor.stubSize]
+    stubs++
+    const stubOffset = layout.pairsOffset + pair * 2 * PAGE + inPage
+    return { region: place.region, stubOffset, stubCode: stubPage.slice(inPage, inPage + processor.stubSize) }
   }
+  return functions.map(({ name, file, fragments, entryAddress, rva, size, targetRva, targetSize, redirect }) => ({
+    name,
+    file,
+    entryAddress,
+    target: place.image + BigInt(targetRva),
+    rva,
+    size,
+    targetRva,
+    targetSize,
+    ...(redirect.standing ? redirect.stub : nextStub()),
+    kind: redirect.kind,
+    safeWhileRunning: redirect.safeWhileRunning,
+    fragments,
+  }))
 }
 
-function sitesOf(f: PlannedFunction, index: number, stub: bigint, processor: Processor): Site[] {
-  const encoded = processor.encodeRedirect(f.redirect, f.entryAddress, stub)
+function sitesOf({ entryAddress, redirect }: PlannedFunction, index: number, stub: bigint, processor: Processor): Site[] {
+  if (redirect.standing) return redirect.sites.map((site) => ({ ...site, function: index }))
+  const encoded = processor.encodeRedirect(redirect, entryAddress, stub)
   const site = (phase: Site['phase'], { address, bytes }: { address: bigint; bytes: Uint8Array }): Site => {
-    const original = f.original.get(Number(address - f.entryAddress)) ?? new Uint8Array()
+    const original = redirect.original.get(Number(address - entryAddress)) ?? new Uint8Array()
     return { address, function: index, phase, original, replacement: bytes }
   }
   return [...encoded.prepare.map((write) => site('prepare', write)), site('switch', encoded.switch)]
@@ -102,8 +122,10 @@ const ledgerSegment = ({ rva, size, protection, content }: PatchSegment): Ledger
 function regionSegments(ledger: LedgerBody, layout: Layout, stubPage: Uint8Array): MapSegment[] {
   const pairs = Array.from({ length: layout.pairCount }, (_, pair): MapSegment[] => {
     const pointers = new BigUint64Array(STUBS_PER_PAGE)
-    for (const f of ledger.functions.slice(pair * STUBS_PER_PAGE, (pair + 1) * STUBS_PER_PAGE)) pointers[f.stub % STUBS_PER_PAGE] = f.target
     const offset = layout.pairsOffset + pair * 2 * PAGE
+    for (const { region, stubOffset, target } of ledger.functions)
+      if (region === ledger.address && stubOffset >= offset && stubOffset < offset + PAGE)
+        pointers[(stubOffset - offset) / STUB_SIZE] = target
     return [
       { offset, size: PAGE, protection: 'rx', content: stubPage },
       { offset: offset + PAGE, size: PAGE, protection: 'r', content: new Uint8Array(pointers.buffer) },

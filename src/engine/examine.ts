@@ -10,12 +10,15 @@ import { findLedgers } from './find-ledgers.ts'
 import { type PlannedFunction, planFunctions } from './functions.ts'
 import { findPlaceFor, type Layout, layOut, type Place } from './layout.ts'
 import { isInterrupted, type Ledger } from './ledger.ts'
-import { equal } from './sites.ts'
+import { equal, lookAt, strangeBytes } from './sites.ts'
+import { wholeOf } from './transition.ts'
 
 export interface Examination {
   readonly base: FoundBase | undefined
   /** The ledger of this very patch, where it is applied. */
   readonly applied: Ledger | undefined
+  /** The ledger of the patch whose place this one takes. */
+  readonly inPlace: Ledger | undefined
   /** Ledgers that an engine did not bring to rest; apply does that first. */
   readonly interrupted: readonly Ledger[]
   readonly functions: readonly PlannedFunction[]
@@ -30,30 +33,41 @@ export interface Placed {
   readonly place: Place
 }
 
-export function examine(process: Process, image: PatchImage): Examination {
+export interface ExamineOptions {
+  /** A patch of the same sequence number may be replaced. */
+  readonly force?: boolean
+}
+
+export function examine(process: Process, image: PatchImage, options: ExamineOptions = {}): Examination {
   const { ledgers, damaged } = findLedgers(process)
   const interrupted = ledgers.filter(isInterrupted)
   const read = originalMemory(process, ledgers)
   const blockers: Blocker[] = damaged.map((error) => blockerOf(error, ''))
 
   const base = findBase(process, image, read)
-  if ('code' in base)
-    return { base: undefined, applied: undefined, interrupted, functions: [], placed: undefined, blockers: [...blockers, base] }
+  const none = { base: undefined, applied: undefined, inPlace: undefined, interrupted, functions: [], placed: undefined }
+  if ('code' in base) return { ...none, blockers: [...blockers, base] }
 
-  const active = ledgers.find((ledger) => ledger.state === 'applied' && ledger.base.address === base.module.base)
+  const active = ledgers.find((ledger) => isStanding(ledger, ledgers) && ledger.base.address === base.module.base)
   const isThis = active !== undefined && equal(active.image.fileSha256, image.fileSha256)
-  const planned = planFunctions(image, base, read)
+  const inPlace = isThis ? undefined : active
+  const planned = planFunctions(image, base, read, active)
   const functions = planned.filter((f) => 'redirect' in f)
-  if (active !== undefined && isThis) return { base, applied: active, interrupted, functions, placed: undefined, blockers }
-  if (active !== undefined) blockers.push(occupied(active, image))
+  const found = { base, applied: isThis ? active : undefined, inPlace, interrupted, functions, placed: undefined, blockers }
+  if (isThis) return found
+  if (inPlace !== undefined) blockers.push(...reasonsToKeep(process, inPlace, image, options))
   blockers.push(...planned.filter((f) => 'code' in f))
-  if (blockers.length > 0) return { base, applied: undefined, interrupted, functions, placed: undefined, blockers }
+  if (blockers.length > 0) return found
 
   const layout = layOut(image, base, functions)
   const place = placeOrBlocker(process, image, base, layout)
-  if ('code' in place) return { base, applied: undefined, interrupted, functions, placed: undefined, blockers: [place] }
-  return { base, applied: undefined, interrupted, functions, placed: { base, layout, place }, blockers }
+  if ('code' in place) return { ...found, blockers: [place] }
+  return { ...found, placed: { base, layout, place } }
 }
+
+/** Applied, or applied until a successor that is not is taken back. */
+const isStanding = (ledger: Ledger, ledgers: readonly Ledger[]): boolean =>
+  ledger.state === 'applied' && !ledgers.some((other) => other.address === ledger.successor && other.state === 'applied')
 
 function placeOrBlocker(process: Process, image: PatchImage, base: FoundBase, layout: Layout): Place | Blocker {
   try {
@@ -64,13 +78,16 @@ function placeOrBlocker(process: Process, image: PatchImage, base: FoundBase, la
   }
 }
 
-function occupied(active: Ledger, image: PatchImage): Blocker {
-  const { id } = active.names
-  if (id === image.manifest.id)
-    return blocker(
-      'PATCH_ID_TAKEN',
-      '',
-      `a patch ${id} of other content (sequence ${active.sequence}) is applied to ${active.names.baseName}`,
-    )
-  return blocker('ANOTHER_PATCH_ACTIVE', '', `patch ${id} (sequence ${active.sequence}) is applied to ${active.names.baseName}`)
+/** Why the patch that is in place must stay there. */
+function reasonsToKeep(process: Process, inPlace: Ledger, image: PatchImage, { force = false }: ExamineOptions): Blocker[] {
+  const [id, sequence, before] = [image.manifest.id, image.table.sequenceNumber, inPlace.sequence]
+  const standing = `patch ${inPlace.names.id} (sequence ${before}) is applied to ${inPlace.names.baseName}`
+  if (sequence < before || (sequence === before && !force))
+    return [
+      id === inPlace.names.id && sequence === before
+        ? blocker('PATCH_ID_TAKEN', '', `a patch ${id} of other content (sequence ${before}) is applied to ${inPlace.names.baseName}`)
+        : blocker('SEQUENCE_NOT_HIGHER', '', `${standing}, and this one has sequence ${sequence}`),
+    ]
+  const strange = lookAt(process, wholeOf(inPlace)).filter(({ bytes }) => bytes !== 'to')
+  return strange.map((state) => blocker('VERIFY_FAILED', state.store.function, strangeBytes(state)))
 }

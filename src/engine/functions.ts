@@ -5,6 +5,7 @@ import type { HotPatchRecord } from '../patch/table.ts'
 import { type Blocker, blocker, blockerOf } from './blockers.ts'
 import type { FoundBase } from './find-base.ts'
 import type { ReadMemory } from './identity.ts'
+import type { Ledger, LedgerFunction, Site } from './ledger.ts'
 import type { RedirectKind } from './ledger-format.ts'
 import { type Processor, processorOf } from './processors.ts'
 import { hexBytes } from './sites.ts'
@@ -21,24 +22,46 @@ export interface PlannedFunction {
   /** In the patch image. */
   readonly targetRva: number
   readonly targetSize: number
-  readonly redirect: RedirectPlan
-  /** The bytes that each write of the redirect replaces, by its offset from the entry. */
+  readonly redirect: NewRedirect | StandingRedirect
+}
+
+export interface NewRedirect extends RedirectPlan {
+  readonly standing: false
+  /** The bytes that each write replaces, by its offset from the entry. */
   readonly original: ReadonlyMap<number, Uint8Array>
+}
+
+/** The redirect of the patch that is in place: only the pointer behind its stub is replaced. */
+export interface StandingRedirect {
+  readonly standing: true
+  readonly kind: RedirectKind
+  readonly safeWhileRunning: boolean
+  readonly stub: Pick<LedgerFunction, 'region' | 'stubOffset' | 'stubCode'>
+  readonly sites: readonly Site[]
 }
 
 /** What RedirectSite can use of what is before a function. */
 const BEFORE = 32
 
-/** Every function of the table's entry, in its order; a blocker for each that is not as the patch expects it. */
-export function planFunctions(image: PatchImage, base: FoundBase, read: ReadMemory): (PlannedFunction | Blocker)[] {
+/**
+ * Every function of the table's entry, in its order; a blocker for each that is not as the patch expects it.
+ * @param inPlace the patch whose place this one takes
+ */
+export function planFunctions(
+  image: PatchImage,
+  base: FoundBase,
+  read: ReadMemory,
+  inPlace: Ledger | undefined,
+): (PlannedFunction | Blocker)[] {
   const processor = processorOf(image.machine)
+  const standing = standingRedirects(inPlace)
   return base.entry.chunks
     .filter((chunk) => chunk.type === 'FUNCTION' && !chunk.inverse)
     .flatMap((chunk) => chunk.records)
     .map((record) => {
       const name = image.manifest.functions.find((f) => f.rva === record.source)?.name ?? `function at RVA 0x${record.source.toString(16)}`
       try {
-        return planFunction(image, base, record, read, processor)
+        return planFunction(image, base, record, read, processor, standing)
       } catch (error) {
         return blockerOf(error, name)
       }
@@ -51,6 +74,7 @@ function planFunction(
   record: HotPatchRecord,
   read: ReadMemory,
   processor: Processor,
+  standing: ReadonlyMap<bigint, StandingRedirect>,
 ): PlannedFunction | Blocker {
   const known = image.manifest.functions.find((f) => f.rva === record.source && f.patchRva === record.target)
   if (known === undefined)
@@ -73,6 +97,10 @@ function planFunction(
     )
   }
 
+  const planned = { name, file, rva, size, fragments, entryAddress, targetRva, targetSize }
+  const there = standing.get(entryAddress)
+  if (there !== undefined) return { ...planned, redirect: there }
+
   const beforeLength = Math.min(BEFORE, rva)
   const before = read(entryAddress - BigInt(beforeLength), beforeLength)
   const redirect = planAs(known.redirect, { before, padding: 0, code, size }, processor)
@@ -81,7 +109,23 @@ function planFunction(
   const original = new Map(
     [...redirect.prepare, redirect.switch].map(({ offset, length }) => [offset, read(entryAddress + BigInt(offset), length)]),
   )
-  return { name, file, rva, size, fragments, entryAddress, targetRva, targetSize, redirect, original }
+  return { ...planned, redirect: { ...redirect, standing: false, original } }
+}
+
+function standingRedirects(inPlace: Ledger | undefined): Map<bigint, StandingRedirect> {
+  const { functions = [], sites = [] } = inPlace ?? {}
+  return new Map(
+    functions.map(({ entryAddress, kind, safeWhileRunning, region, stubOffset, stubCode }, index) => [
+      entryAddress,
+      {
+        standing: true,
+        kind,
+        safeWhileRunning,
+        stub: { region, stubOffset, stubCode },
+        sites: sites.filter((site) => site.function === index),
+      },
+    ]),
+  )
 }
 
 /** FUNCTION records carry the first 4 bytes of the function as a little-endian number. */

@@ -32,8 +32,10 @@ const GRANULARITY = 0x10000
 
 export function layOut(image: PatchImage, base: FoundBase, functions: readonly PlannedFunction[]): Layout {
   const size = ledgerSize({
-    functions: functions.map((f) => ({ ...f, target: 0n, stub: 0, stubCode: new Uint8Array(), kind: f.redirect.kind })),
-    sites: functions.flatMap((f) => [...f.redirect.prepare, f.redirect.switch].map(() => NO_SITE)),
+    functions: functions.map((f) => ({ ...f, ...NO_FUNCTION, kind: f.redirect.kind })),
+    sites: functions.flatMap(({ redirect }) =>
+      redirect.standing ? redirect.sites : [...redirect.prepare, redirect.switch].map(() => NO_SITE),
+    ),
     segments: withoutHoles(image.segments, image.imageSize).map(
       ({ rva, size, protection }): LedgerSegment => ({
         rva,
@@ -45,12 +47,13 @@ export function layOut(image: PatchImage, base: FoundBase, functions: readonly P
     names: namesFor(image, base),
   })
   const pairsOffset = pageUp(size)
-  const pairCount = Math.ceil(functions.length / STUBS_PER_PAGE)
+  const pairCount = Math.ceil(functions.filter(({ redirect }) => !redirect.standing).length / STUBS_PER_PAGE)
   const regionSize = pairsOffset + pairCount * 2 * PAGE
   const imageOffset = Math.ceil(regionSize / GRANULARITY) * GRANULARITY
   return { pairsOffset, pairCount, regionSize, imageOffset, totalSize: imageOffset + image.imageSize }
 }
 
+const NO_FUNCTION = { target: 0n, region: 0n, stubOffset: 0, stubCode: new Uint8Array(), safeWhileRunning: false }
 const NO_SITE: Site = { address: 0n, function: 0, phase: 'switch', original: new Uint8Array(), replacement: new Uint8Array() }
 
 export const namesFor = (image: PatchImage, base: FoundBase): LedgerBody['names'] => ({
@@ -60,6 +63,9 @@ export const namesFor = (image: PatchImage, base: FoundBase): LedgerBody['names'
   tool: VERSION,
   baseName: base.module.name,
   basePath: base.module.path,
+  data: image.manifest.added
+    .filter(({ kind }) => kind === 'data')
+    .map(({ name, file = '', patchRva, size }) => ({ name, file, rva: patchRva, size })),
 })
 
 /**

@@ -2,10 +2,12 @@
 import { createHash } from 'node:crypto'
 import { HotpatchError } from '../errors.ts'
 import type { Process } from '../process/contract.ts'
-import type { Ledger, LedgerBody, LedgerNames } from './ledger.ts'
+import type { Ledger, LedgerBody, LedgerDatum, LedgerNames } from './ledger.ts'
 import {
   FORMATS,
+  FUNCTION_FLAGS,
   HASH_BYTES,
+  IMAGE_STATES,
   LEDGER_FUNCTION,
   LEDGER_HEADER,
   LEDGER_LAYOUT,
@@ -23,7 +25,7 @@ import {
   UNWIND_KINDS,
   UNWIND_STATES,
 } from './ledger-format.ts'
-import { PAGE, STUBS_PER_PAGE } from './pages.ts'
+import { PAGE, STUB_SIZE } from './pages.ts'
 
 /** How many bytes encodeLedger will make. */
 export function ledgerSize(body: Pick<LedgerBody, 'functions' | 'sites' | 'segments' | 'names'>): number {
@@ -34,8 +36,18 @@ export function ledgerSize(body: Pick<LedgerBody, 'functions' | 'sites' | 'segme
 const recordsSize = (functions: number, sites: number, segments: number, hashes: number): number =>
   LEDGER_HEADER.size + functions * LEDGER_FUNCTION.size + sites * LEDGER_SITE.size + segments * LEDGER_SEGMENT.size + hashes * HASH_BYTES
 
-const encodeNames = (body: Pick<LedgerBody, 'functions' | 'names'>): Uint8Array =>
-  Buffer.from(JSON.stringify({ ...body.names, functions: body.functions.map(({ name, file }) => ({ name, file })) } satisfies LedgerNames))
+function encodeNames({ names, functions }: Pick<LedgerBody, 'functions' | 'names'>): Uint8Array {
+  const whole: LedgerNames = {
+    ...names,
+    data: names.data.map(({ name, file, rva, size }) => ({ name, file, rva, size })),
+    functions: functions.map(({ name, file, fragments }) => ({
+      name,
+      file,
+      fragments: fragments.map(({ rva, size }) => ({ rva, size })),
+    })),
+  }
+  return Buffer.from(JSON.stringify(whole))
+}
 
 /** The ledger as it is mapped: state `loading`. */
 export function encodeLedger(body: LedgerBody): Uint8Array {
@@ -46,7 +58,12 @@ export function encodeLedger(body: LedgerBody): Uint8Array {
   const view = new DataView(data.buffer)
   let at = LEDGER_HEADER.size
   for (const f of body.functions) {
-    LEDGER_FUNCTION.write(view, at, { ...f, kind: REDIRECT_KINDS[f.kind] })
+    LEDGER_FUNCTION.write(view, at, {
+      ...f,
+      kind: REDIRECT_KINDS[f.kind],
+      flags: f.safeWhileRunning ? FUNCTION_FLAGS.safeWhileRunning : 0,
+      reserved: 0,
+    })
     at += LEDGER_FUNCTION.size
   }
   for (const site of body.sites) {
@@ -85,11 +102,13 @@ export function encodeLedger(body: LedgerBody): Uint8Array {
     switchedAt: 0n,
     revertedAt: 0n,
     successor: 0n,
+    imageState: BigInt(IMAGE_STATES.mapped),
     selfAddress: body.address,
     ledgerSize: size,
     regionSize: body.regionSize,
     machine: MACHINES[body.machine],
     sequence: body.sequence,
+    predecessor: body.predecessor,
     baseAddress: body.base.address,
     baseSize: body.base.size,
     baseFormat: FORMATS[body.base.format],
@@ -157,6 +176,7 @@ export function readLedger(process: Process, address: bigint): Ledger | undefine
 
   const state = nameOf(LEDGER_STATES, header.state) ?? damaged(`its state is ${header.state}`)
   const unwindState = nameOf(UNWIND_STATES, header.unwindState) ?? damaged(`its unwind state is ${header.unwindState}`)
+  const imageState = nameOf(IMAGE_STATES, header.imageState) ?? damaged(`its image state is ${header.imageState}`)
   const unwindKind = nameOf(UNWIND_KINDS, header.unwindKind) ?? damaged(`its unwind kind is ${header.unwindKind}`)
 
   let at = LEDGER_HEADER.size
@@ -176,7 +196,10 @@ export function readLedger(process: Process, address: bigint): Ledger | undefine
     regionSize: header.regionSize,
     machine: nameOf(MACHINES, header.machine) ?? damaged(`its machine is ${header.machine}`),
     sequence: header.sequence,
+    predecessor: header.predecessor,
+    successor: header.successor,
     state,
+    imageState,
     unwindState,
     unwindRegistration: header.unwindRegistration,
     switchedAt: Number(header.switchedAt),
@@ -193,10 +216,14 @@ export function readLedger(process: Process, address: bigint): Ledger | undefine
     pairsOffset: header.pairsOffset,
     pairCount,
     functions: functionRecords.map((record, i) => {
-      const { name, file } = names.functions[i] ?? { name: `function at RVA 0x${record.rva.toString(16)}`, file: '' }
+      const unnamed = { name: `function at RVA 0x${record.rva.toString(16)}`, file: '', fragments: [] }
+      const { name, file, fragments } = names.functions[i] ?? unnamed
       const kind = nameOf(REDIRECT_KINDS, record.kind) ?? damaged(`function ${name} has redirect kind ${record.kind}`)
-      if (record.stub >= pairCount * STUBS_PER_PAGE) damaged(`function ${name} has stub ${record.stub} of ${pairCount * STUBS_PER_PAGE}`)
-      return { ...record, name, file, kind }
+      const inPairs = record.stubOffset >= header.pairsOffset && record.stubOffset < header.regionSize
+      if (record.stubOffset % STUB_SIZE !== 0 || (record.region === address && !inPairs))
+        damaged(`function ${name} has its stub at offset ${record.stubOffset}`)
+      const { flags, reserved: _, ...numbers } = record
+      return { ...numbers, name, file, fragments, kind, safeWhileRunning: (flags & FUNCTION_FLAGS.safeWhileRunning) !== 0 }
     }),
     sites: siteRecords.map((record, i) => {
       const phase = nameOf(SITE_PHASES, record.phase) ?? damaged(`site ${i} has phase ${record.phase}`)
@@ -254,8 +281,23 @@ function parseNames(data: Uint8Array): LedgerNames {
     tool: text(names.tool, 'unknown'),
     baseName: text(names.baseName, 'unknown'),
     basePath: text(names.basePath),
-    functions: list(names.functions).map((f) => ({ name: text(object(f).name, 'unnamed'), file: text(object(f).file) })),
+    data: list(names.data).map(datumOf),
+    functions: list(names.functions).map(functionOf),
   }
+}
+
+function functionOf(value: unknown): LedgerNames['functions'][number] {
+  const { name, file, fragments } = object(value)
+  return {
+    name: text(name, 'unnamed'),
+    file: text(file),
+    fragments: list(fragments).map((fragment) => ({ rva: natural(object(fragment).rva), size: natural(object(fragment).size) })),
+  }
+}
+
+function datumOf(value: unknown): LedgerDatum {
+  const { name, file, rva, size } = object(value)
+  return { name: text(name), file: text(file), rva: natural(rva), size: natural(size) }
 }
 
 function parseJson(data: Uint8Array): unknown {
@@ -269,3 +311,4 @@ function parseJson(data: Uint8Array): unknown {
 const object = (value: unknown): Record<string, unknown> => (typeof value === 'object' && value !== null ? { ...value } : {})
 const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : [])
 const text = (value: unknown, otherwise = ''): string => (typeof value === 'string' ? value : otherwise)
+const natural = (value: unknown): number => (typeof value === 'number' && Number.isInteger(value) && value >= 0 ? value : 0)

@@ -14,7 +14,7 @@
 import { bytes, chars, struct, u8, u16, u32, u64 } from '../binary/struct.ts'
 
 export const LEDGER_MAGIC = 'HPLEDGER'
-export const LEDGER_LAYOUT = 1
+export const LEDGER_LAYOUT = 2
 /** No ledger is larger: ten thousand functions with their names and 100 MB of patch image fit. */
 export const LEDGER_MAX_SIZE = 0x0100_0000
 
@@ -35,8 +35,9 @@ export const LEDGER_HEADER = struct('LEDGER_HEADER', {
   /** Milliseconds since 1970; 0: not yet. */
   switchedAt: u64,
   revertedAt: u64,
-  /** Kept for a ledger that takes this one's place. 0. */
+  /** Address of the ledger that takes this one's place, or is about to. 0: none. */
   successor: u64,
+  imageState: u64,
 
   /** From here to the end of the ledger nothing ever changes; `checksum` is over it, itself left out. */
   selfAddress: u64,
@@ -44,6 +45,9 @@ export const LEDGER_HEADER = struct('LEDGER_HEADER', {
   regionSize: u32,
   machine: u32,
   sequence: u32,
+
+  /** Address of the ledger whose place this one takes. 0: it is the first. */
+  predecessor: u64,
 
   baseAddress: u64,
   baseSize: u32,
@@ -76,13 +80,18 @@ export const LEDGER_FUNCTION = struct('LEDGER_FUNCTION', {
   entryAddress: u64,
   /** The new function: what the stub's pointer holds. */
   target: u64,
+  /** Start of the region that its stub lies in: the ledger's own, or that of a predecessor which redirected the function first. */
+  region: u64,
+  /** Of the stub, from the start of that region. */
+  stubOffset: u32,
   rva: u32,
   size: u32,
   targetRva: u32,
   targetSize: u32,
-  /** Counted over all pairs, 512 to a pair. */
-  stub: u32,
   kind: u32,
+  /** FUNCTION_FLAGS. */
+  flags: u32,
+  reserved: u32,
   stubCode: bytes(8),
 })
 
@@ -106,12 +115,29 @@ export const LEDGER_SEGMENT = struct('LEDGER_SEGMENT', {
   pageHashes: u32,
 })
 
+export const FUNCTION_FLAGS = {
+  /** No instruction begins strictly inside what its switch overwrites. */
+  safeWhileRunning: 1,
+} as const
+
 /** Numbers of names; 0 stands for no name, so that zeroed memory is never valid. */
-export const LEDGER_STATES = { loading: 1, prepared: 2, switching: 3, applied: 4, reverting: 5, reverted: 6 } as const
+export const LEDGER_STATES = {
+  loading: 1,
+  prepared: 2,
+  switching: 3,
+  applied: 4,
+  reverting: 5,
+  reverted: 6,
+  superseded: 7,
+  resuming: 8,
+} as const
 export type LedgerState = keyof typeof LEDGER_STATES
 
 export const UNWIND_STATES = { none: 1, registering: 2, registered: 3, unregistering: 4 } as const
 export type UnwindState = keyof typeof UNWIND_STATES
+
+export const IMAGE_STATES = { mapped: 1, unmapping: 2, unmapped: 3 } as const
+export type ImageState = keyof typeof IMAGE_STATES
 
 export const MACHINES = { x64: 1, arm64: 2 } as const
 export const FORMATS = { elf: 1, pe: 2 } as const

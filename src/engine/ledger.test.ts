@@ -6,7 +6,7 @@ import { findLedgers } from './find-ledgers.ts'
 import { applyPatch, statusOf, verifyProcess } from './index.ts'
 import { type LedgerBody, setState, setUnwindState, writeWord } from './ledger.ts'
 import { encodeLedger, ledgerSize, readLedger } from './ledger-codec.ts'
-import { LEDGER_HEADER } from './ledger-format.ts'
+import { LEDGER_HEADER, LEDGER_LAYOUT } from './ledger-format.ts'
 import { newPatch, newTarget } from './testing/world.ts'
 
 const AT = 0x7000_0000_0000n
@@ -16,6 +16,7 @@ const BODY: LedgerBody = {
   regionSize: 0x3000,
   machine: 'x64',
   sequence: 3,
+  predecessor: 0x4000_0000n,
   base: { address: 0x5000_0000n, size: 0x10000, format: 'elf', timeDateStamp: 0x1234, checkSum: 0xffffffff },
   image: { address: 0x5001_0000n, size: 0x3000, fileSha256: new Uint8Array(32).fill(7) },
   unwind: { kind: 'eh_frame', address: 0x5001_0800n, size: 0x40 },
@@ -31,9 +32,12 @@ const BODY: LedgerBody = {
       size: 0x40,
       targetRva: 0x1000,
       targetSize: 0x50,
-      stub: 0,
+      region: AT,
+      stubOffset: 0x1008,
       stubCode: Uint8Array.of(0xff, 0x25, 0xfa, 0x0f, 0, 0, 0xcc, 0xcc),
       kind: 'padding',
+      safeWhileRunning: true,
+      fragments: [{ rva: 0x800, size: 0x20 }],
     },
   ],
   sites: [
@@ -51,7 +55,15 @@ const BODY: LedgerBody = {
     { rva: 0x1000, size: 0x1000, protection: 'rx', pageHashes: [new Uint8Array(32).fill(2)] },
     { rva: 0x2000, size: 0x1000, protection: 'rw', pageHashes: [] },
   ],
-  names: { id: 'x', description: 'd', cves: ['CVE-2026-0001'], tool: '0.1.0', baseName: 'b', basePath: '/b' },
+  names: {
+    id: 'x',
+    description: 'd',
+    cves: ['CVE-2026-0001'],
+    tool: '0.1.0',
+    baseName: 'b',
+    basePath: '/b',
+    data: [{ name: 'counter', file: 'a.c', rva: 0x2008, size: 8 }],
+  },
 }
 
 function processWith(ledger: Uint8Array, at = AT): FakeProcess {
@@ -66,8 +78,10 @@ describe('a ledger', () => {
     expect(data).toHaveLength(ledgerSize(BODY))
     expect(readLedger(processWith(data), AT)).toEqual({
       ...BODY,
-      names: { ...BODY.names, functions: [{ name: 'handle_größe', file: 'a.c' }] },
+      names: { ...BODY.names, functions: [{ name: 'handle_größe', file: 'a.c', fragments: [{ rva: 0x800, size: 0x20 }] }] },
       state: 'loading',
+      successor: 0n,
+      imageState: 'mapped',
       unwindState: 'none',
       unwindRegistration: 0n,
       switchedAt: 0,
@@ -99,8 +113,8 @@ describe('a ledger', () => {
 
   test('of a later layout is said to be one', () => {
     const data = encodeLedger(BODY)
-    data[LEDGER_HEADER.offsets.layout] = 2
-    expect(() => readLedger(processWith(data), AT)).toThrow(/its layout is 2/)
+    data[LEDGER_HEADER.offsets.layout] = LEDGER_LAYOUT + 1
+    expect(() => readLedger(processWith(data), AT)).toThrow(/its layout is 3/)
   })
 
   test('is found where the system joined its pages with a neighbour', () => {

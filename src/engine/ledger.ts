@@ -11,10 +11,11 @@
  * reads eight bytes of each candidate. Nothing in it refers to a file: status, verify and rollback need the process alone. The
  * header also holds its own address, so that a copy of a ledger lying elsewhere is not taken for one.
  *
- * Everything but six words is fixed and under a checksum from the first instant: the region is mapped with its contents. The words
+ * Everything but seven words is fixed and under a checksum from the first instant: the region is mapped with its contents. The words
  * are aligned and each change is one 8-byte store. The state goes
  *
  *     loading → prepared → switching → applied → reverting → reverted
+ *                                      applied → superseded → resuming → applied
  *
  * and every step of the engine comes after the word that announces it and before the word that says it is done. So an engine may
  * be killed between any two steps; what the next one finds, and may conclude, is:
@@ -25,23 +26,56 @@
  *     switching  Entries may have been changed: none, some or all. Threads may be in the patch image.
  *     applied    Every entry leads to the patch image.
  *     reverting  As switching: the bytes decide.
- *     reverted   Every original byte is back. Threads may still be in the patch image or hold pointers into it, so the image and
+ *     reverted   What was before is back. Threads may still be in the patch image or hold pointers into it, so the image and
  *                this region stay mapped, registered for unwinding; they are called retired.
+ *     superseded Another patch stands in its place. Retired, too; but it can be resumed, and its region may hold stubs that its
+ *                successors use.
+ *     resuming   It is about to be in place again: its successor is being rolled back to it.
  *
- * The bytes of the entries, not the state, decide between `switching` and `applied`: an entry either leads to its stub or it does
- * not. Entries are written together while all threads are stopped; if some are new and some are not, a switch was cut off, and the
- * next engine takes it back. recover.ts is that rule.
+ * The bytes, not the state, decide between `switching` and `applied`: an entry either leads to its stub or it does
+ * not, a pointer either holds the new function or the old. They are written together while all threads are stopped; if some are new and
+ * some are not, a switch was cut off, and the next engine takes it back. recover.ts is that rule.
+ *
+ * Taking another patch's place
+ *
+ * Code is written once for a function: where the patch that is in place (P) and the new one (S) both redirect it, S's function record
+ * names the stub that stands, by the region that it lies in, and only the pointer behind it changes. S's sites hold the original bytes
+ * of all functions that it redirects, taken over from P's ledger: S alone is enough to restore the original program. Both ledgers change, in
+ * this order:
+ *
+ *     S loading, prepared      as ever; pads only before functions that P does not redirect
+ *     P.successor = S          P stays applied
+ *     S switching
+ *     (stop: pointers of what both redirect, entries that S adds, entries that only P had, values of variables)
+ *     S applied                from here on S is in place
+ *     (pads that only P used are taken back)
+ *     P superseded
+ *
+ * and when S is rolled back to P:
+ *
+ *     P resuming               (pads that only P uses are written)
+ *     S reverting
+ *     (stop: the same, the other way)
+ *     (pads that only S used are taken back)
+ *     S reverted
+ *     P applied, P.successor = 0
+ *
+ * While S is switching or reverting, P being `applied` or `resuming` says that P is the other side of the switch; `superseded` says that the
+ * original program is. An `applied` P whose successor is set is not at rest: if S is in place, P becomes superseded, if S is
+ * reverted or gone, the word is cleared. S is always brought to rest first.
  *
  * A call that registers unwind data cannot be made together with the word that remembers it. Undoing a registration that was
  * never made ends the process (libgcc aborts), so when the word says registering or unregistering nobody knows, and the image stays
  * where it is. unwindState: none → registering → registered → unregistering → none.
  *
  * Undoing needs the sites: address, original bytes, replacement. Sites of phase `prepare` are pads; sites of phase `switch` are
- * entries. The names are for people: a ledger whose names another version writes differently can still be undone.
+ * entries. The names are for people: a ledger whose names another version writes differently can still be undone. Only which
+ * variable is which (carry.ts) is told by them.
  */
 import type { Protection } from '../patch/image.ts'
 import type { Process, UnwindRequest } from '../process/contract.ts'
 import {
+  type ImageState,
   LEDGER_HEADER,
   LEDGER_STATES,
   type LedgerState,
@@ -60,8 +94,19 @@ export interface LedgerNames {
   readonly tool: string
   readonly baseName: string
   readonly basePath: string
+  /** Variables that the patch brought, in its writable memory. */
+  readonly data: readonly LedgerDatum[]
   /** In the order of the function records. */
-  readonly functions: readonly { readonly name: string; readonly file: string }[]
+  readonly functions: readonly Pick<LedgerFunction, 'name' | 'file' | 'fragments'>[]
+}
+
+export interface LedgerDatum {
+  readonly name: string
+  /** '' where it is not known. */
+  readonly file: string
+  /** In the patch image. */
+  readonly rva: number
+  readonly size: number
 }
 
 export interface LedgerFunction {
@@ -74,10 +119,16 @@ export interface LedgerFunction {
   readonly size: number
   readonly targetRva: number
   readonly targetSize: number
-  /** Counted over all pairs. */
-  readonly stub: number
+  /** Address of the ledger whose region the stub lies in: the ledger's own, or one that was before it. */
+  readonly region: bigint
+  /** Of the stub in that region. */
+  readonly stubOffset: number
   readonly stubCode: Uint8Array
   readonly kind: RedirectKind
+  /** No instruction begins strictly inside what its switch overwrites. */
+  readonly safeWhileRunning: boolean
+  /** Parts of the old function that the compiler has put elsewhere, in the base image. */
+  readonly fragments: readonly { readonly rva: number; readonly size: number }[]
 }
 
 /** Bytes of the base image that are rewritten as one. */
@@ -105,6 +156,8 @@ export interface LedgerBody {
   readonly regionSize: number
   readonly machine: 'x64' | 'arm64'
   readonly sequence: number
+  /** Address of the ledger whose place it takes; 0n: it is the first. */
+  readonly predecessor: bigint
   readonly base: {
     readonly address: bigint
     readonly size: number
@@ -125,6 +178,9 @@ export interface LedgerBody {
 
 export interface Ledger extends LedgerBody {
   readonly state: LedgerState
+  /** Address of the ledger that takes its place or is about to; 0n: none. */
+  readonly successor: bigint
+  readonly imageState: ImageState
   readonly unwindState: UnwindState
   readonly unwindRegistration: bigint
   /** Milliseconds since 1970; 0: not yet. */
@@ -132,13 +188,15 @@ export interface Ledger extends LedgerBody {
   readonly revertedAt: number
 }
 
-/** Not undone, or not wholly. */
-export const isActive = (ledger: Ledger): boolean => ledger.state !== 'reverted'
+/** It has, or may have, something in the base image. */
+export const isActive = (ledger: Ledger): boolean => ledger.state !== 'reverted' && ledger.state !== 'superseded'
+/** It is in the base image, wholly, and nothing is about to take its place. */
+export const isInPlace = (ledger: Ledger): boolean => ledger.state === 'applied' && ledger.successor === 0n
 /** An engine was cut off in the middle, or is at work right now. */
-export const isInterrupted = (ledger: Ledger): boolean => ledger.state !== 'reverted' && ledger.state !== 'applied'
+export const isInterrupted = (ledger: Ledger): boolean => isActive(ledger) && !isInPlace(ledger)
 
 /** One of the words that change. */
-export type LedgerWord = 'state' | 'unwindState' | 'unwindRegistration' | 'switchedAt' | 'revertedAt'
+export type LedgerWord = 'state' | 'unwindState' | 'unwindRegistration' | 'switchedAt' | 'revertedAt' | 'successor' | 'imageState'
 
 export function writeWord(process: Process, ledger: Pick<LedgerBody, 'address'>, word: LedgerWord, value: bigint): void {
   const data = new Uint8Array(8)

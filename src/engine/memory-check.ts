@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { Process, Region } from '../process/contract.ts'
 import type { Ledger, LedgerFunction } from './ledger.ts'
-import { MAPPING_NAME, PAGE, readOrNothing, STUB_SIZE, STUBS_PER_PAGE } from './pages.ts'
+import { MAPPING_NAME, PAGE, readOrNothing } from './pages.ts'
 import { equal, hexAddress, hexBytes } from './sites.ts'
 
 export interface Finding {
@@ -18,11 +18,10 @@ export interface Finding {
 /** How much of the patch image is held in memory at a time. */
 const PAGES_AT_ONCE = 256
 
-export const stubAddress = (ledger: Pick<Ledger, 'address' | 'pairsOffset'>, stub: number): bigint =>
-  ledger.address + BigInt(ledger.pairsOffset + Math.floor(stub / STUBS_PER_PAGE) * 2 * PAGE + (stub % STUBS_PER_PAGE) * STUB_SIZE)
+export const stubAddress = ({ region, stubOffset }: Pick<LedgerFunction, 'region' | 'stubOffset'>): bigint => region + BigInt(stubOffset)
 
-export const pointerAddress = (ledger: Pick<Ledger, 'address' | 'pairsOffset'>, stub: number): bigint =>
-  stubAddress(ledger, stub) + BigInt(PAGE)
+/** What a stub jumps through. */
+export const pointerAddress = (f: Pick<LedgerFunction, 'region' | 'stubOffset'>): bigint => stubAddress(f) + BigInt(PAGE)
 
 export const hashPage = (page: Uint8Array): Uint8Array => createHash('sha256').update(page).digest()
 
@@ -39,10 +38,7 @@ export function checkStubs(process: Process, ledger: Ledger): Finding[] {
   return ledger.functions.flatMap((f) => {
     const pointer = new Uint8Array(8)
     new DataView(pointer.buffer).setBigUint64(0, f.target, true)
-    return [
-      ...compare(process, 'stub', f, stubAddress(ledger, f.stub), f.stubCode),
-      ...compare(process, 'pointer', f, pointerAddress(ledger, f.stub), pointer),
-    ]
+    return [...compare(process, 'stub', f, stubAddress(f), f.stubCode), ...compare(process, 'pointer', f, pointerAddress(f), pointer)]
   })
 }
 
@@ -82,12 +78,12 @@ const functionsIn = (ledger: Ledger, from: number, to: number): string[] =>
 /** Memory of hotpatch's that is protected otherwise than it mapped it. */
 export function checkProtection(process: Process, ledger: Ledger): Finding[] {
   const regions = process.regions()
-  const pairs = Array.from({ length: ledger.pairCount }, (_, i) => ledger.pairsOffset + i * 2 * PAGE)
+  const stubPages = new Set([...ownStubPages(ledger), ...ledger.functions.map((f) => stubAddress(f) & ~BigInt(PAGE - 1))])
   const expected = [
     { start: ledger.address, size: ledger.pairsOffset, protection: 'r' },
-    ...pairs.flatMap((at) => [
-      { start: ledger.address + BigInt(at), size: PAGE, protection: 'rx' },
-      { start: ledger.address + BigInt(at + PAGE), size: PAGE, protection: 'r' },
+    ...[...stubPages].flatMap((page) => [
+      { start: page, size: PAGE, protection: 'rx' },
+      { start: page + BigInt(PAGE), size: PAGE, protection: 'r' },
     ]),
     ...ledger.segments.map(({ rva, size, protection }) => ({ start: ledger.image.address + BigInt(rva), size, protection })),
   ]
@@ -96,6 +92,9 @@ export function checkProtection(process: Process, ledger: Ledger): Finding[] {
     return found === protection ? [] : [{ what: 'protection', function: '', address: hexAddress(start), expected: protection, found }]
   })
 }
+
+const ownStubPages = ({ address, pairsOffset, pairCount }: Ledger): bigint[] =>
+  Array.from({ length: pairCount }, (_, i) => address + BigInt(pairsOffset + i * 2 * PAGE))
 
 /** Of all regions in the range, each once: `rx`, or `rx,unmapped`. */
 function protectionsOf(regions: readonly Region[], start: bigint, end: bigint): string {

@@ -2,17 +2,18 @@
  * What an engine left behind that did not finish, and the same thing: what a step that failed leaves behind. The rule is in ledger.ts.
  * Undoing after a failure and after a kill is one code, so it is tested as one.
  */
+import { HotpatchError } from '../errors.ts'
 import type { Process } from '../process/contract.ts'
 import { findLedgers } from './find-ledgers.ts'
-import { guardedName, undoGuards } from './guards.ts'
+import { guardsFor } from './guards.ts'
 import { isInterrupted, type Ledger, type LedgerBody, setState, setUnwindState, writeWord } from './ledger.ts'
-import { readLedger } from './ledger-codec.ts'
 import type { LedgerState } from './ledger-format.ts'
 import { imageIsOurs } from './memory-check.ts'
 import type { Deadline } from './retry.ts'
-import { foreignBytes, hexAddress, lookAtSites, type SiteState } from './sites.ts'
+import { foreignBytes, hexAddress, lookAt, type Store } from './sites.ts'
 import { isOneStore } from './stores.ts'
 import { type SwitchOptions, type SwitchPlan, type SwitchReport, switchWithRetries } from './switch.ts'
+import { type Transition, transition } from './transition.ts'
 
 export interface Recovery {
   readonly id: string
@@ -24,56 +25,112 @@ export interface Recovery {
     | 'completed'
     /** No entry had been changed: everything is unmapped, as if it had never been. */
     | 'withdrawn'
-    /** Entries had been changed: the original bytes are back, the memory stays mapped. */
+    /** Entries had been changed: what was there before is back, the memory stays mapped. */
     | 'undone'
+    /** Another patch stands in its place. */
+    | 'superseded'
+    /** It is applied again: the patch that was to take its place is undone. */
+    | 'resumed'
 }
 
+/** What there is to do about an unfinished ledger. */
+export type Remedy = 'complete' | 'withdraw' | 'undo' | 'supersede' | 'resume'
+
 /**
- * Brings every ledger of the process to rest, either applied or undone. Throws LEDGER_DAMAGED, VERIFY_FAILED (bytes that nobody of
+ * Brings every ledger of the process to rest. Throws LEDGER_DAMAGED, VERIFY_FAILED (bytes that nobody of
  * hotpatch wrote), BUSY, and what the process throws; then what could not be finished still says so in its state.
  */
 export async function recoverAll(process: Process, deadline: Deadline): Promise<Recovery[]> {
-  const { ledgers, damaged } = findLedgers(process)
-  const [first] = damaged
-  if (first !== undefined) throw first
   const recoveries: Recovery[] = []
-  for (const ledger of ledgers) if (isInterrupted(ledger)) recoveries.push(await recover(process, ledger, deadline))
-  return recoveries
-}
-
-/** As recoverAll for the ledger at `address`; undefined where there is none or it is at rest. */
-export async function recoverAt(process: Process, address: bigint, deadline: Deadline): Promise<Recovery | undefined> {
-  const ledger = process.regions().some((region) => region.start <= address && address < region.end)
-    ? readLedger(process, address)
-    : undefined
-  return ledger !== undefined && isInterrupted(ledger) ? await recover(process, ledger, deadline) : undefined
-}
-
-async function recover(process: Process, ledger: Ledger, deadline: Deadline): Promise<Recovery> {
-  return {
-    id: ledger.names.id,
-    ledger: hexAddress(ledger.address),
-    state: ledger.state,
-    outcome: await bringToRest(process, ledger, deadline),
+  for (;;) {
+    const { ledgers, damaged } = findLedgers(process)
+    const [first] = damaged
+    if (first !== undefined) throw first
+    const ledger = nextInterrupted(ledgers)
+    if (ledger === undefined) return recoveries
+    const { address, state, names } = ledger
+    if (recoveries.some((done) => done.ledger === hexAddress(address) && done.state === state))
+      throw new HotpatchError('DEFECT', `the ledger of ${names.id} does not come to rest: it is ${state} again`)
+    recoveries.push({ id: names.id, ledger: hexAddress(address), state, outcome: await bringToRest(process, ledger, ledgers, deadline) })
   }
 }
 
-async function bringToRest(process: Process, ledger: Ledger, deadline: Deadline): Promise<Recovery['outcome']> {
-  if (ledger.state === 'loading') return withdraw(process, ledger)
-  const entries = lookAtSites(process, ledger, 'switch')
-  const foreign = [...entries, ...lookAtSites(process, ledger, 'prepare')].filter((state) => state.bytes === 'foreign')
+/** What became of a successor decides about its predecessor, so it comes first. */
+function nextInterrupted(ledgers: readonly Ledger[]): Ledger | undefined {
+  const interrupted = ledgers.filter(isInterrupted)
+  return interrupted.find((ledger) => !interrupted.some((other) => other.address === ledger.successor))
+}
+
+/** What the next engine will do about it. Changes nothing. `ledger` must be interrupted. */
+export function remedyFor(process: Process, ledger: Ledger, ledgers: readonly Ledger[]): Remedy {
+  switch (ledger.state) {
+    case 'loading':
+      return 'withdraw'
+    case 'prepared':
+      return unwindIsKnown(ledger) ? 'withdraw' : 'undo'
+    case 'switching':
+    case 'reverting': {
+      const states = lookAt(process, transition(partnerOf(ledger, ledgers), ledger).switch)
+      if (states.every(({ bytes }) => bytes === 'to')) return 'complete'
+      // Entries are only ever put back after the state says `reverting`.
+      const untouched = ledger.state === 'switching' && states.every(({ bytes }) => bytes === 'from')
+      return untouched && unwindIsKnown(ledger) ? 'withdraw' : 'undo'
+    }
+    default: {
+      const successor = successorOf(ledger, ledgers)
+      return successor !== undefined && stays(process, successor, ledgers) ? 'supersede' : 'resume'
+    }
+  }
+}
+
+async function bringToRest(process: Process, ledger: Ledger, ledgers: readonly Ledger[], deadline: Deadline): Promise<Recovery['outcome']> {
+  const partner = partnerOf(ledger, ledgers)
+  if (partner === undefined && ledger.predecessor !== 0n && ['loading', 'prepared', 'switching'].includes(ledger.state))
+    throw new HotpatchError('LEDGER_DAMAGED', `the ledger whose place ${ledger.names.id} was to take is gone from process ${process.pid}`)
+  if (ledger.state !== 'loading') requireOurs(process, ledger, partner, successorOf(ledger, ledgers))
+  switch (remedyFor(process, ledger, ledgers)) {
+    case 'complete':
+      markApplied(process, ledger)
+      return 'completed'
+    case 'withdraw':
+      withdraw(process, ledger, partner)
+      return 'withdrawn'
+    case 'undo':
+      setState(process, ledger, 'reverting')
+      // Some functions are switched and some are not: there is no consistency to lose, and none until this is done.
+      await revert(process, ledger, partner, { deadline, consistency: 'none' })
+      return 'undone'
+    case 'supersede':
+      sealSuperseded(process, ledger, successorOf(ledger, ledgers))
+      return 'superseded'
+    case 'resume':
+      resume(process, ledger)
+      return 'resumed'
+  }
+}
+
+/** Whether it is in place once everything is at rest. */
+function stays(process: Process, ledger: Ledger, ledgers: readonly Ledger[]): boolean {
+  if (ledger.state === 'applied' || ledger.state === 'superseded') return true
+  return ledger.state !== 'reverted' && remedyFor(process, ledger, ledgers) === 'complete'
+}
+
+const successorOf = (ledger: Ledger, ledgers: readonly Ledger[]): Ledger | undefined =>
+  ledgers.find((other) => other.address === ledger.successor)
+
+/**
+ * What is on the other side of the switch that `ledger` is in: the patch whose place it takes or gives back. undefined: the original
+ * program. A predecessor that is at rest has nothing to do with it.
+ */
+function partnerOf(ledger: Ledger, ledgers: readonly Ledger[]): Ledger | undefined {
+  const predecessor = ledgers.find((other) => other.address === ledger.predecessor)
+  return predecessor?.state === 'resuming' || predecessor?.state === 'applied' ? predecessor : undefined
+}
+
+function requireOurs(process: Process, ledger: Ledger, partner: Ledger | undefined, successor: Ledger | undefined): void {
+  const way = ledger.state === 'applied' || ledger.state === 'resuming' ? transition(ledger, successor) : transition(partner, ledger)
+  const foreign = lookAt(process, [...way.before, ...way.switch, ...way.after]).filter(({ bytes }) => bytes === 'foreign')
   if (foreign.length > 0) throw foreignBytes(process, ledger, foreign)
-  if (ledger.state === 'prepared') return withdraw(process, ledger)
-  if (entries.every((entry) => entry.bytes === 'replaced')) {
-    markApplied(process, ledger)
-    return 'completed'
-  }
-  // Entries are only ever put back after the state says `reverting`.
-  if (ledger.state === 'switching' && entries.every((entry) => entry.bytes === 'original')) return withdraw(process, ledger)
-  setState(process, ledger, 'reverting')
-  // Some functions are switched and some are not: there is no consistency to lose, and none until this is done.
-  await revert(process, ledger, { deadline, consistency: 'none' })
-  return 'undone'
 }
 
 export function markApplied(process: Process, ledger: LedgerBody): void {
@@ -81,34 +138,58 @@ export function markApplied(process: Process, ledger: LedgerBody): void {
   setState(process, ledger, 'applied')
 }
 
+/** `old` is out of the way wholly: pads that only it used are taken back. */
+export function sealSuperseded(process: Process, old: LedgerBody, successor: LedgerBody | undefined): void {
+  writeMissing(process, transition(old, successor).after)
+  setState(process, old, 'superseded')
+}
+
+/** It is in place again, and nothing is about to take its place. */
+export function resume(process: Process, ledger: Ledger): void {
+  if (ledger.state !== 'applied') setState(process, ledger, 'applied')
+  writeWord(process, ledger, 'successor', 0n)
+}
+
 /**
- * Puts the original bytes back: entries while the threads are stopped and none is in them or in a pad, then the pads, to which no way
- * leads any more. The state must be `reverting`. Returns undefined where every entry was original already.
+ * Puts back what was before: `other`, or the original program. Entries and pointers while the threads are stopped and none is in what
+ * goes, then the pads, to which no way leads any more. The state must be `reverting`; that of `other`, if it is to go on with this one's
+ * values, `resuming`. Returns undefined where every entry was back already.
  */
-export async function revert(process: Process, ledger: Ledger, options: SwitchOptions): Promise<SwitchReport | undefined> {
-  const changed = lookAtSites(process, ledger, 'switch').filter((entry) => entry.bytes !== 'original')
-  const report = changed.length === 0 ? undefined : await switchWithRetries(process, revertPlan(ledger, changed), options)
-  restorePads(process, ledger)
+export async function revert(
+  process: Process,
+  ledger: Ledger,
+  other: Ledger | undefined,
+  options: SwitchOptions,
+): Promise<SwitchReport | undefined> {
+  const way = transition(ledger, other)
+  writeMissing(process, way.before)
+  const changed = lookAt(process, way.switch).filter(({ bytes }) => bytes !== 'to')
+  const plan = planOf(ledger, other, { ...way, switch: changed.map(({ store }) => store) })
+  const whole = changed.every(({ bytes }) => bytes === 'from')
+  // Where a switch was cut off, threads have gone on with the old values; only what is asked for takes the new ones back.
+  const copies = other?.state === 'resuming' ? plan.copies : []
+  const switched = { ...plan, copies, storesSuffice: plan.storesSuffice && whole }
+  const report = changed.length === 0 ? undefined : await switchWithRetries(process, switched, options)
+  writeMissing(process, way.after)
   markReverted(process, ledger)
   return report
 }
 
 /**
- * Stores alone suffice where there are no pads: what stands at an entry is one instruction. A thread may be in a pad, on its way from the
- * entry to the stub, and pads are restored right after.
+ * The switch of a transition. Stores alone suffice where no pads are taken back: a thread may be in one, on its way from the entry to the
+ * stub, and they are restored right after.
  */
-const revertPlan = (ledger: Ledger, changed: readonly SiteState[]): SwitchPlan => ({
-  writes: changed.map(({ site }) => ({ address: site.address, bytes: site.original })),
-  guards: undoGuards(ledger),
-  storesSuffice:
-    ledger.sites.every((site) => site.phase === 'switch') &&
-    changed.every(({ site, bytes }) => bytes === 'replaced' && isOneStore(site.address, site.original.length)),
-  functionName: (index: number) => guardedName(ledger, index),
+export const planOf = (from: LedgerBody | undefined, to: LedgerBody | undefined, way: Transition): SwitchPlan => ({
+  writes: way.switch.map(({ address, to: bytes }) => ({ address, bytes })),
+  copies: way.copies,
+  storesSuffice: way.copies.length === 0 && way.after.length === 0 && way.switch.every(isSafeStore),
+  ...guardsFor(from, to),
 })
 
-function restorePads(process: Process, ledger: Ledger): void {
-  for (const { site, bytes } of lookAtSites(process, ledger, 'prepare'))
-    if (bytes !== 'original') process.write(site.address, site.original)
+const isSafeStore = ({ address, to, safeWhileRunning }: Store): boolean => safeWhileRunning && isOneStore(address, to.length)
+
+export function writeMissing(process: Process, stores: readonly Store[]): void {
+  for (const { store, bytes } of lookAt(process, stores)) if (bytes !== 'to') process.write(store.address, store.to)
 }
 
 function markReverted(process: Process, ledger: Ledger): void {
@@ -116,29 +197,26 @@ function markReverted(process: Process, ledger: Ledger): void {
   setState(process, ledger, 'reverted')
 }
 
+/** Where nobody knows whether the unwinders know the image, it has to stay. */
+const unwindIsKnown = ({ unwindState }: Ledger): boolean => unwindState === 'none' || unwindState === 'registered'
+
 /** Takes everything away again. Only for a ledger none of whose entries was ever changed: no thread knows the memory. */
-function withdraw(process: Process, ledger: Ledger): Recovery['outcome'] {
+function withdraw(process: Process, ledger: Ledger, predecessor: Ledger | undefined): void {
   if (ledger.state !== 'loading') {
     if (ledger.state !== 'prepared') setState(process, ledger, 'prepared')
-    restorePads(process, ledger)
-    if (!unregister(process, ledger)) {
-      markReverted(process, ledger)
-      return 'undone'
-    }
+    if (predecessor?.successor === ledger.address) writeWord(process, predecessor, 'successor', 0n)
+    writeMissing(process, transition(ledger, predecessor).after)
+    unregister(process, ledger)
     setState(process, ledger, 'loading')
   }
   // While loading, the range may hold nothing, or memory that the process has mapped there since: names or contents tell.
   if (ledger.state !== 'loading' || imageIsOurs(process, ledger)) process.unmap(ledger.image.address, ledger.image.size)
   process.unmap(ledger.address, ledger.regionSize)
-  return 'withdrawn'
 }
 
-/** false: nobody knows whether the unwinders know the image, so it has to stay. */
-function unregister(process: Process, ledger: Ledger): boolean {
-  if (ledger.unwindState === 'none') return true
-  if (ledger.unwindState !== 'registered' || ledger.unwind === undefined) return false
+function unregister(process: Process, ledger: Ledger): void {
+  if (ledger.unwindState === 'none' || ledger.unwind === undefined) return
   setUnwindState(process, ledger, 'unregistering')
   process.unregisterUnwind({ kind: ledger.unwind.kind, address: ledger.unwindRegistration })
   setUnwindState(process, ledger, 'none')
-  return true
 }

@@ -3,15 +3,19 @@ import { HotpatchError } from '../errors.ts'
 import type { Process } from '../process/contract.ts'
 import { exclusively } from './exclusive.ts'
 import { findLedgers } from './find-ledgers.ts'
-import { type Ledger, setState } from './ledger.ts'
-import { type Recovery, recoverAll, recoverAt, revert } from './recover.ts'
-import { deadlineIn } from './retry.ts'
-import { foreignBytes, hexAddress, lookAtSites } from './sites.ts'
+import { isInPlace, type Ledger, setState } from './ledger.ts'
+import { checkImage } from './memory-check.ts'
+import { type Recovery, recoverAll, resume, revert } from './recover.ts'
+import { type Deadline, deadlineIn } from './retry.ts'
+import { foreignBytes, hexAddress, lookAt } from './sites.ts'
 import { type Consistency, type SwitchOptions, type SwitchReport, switchOptions } from './switch.ts'
+import { transition, wholeOf } from './transition.ts'
 
 export interface RollbackOptions {
   /** Which patch, where several are applied (to different base images). */
   readonly id?: string | undefined
+  /** Back to the patch of this sequence number, which it superseded, instead of to the original program. */
+  readonly to?: number | undefined
   /** Milliseconds in which the target has to have a safe moment. */
   readonly timeoutMs?: number
   /** Default: patch. */
@@ -24,6 +28,8 @@ export interface RollbackReport {
   readonly pid: number
   readonly outcome: 'rolled-back' | 'nothing-to-roll-back'
   readonly id: string | undefined
+  /** The patch that is in place again; undefined: the original program is. */
+  readonly to: { readonly id: string; readonly sequence: number } | undefined
   readonly functions: readonly { readonly name: string; readonly address: string }[]
   readonly stop: SwitchReport | undefined
   /** Memory that stays mapped, since threads may still return into it. */
@@ -34,31 +40,40 @@ export interface RollbackReport {
 
 /**
  * Throws BUSY (a thread stays in bytes that are to be restored), VERIFY_FAILED (the bytes in place are not what hotpatch wrote),
- * PATCH_AMBIGUOUS, LEDGER_DAMAGED, ENGINE_AT_WORK.
+ * PATCH_AMBIGUOUS, PREDECESSOR_GONE, LEDGER_DAMAGED, ENGINE_AT_WORK.
  */
 export async function rollbackPatch(process: Process, options: RollbackOptions = {}): Promise<RollbackReport> {
   const deadline = deadlineIn(options.timeoutMs ?? 10_000)
-  return exclusively(process, deadline, () => rollBackAlone(process, options.id, switchOptions(options, deadline)))
+  return exclusively(process, deadline, () => rollBackAlone(process, options, switchOptions(options, deadline)))
 }
 
-async function rollBackAlone(process: Process, id: string | undefined, options: SwitchOptions): Promise<RollbackReport> {
-  const recovered = await recoverAll(process, options.deadline)
+async function rollBackAlone(process: Process, { id, to }: RollbackOptions, how: SwitchOptions): Promise<RollbackReport> {
+  const recovered = await recoverAll(process, how.deadline)
   const { ledgers } = findLedgers(process)
-  // An engine that was cut off while it rolled back has left to recovery what is asked for.
-  const undone = ledgers.find((ledger) => recovered.some((r) => r.outcome === 'undone' && r.ledger === hexAddress(ledger.address)))
   const ledger = choose(process, ledgers, id)
-  if (ledger === undefined) {
+  if (ledger === undefined || ledger.sequence === to) {
+    // An engine that was cut off while it rolled back has left to recovery what is asked for.
+    const undone = ledgers.find((other) => recovered.some((r) => r.outcome === 'undone' && r.ledger === hexAddress(other.address)))
     const isAsked = undone !== undefined && (id === undefined || undone.names.id === id)
-    return isAsked ? report(process, undone, undefined, recovered) : nothing(process, id, recovered)
+    const standing = ledgers.find((other) => isInPlace(other) && other.base.address === undone?.base.address)
+    return isAsked ? report(process, undone, standing, undefined, recovered) : nothing(process, id, recovered)
   }
-  requireOurBytes(process, ledger)
-  return report(process, ledger, await revertOrRestore(process, ledger, options), recovered)
+  const other = to === undefined ? undefined : predecessorOf(process, ledger, ledgers, to)
+  requireOurBytes(process, ledger, other)
+  return report(process, ledger, other, await revertOrRestore(process, ledger, other, how), recovered)
 }
 
-const report = (process: Process, ledger: Ledger, stop: SwitchReport | undefined, recovered: readonly Recovery[]): RollbackReport => ({
+const report = (
+  process: Process,
+  ledger: Ledger,
+  other: Ledger | undefined,
+  stop: SwitchReport | undefined,
+  recovered: readonly Recovery[],
+): RollbackReport => ({
   pid: process.pid,
   outcome: 'rolled-back',
   id: ledger.names.id,
+  to: other && { id: other.names.id, sequence: other.sequence },
   functions: ledger.functions.map((f) => ({ name: f.name, address: hexAddress(f.entryAddress) })),
   stop,
   retired: [
@@ -72,6 +87,7 @@ const nothing = (process: Process, id: string | undefined, recovered: readonly R
   pid: process.pid,
   outcome: 'nothing-to-roll-back',
   id,
+  to: undefined,
   functions: [],
   stop: undefined,
   retired: [],
@@ -79,7 +95,7 @@ const nothing = (process: Process, id: string | undefined, recovered: readonly R
 })
 
 function choose(process: Process, ledgers: readonly Ledger[], id: string | undefined): Ledger | undefined {
-  const applied = ledgers.filter((ledger) => ledger.state === 'applied' && (id === undefined || ledger.names.id === id))
+  const applied = ledgers.filter((ledger) => isInPlace(ledger) && (id === undefined || ledger.names.id === id))
   if (applied.length > 1) {
     const ids = applied.map((ledger) => ledger.names.id)
     throw new HotpatchError('PATCH_AMBIGUOUS', `process ${process.pid} carries ${applied.length} patches: ${ids.join(', ')}`, {
@@ -89,19 +105,58 @@ function choose(process: Process, ledgers: readonly Ledger[], id: string | undef
   return applied[0]
 }
 
-function requireOurBytes(process: Process, ledger: Ledger): void {
-  const states = [...lookAtSites(process, ledger, 'switch'), ...lookAtSites(process, ledger, 'prepare')]
-  const foreign = states.filter((state) => state.bytes !== 'replaced')
-  if (foreign.length > 0) throw foreignBytes(process, ledger, foreign)
+function predecessorOf(process: Process, ledger: Ledger, ledgers: readonly Ledger[], sequence: number): Ledger {
+  const found = ledgers.find((other) => other.address === ledger.predecessor && other.successor === ledger.address)
+  if (found?.state === 'superseded' && found.imageState === 'mapped' && found.sequence === sequence) return found
+  const there = found?.imageState === 'mapped' ? `only sequence ${found.sequence} can be resumed` : 'the memory of none is left'
+  throw new HotpatchError(
+    'PREDECESSOR_GONE',
+    `${ledger.names.id} (sequence ${ledger.sequence}) in process ${process.pid} cannot be rolled back to sequence ${sequence}: ${there}`,
+    { facts: { pid: process.pid, id: ledger.names.id, sequence, resumable: found?.sequence } },
+  )
 }
 
-async function revertOrRestore(process: Process, ledger: Ledger, options: SwitchOptions): Promise<SwitchReport | undefined> {
-  setState(process, ledger, 'reverting')
+function requireOurBytes(process: Process, ledger: Ledger, other: Ledger | undefined): void {
+  const states = lookAt(process, wholeOf(ledger))
+  const foreign = states.filter(({ bytes }) => bytes !== 'to')
+  if (foreign.length > 0) throw foreignBytes(process, ledger, foreign)
+  if (other === undefined) return
+  const way = transition(ledger, other)
+  const strange = lookAt(process, [...way.before, ...way.switch]).filter(({ bytes }) => bytes !== 'from')
+  if (strange.length > 0) throw foreignBytes(process, other, strange)
+  const [finding] = checkImage(process, other)
+  if (finding !== undefined)
+    throw new HotpatchError('VERIFY_FAILED', `the patch image of ${other.names.id} in process ${process.pid} is not what hotpatch mapped`, {
+      facts: { pid: process.pid, id: other.names.id, address: finding.address },
+    })
+}
+
+async function revertOrRestore(
+  process: Process,
+  ledger: Ledger,
+  other: Ledger | undefined,
+  how: SwitchOptions,
+): Promise<SwitchReport | undefined> {
+  const resuming = other && { ...other, state: 'resuming' as const }
+  let report: SwitchReport | undefined
   try {
-    return await revert(process, ledger, options)
+    if (resuming !== undefined) setState(process, resuming, 'resuming')
+    setState(process, ledger, 'reverting')
+    report = await revert(process, ledger, resuming, how)
+    if (resuming !== undefined) resume(process, resuming)
+    return report
   } catch (error) {
-    // Where no entry was put back, this says `applied` again. Where it cannot, the state tells the next engine.
-    await recoverAt(process, ledger.address, options.deadline).catch(() => undefined)
+    if (await isUndone(process, ledger, how.deadline)) return report
     throw error
+  }
+}
+
+/** After a failure. Where no entry was put back, the ledger says `applied` again. Where it cannot, its state tells the next engine. */
+async function isUndone(process: Process, ledger: Ledger, deadline: Deadline): Promise<boolean> {
+  try {
+    await recoverAll(process, deadline)
+    return findLedgers(process).ledgers.some(({ address, state }) => address === ledger.address && state === 'reverted')
+  } catch {
+    return false
   }
 }

@@ -1,40 +1,46 @@
-/** The bytes of the base image that a patch rewrites: what is there now, and what the ledger says of it. */
+/** The bytes that a patch writes into the base image and into its pointers: what is there now, and what there should be. */
 import { HotpatchError } from '../errors.ts'
 import type { Process } from '../process/contract.ts'
-import type { Ledger, Site } from './ledger.ts'
-import type { SitePhase } from './ledger-format.ts'
+import type { Ledger } from './ledger.ts'
 
-export type SiteBytes =
-  | 'original'
-  | 'replaced'
-  /** The first bytes are the replacement's, the rest are original: a write across a page border was cut off. */
+/** Bytes that are written as one. */
+export interface Store {
+  readonly what: 'entry' | 'pad' | 'pointer'
+  readonly address: bigint
+  /** Name of the function that it redirects. */
+  readonly function: string
+  readonly from: Uint8Array
+  readonly to: Uint8Array
+  /** It changes a pointer or replaces a single instruction: no thread can be in its middle. */
+  readonly safeWhileRunning: boolean
+}
+
+export type StoreBytes =
+  | 'from'
+  | 'to'
+  /** The first bytes are the new ones, the rest are the old: a write across a page border was cut off. */
   | 'torn'
   /** Neither: somebody else wrote there. */
   | 'foreign'
 
-export interface SiteState {
-  readonly site: Site
-  readonly bytes: SiteBytes
+export interface StoreState {
+  readonly store: Store
+  readonly bytes: StoreBytes
   readonly found: Uint8Array
 }
 
-export function lookAtSites(process: Process, ledger: Ledger, phase: SitePhase): SiteState[] {
-  return ledger.sites
-    .filter((site) => site.phase === phase)
-    .map((site) => {
-      const found = process.read(site.address, site.original.length)
-      return { site, found, bytes: classify(site, found) }
-    })
-}
+export const lookAt = (process: Process, stores: readonly Store[]): StoreState[] =>
+  stores.map((store) => {
+    const found = process.read(store.address, store.to.length)
+    return { store, found, bytes: classify(store, found) }
+  })
 
-function classify(site: Site, found: Uint8Array): SiteBytes {
-  if (equal(found, site.replacement)) return 'replaced'
-  if (equal(found, site.original)) return 'original'
-  const isNew = (i: number) => found[i] === site.replacement[i]
-  const isOld = (i: number) => found[i] === site.original[i]
+function classify({ from, to }: Store, found: Uint8Array): StoreBytes {
+  if (equal(found, to)) return 'to'
+  if (equal(found, from)) return 'from'
   let split = 0
-  while (split < found.length && isNew(split)) split++
-  for (let i = split; i < found.length; i++) if (!isOld(i)) return 'foreign'
+  while (split < found.length && found[split] === to[split]) split++
+  for (let i = split; i < found.length; i++) if (found[i] !== from[i]) return 'foreign'
   return 'torn'
 }
 
@@ -43,19 +49,20 @@ export const equal = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a
 export const hexBytes = (data: Uint8Array): string => Buffer.from(data).toString('hex')
 export const hexAddress = (address: bigint): string => `0x${address.toString(16)}`
 
-/** The error for bytes in the base image that hotpatch did not write, naming each place. */
-export function foreignBytes(process: Process, ledger: Ledger, states: readonly SiteState[]): HotpatchError {
-  const reasons = states.map(({ site, found }) => {
-    const symbol = ledger.functions[site.function]?.name ?? ''
-    return {
-      code: 'VERIFY_FAILED',
-      symbol,
-      address: hexAddress(site.address),
-      expected: hexBytes(site.replacement),
-      found: hexBytes(found),
-      detail: `at ${hexAddress(site.address)} hotpatch wrote ${hexBytes(site.replacement)}, now there is ${hexBytes(found)}`,
-    }
-  })
+/** One sentence for each store whose bytes are not what hotpatch wrote. */
+export const strangeBytes = ({ store, found }: StoreState): string =>
+  `at ${hexAddress(store.address)} hotpatch wrote ${hexBytes(store.to)}, now there is ${hexBytes(found)}`
+
+/** The error for bytes that hotpatch did not write, naming each place. */
+export function foreignBytes(process: Process, ledger: Ledger, states: readonly StoreState[]): HotpatchError {
+  const reasons = states.map((state) => ({
+    code: 'VERIFY_FAILED',
+    symbol: state.store.function,
+    address: hexAddress(state.store.address),
+    expected: hexBytes(state.store.to),
+    found: hexBytes(state.found),
+    detail: strangeBytes(state),
+  }))
   const names = [...new Set(reasons.map((reason) => reason.symbol))].join(', ')
   return new HotpatchError(
     'VERIFY_FAILED',

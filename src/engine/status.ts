@@ -2,9 +2,10 @@
 import { HotpatchError } from '../errors.ts'
 import type { Backend, Process } from '../process/contract.ts'
 import { findLedgers } from './find-ledgers.ts'
-import type { Ledger } from './ledger.ts'
+import { isInterrupted, type Ledger } from './ledger.ts'
 import type { LedgerState, RedirectKind } from './ledger-format.ts'
-import { hexAddress, hexBytes, lookAtSites } from './sites.ts'
+import { type Remedy, remedyFor } from './recover.ts'
+import { hexAddress, hexBytes } from './sites.ts'
 
 export interface ProcessStatus {
   readonly pid: number
@@ -19,10 +20,13 @@ export interface PatchStatus {
   readonly sequence: number
   readonly description: string
   readonly cves: readonly string[]
-  /** applied, reverted (undone; its memory is retired), or the step that an engine was cut off in. */
+  /** applied, superseded or reverted (undone): then its memory is retired; or the step that an engine was cut off in. */
   readonly state: LedgerState
   /** For an unfinished step: what the next apply or rollback will do with it. */
-  readonly recovery: 'none' | 'complete' | 'withdraw' | 'undo'
+  readonly recovery: 'none' | Remedy
+  /** The patch whose place it took, and that which took its place, as long as their ledgers are there. */
+  readonly supersedes: PatchName | undefined
+  readonly supersededBy: PatchName | undefined
   readonly base: { readonly name: string; readonly path: string; readonly address: string }
   readonly functions: readonly {
     readonly name: string
@@ -41,13 +45,18 @@ export interface PatchStatus {
   readonly region: { readonly address: string; readonly size: number }
 }
 
+export interface PatchName {
+  readonly id: string
+  readonly sequence: number
+}
+
 /** Changes nothing, stops nothing. */
 export function statusOf(process: Process): ProcessStatus {
   const { ledgers, damaged } = findLedgers(process)
   return {
     pid: process.pid,
     name: process.name,
-    patches: ledgers.map((ledger) => patchStatus(process, ledger)),
+    patches: ledgers.map((ledger) => patchStatus(process, ledger, ledgers)),
     damaged: damaged.map(({ code, detail }) => ({ code, detail })),
   }
 }
@@ -86,7 +95,11 @@ function withProcess<T>(backend: Backend, pid: number, use: (process: Process) =
   }
 }
 
-function patchStatus(process: Process, ledger: Ledger): PatchStatus {
+function patchStatus(process: Process, ledger: Ledger, ledgers: readonly Ledger[]): PatchStatus {
+  const nameAt = (address: bigint): PatchName | undefined => {
+    const other = address === 0n ? undefined : ledgers.find((candidate) => candidate.address === address)
+    return other && { id: other.names.id, sequence: other.sequence }
+  }
   const { id, description, cves, tool, baseName, basePath } = ledger.names
   return {
     id,
@@ -94,7 +107,9 @@ function patchStatus(process: Process, ledger: Ledger): PatchStatus {
     description,
     cves,
     state: ledger.state,
-    recovery: recoveryFor(process, ledger),
+    recovery: isInterrupted(ledger) ? remedyFor(process, ledger, ledgers) : 'none',
+    supersedes: nameAt(ledger.predecessor),
+    supersededBy: nameAt(ledger.successor),
     base: { name: baseName, path: basePath, address: hexAddress(ledger.base.address) },
     functions: ledger.functions.map((f) => ({
       name: f.name,
@@ -109,15 +124,6 @@ function patchStatus(process: Process, ledger: Ledger): PatchStatus {
     image: { address: hexAddress(ledger.image.address), size: ledger.image.size, sha256: hexBytes(ledger.image.fileSha256) },
     region: { address: hexAddress(ledger.address), size: ledger.regionSize },
   }
-}
-
-/** As recover.ts decides. */
-function recoveryFor(process: Process, ledger: Ledger): PatchStatus['recovery'] {
-  if (ledger.state === 'applied' || ledger.state === 'reverted') return 'none'
-  if (ledger.state === 'loading' || ledger.state === 'prepared') return 'withdraw'
-  const entries = lookAtSites(process, ledger, 'switch')
-  if (entries.every((entry) => entry.bytes === 'replaced')) return 'complete'
-  return ledger.state === 'switching' && entries.every((entry) => entry.bytes === 'original') ? 'withdraw' : 'undo'
 }
 
 /** undefined, too, for a number that is no time: the words that change are under no checksum. */

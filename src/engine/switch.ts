@@ -19,8 +19,9 @@ export type Consistency =
 
 export interface SwitchPlan {
   readonly writes: SwitchRequest['writes']
+  readonly copies: NonNullable<SwitchRequest['copies']>
   readonly guards: Guards
-  /** Every write is one atomic store over a single instruction: no thread can be in its middle. */
+  /** There is nothing to copy, and every write is one atomic store over a pointer or a single instruction: no thread can be in its middle. */
   readonly storesSuffice: boolean
   /** For a guard's function index. */
   functionName(index: number): string
@@ -86,7 +87,7 @@ export async function switchWithRetries(process: Process, plan: SwitchPlan, opti
 
 /** Everything that can be known before a stop. Where modules come and go, it is anew for each. */
 function prepare(process: Process, plan: SwitchPlan, consistency: Consistency): { request: SwitchRequest; inspection: Inspection } {
-  const common = { writes: plan.writes, stopTimeout: STOP_TIMEOUT_MS }
+  const common = { writes: plan.writes, copies: plan.copies, stopTimeout: STOP_TIMEOUT_MS }
   if (consistency !== 'patch') {
     const inspection = prepareInspection(process, plan.guards, undefined)
     return { request: { ...common, inspect: inspection.inspect }, inspection }

@@ -4,7 +4,8 @@ import { findLedgers } from './find-ledgers.ts'
 import { isActive, isInterrupted, type Ledger } from './ledger.ts'
 import type { LedgerState } from './ledger-format.ts'
 import { checkImage, checkProtection, checkStubs, type Finding } from './memory-check.ts'
-import { hexAddress, hexBytes, lookAtSites } from './sites.ts'
+import { hexAddress, hexBytes, lookAt } from './sites.ts'
+import { transition } from './transition.ts'
 
 export interface VerifyReport {
   readonly pid: number
@@ -42,7 +43,7 @@ export function verifyProcess(process: Process): VerifyReport {
           ...checkProtection(process, ledger),
         ],
   }))
-  const clean = damaged.length === 0 && patches.every((patch) => patch.state === 'applied' && patch.findings.length === 0)
+  const clean = damaged.length === 0 && !ledgers.some(isInterrupted) && patches.every((patch) => patch.findings.length === 0)
   return {
     pid: process.pid,
     outcome: !clean ? 'differs' : patches.length === 0 ? 'nothing-to-verify' : 'verified',
@@ -51,20 +52,20 @@ export function verifyProcess(process: Process): VerifyReport {
   }
 }
 
-const checkSites = (process: Process, ledger: Ledger): Finding[] =>
-  (['switch', 'prepare'] as const).flatMap((phase) =>
-    lookAtSites(process, ledger, phase)
-      .filter((state) => state.bytes !== 'replaced')
-      .map(
-        ({ site, found }): Finding => ({
-          what: phase === 'switch' ? 'entry' : 'pad',
-          function: ledger.functions[site.function]?.name ?? '',
-          address: hexAddress(site.address),
-          expected: hexBytes(site.replacement),
-          found: hexBytes(found),
-        }),
-      ),
-  )
+const checkSites = (process: Process, ledger: Ledger): Finding[] => {
+  const { switch: entries, before: pads } = transition(undefined, ledger)
+  return lookAt(process, [...entries, ...pads])
+    .filter(({ bytes }) => bytes !== 'to')
+    .map(
+      ({ store, found }): Finding => ({
+        what: store.what,
+        function: store.function,
+        address: hexAddress(store.address),
+        expected: hexBytes(store.to),
+        found: hexBytes(found),
+      }),
+    )
+}
 
 const bytesOf = (ledger: Ledger): number =>
   ledger.sites.reduce((sum, site) => sum + site.original.length, 0) +

@@ -49,7 +49,16 @@ const manifest = (z: Z) =>
     base: base(z),
     functions: z.array(patchedFunction(z)).min(1),
     /** New functions and data that the patch image brings. */
-    added: z.array(z.strictObject({ name: z.string(), kind: z.enum(['function', 'data', 'rodata']), patchRva: rva(z), size: rva(z) })),
+    added: z.array(
+      z.strictObject({
+        name: z.string(),
+        /** Source or object file. */
+        file: z.string().optional(),
+        kind: z.enum(['function', 'data', 'rodata']),
+        patchRva: rva(z),
+        size: rva(z),
+      }),
+    ),
     /** Library functions that the patch reaches through the base image's import slots. */
     imports: z.array(z.strictObject({ name: z.string(), library: z.string().optional() })),
   })

@@ -1,4 +1,4 @@
-import { type ApplyReport, applyPatch } from '../../engine/apply.ts'
+import { type ApplyReport, applyPatch, type Superseded } from '../../engine/apply.ts'
 import type { Recovery } from '../../engine/recover.ts'
 import type { Consistency, SwitchReport } from '../../engine/switch.ts'
 import { type TakenPatch, takeSignedPatch, takeUnsignedPatch } from '../../servicing/trust/patches.ts'
@@ -11,18 +11,21 @@ export interface ApplyFlags extends JsonFlag {
   readonly timeout: number
   readonly consistency: Consistency
   readonly waitForReturn: boolean
+  readonly force: boolean
   readonly allowUnsigned: boolean
 }
 
 /** The patch image is read, validated and verified whole before the process is opened. */
-export async function apply(patch: string, { pid, timeout, consistency, waitForReturn, allowUnsigned }: ApplyFlags): Promise<Answer> {
+export async function apply(patch: string, flags: ApplyFlags): Promise<Answer> {
+  const { pid, timeout, consistency, waitForReturn, force, allowUnsigned } = flags
   const { image, signedBy } = allowUnsigned ? takeUnsignedPatch(patch) : takeSignedPatch(patch)
-  const report = await withProcess(pid, (process) => applyPatch(process, image, { timeoutMs: timeout * 1000, consistency, waitForReturn }))
+  const options = { timeoutMs: timeout * 1000, consistency, waitForReturn, force }
+  const report = await withProcess(pid, (process) => applyPatch(process, image, options))
   return done(report.outcome, { ...report, signedBy }, words(report, signedBy))
 }
 
 function words(
-  { pid, outcome, id, sequence, base, functions, stop, mappings, recovered }: ApplyReport,
+  { pid, outcome, id, sequence, base, functions, superseded, stop, mappings, recovered }: ApplyReport,
   signedBy: TakenPatch['signedBy'],
 ): string[] {
   return [
@@ -32,11 +35,20 @@ function words(
       [{ title: 'function' }, { title: 'file' }, { title: 'address' }, { title: 'now at' }, { title: 'redirect' }],
       functions.map((f) => [strong(f.name), f.file, f.address, f.target, f.redirect]),
     ),
+    ...(superseded ? supersededLines(superseded) : []),
     ...(stop ? [stopLine(stop)] : []),
     signedBy ? dim(`  signed by ${signedBy.name} (${signedBy.keyId})`) : '  taken without a signature',
     dim(
       `  ${mappings.map(({ what, address, size }) => `${what === 'image' ? 'patch image' : 'address table and ledger'} at ${address} (${size} bytes)`).join(', ')}`,
     ),
+  ]
+}
+
+function supersededLines({ id, sequence, restored, kept }: Superseded): string[] {
+  return [
+    `  takes the place of ${strong(id)}, sequence ${sequence}`,
+    ...(restored.length > 0 ? [`  as it was before any patch: ${restored.join(', ')}`] : []),
+    ...(kept.length > 0 ? [`  keeps the value of ${kept.join(', ')}`] : []),
   ]
 }
 
@@ -55,6 +67,8 @@ const RECOVERED: Readonly<Record<Recovery['outcome'], string>> = {
   completed: 'it was switched already and is sealed now',
   withdrawn: 'nothing had been switched, and it was taken away',
   undone: 'it was undone',
+  superseded: 'another patch stands in its place',
+  resumed: 'it is applied again',
 }
 
 export const recoveryLines = (recovered: readonly Recovery[]): string[] =>

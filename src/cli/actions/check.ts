@@ -7,9 +7,9 @@ import { withProcess } from '../live.ts'
 import { bad, dim, good, plural, strong, table } from '../words.ts'
 
 /** `would-refuse` is an answer here, not an error: the question was whether. The exit code says it all the same. */
-export async function check(pid: number, patch: string): Promise<Answer> {
+export async function check(pid: number, patch: string, force: boolean): Promise<Answer> {
   const image = readPatchImage(readInput(patch))
-  const report = await withProcess(pid, (process) => checkPatch(process, image))
+  const report = await withProcess(pid, (process) => checkPatch(process, image, { force }))
   return {
     outcome: report.outcome,
     exit: report.outcome === 'would-refuse' ? Exit.refused : Exit.done,
@@ -24,16 +24,23 @@ const VERDICTS: Readonly<Record<CheckReport['outcome'], string>> = {
   'would-refuse': bad('would be refused'),
 }
 
-function words({ pid, outcome, id, sequence, base, functions, place, blockers, interrupted }: CheckReport): string[] {
+function words({ pid, outcome, id, sequence, supersedes, base, functions, place, blockers, interrupted }: CheckReport): string[] {
   return [
     `${VERDICTS[outcome]}: ${strong(id)}, sequence ${sequence}, to process ${pid}${base ? ` on ${base.name} at ${base.address}` : ''}`,
     ...(base?.deleted ? [dim('  the file of the base image is deleted or replaced on disk; what counts is the memory')] : []),
+    ...(supersedes ? [`  in the place of ${strong(supersedes.id)}, sequence ${supersedes.sequence}`] : []),
     ...interrupted.map((ledger) => `  ${ledger.id} was cut off while ${ledger.state}; apply would first complete or undo that`),
     ...(functions.length === 0
       ? []
       : table(
           [{ title: 'function' }, { title: 'file' }, { title: 'address' }, { title: 'redirect' }, { title: 'overwritten' }],
-          functions.map((f) => [strong(f.name), f.file, f.address, f.redirect, plural(f.overwritten, 'byte')]),
+          functions.map((f) => [
+            strong(f.name),
+            f.file,
+            f.address,
+            f.redirect,
+            f.overwritten === 0 ? 'none: redirected already' : plural(f.overwritten, 'byte'),
+          ]),
         )),
     ...(place
       ? [dim(`  patch image: ${place.imageSize} bytes at ${place.image}; address table: ${place.hpatSize} bytes at ${place.hpat}`)]

@@ -8,24 +8,29 @@ import { recoveryLines, stopLine } from './apply.ts'
 export interface RollbackFlags extends JsonFlag {
   readonly pid: number
   readonly id?: string
+  readonly to?: number
   readonly timeout: number
   readonly consistency: Consistency
   readonly waitForReturn: boolean
 }
 
-export async function rollback({ pid, id, timeout, consistency, waitForReturn }: RollbackFlags): Promise<Answer> {
-  const options = { id, timeoutMs: timeout * 1000, consistency, waitForReturn }
+export async function rollback({ pid, id, to, timeout, consistency, waitForReturn }: RollbackFlags): Promise<Answer> {
+  const options = { id, to, timeoutMs: timeout * 1000, consistency, waitForReturn }
   const report = await withProcess(pid, (process) => rollbackPatch(process, options))
   return done(report.outcome, report, words(report))
 }
 
-function words({ pid, outcome, id, functions, stop, retired, recovered }: RollbackReport): string[] {
+function words({ pid, outcome, id, to, functions, stop, retired, recovered }: RollbackReport): string[] {
   const before = recoveryLines(recovered)
   if (outcome === 'nothing-to-roll-back')
     return [...before, `Process ${pid} carries no applied patch${id ? ` ${id}` : ''}: nothing to roll back.`]
   return [
     ...before,
-    `${good('rolled back')} ${strong(id ?? '')} in process ${pid}: the original bytes of ${plural(functions.length, 'function')} are back (${functions.map(({ name }) => name).join(', ')})`,
+    `${good('rolled back')} ${strong(id ?? '')} in process ${pid}: ${
+      to
+        ? `${strong(to.id)}, sequence ${to.sequence}, is in place again`
+        : `the original bytes of ${plural(functions.length, 'function')} are back (${functions.map(({ name }) => name).join(', ')})`
+    }`,
     ...(stop ? [stopLine(stop)] : []),
     `  ${plural(
       retired.reduce((sum, { size }) => sum + size, 0),

@@ -33,6 +33,7 @@ const processWords = ({ pid, name, patches, damaged }: ProcessStatus): string[] 
 const STATES: Readonly<Record<string, string>> = {
   applied: good('applied'),
   reverted: dim('undone'),
+  superseded: dim('superseded'),
 }
 
 const RECOVERIES: Readonly<Record<PatchStatus['recovery'], string>> = {
@@ -40,17 +41,22 @@ const RECOVERIES: Readonly<Record<PatchStatus['recovery'], string>> = {
   complete: 'the next apply or rollback will seal it as applied',
   withdraw: 'nothing is switched; the next apply or rollback will take it away',
   undo: 'the next apply or rollback will undo it',
+  supersede: 'another patch stands in its place; the next apply or rollback will seal it as superseded',
+  resume: 'the next apply or rollback will seal it as applied again',
 }
 
 function patchWords(patch: PatchStatus): string[] {
-  const { id, sequence, state, base, functions, cves, description, appliedAt, revertedAt, recovery } = patch
+  const { id, sequence, state, base, functions, cves, description, appliedAt, revertedAt, recovery, supersedes, supersededBy } = patch
   const when = revertedAt ?? appliedAt
-  const head = `  ${STATES[state] ?? bad(`cut off while ${state}`)} ${strong(id)}, sequence ${sequence}, on ${base.name}${when ? `, ${when}` : ''}`
+  const head = `  ${recovery === 'none' ? (STATES[state] ?? state) : bad(`cut off while ${state}`)} ${strong(id)}, sequence ${sequence}, on ${base.name}${when ? `, ${when}` : ''}`
+  const by = supersededBy ? ` by ${supersededBy.id}` : ''
+  if (state === 'superseded') return [`${head}${by}; ${patch.image.size + patch.region.size} bytes stay mapped`]
   if (state === 'reverted') return [`${head}; ${patch.image.size + patch.region.size} bytes stay mapped`]
   return [
     head,
     ...(cves.length > 0 ? [`    ${cves.join(' ')}`] : []),
     ...(description === '' ? [] : [`    ${description}`]),
+    ...(supersedes ? [`    in the place of ${supersedes.id}, sequence ${supersedes.sequence}`] : []),
     ...(recovery === 'none' ? [] : [`    ${RECOVERIES[recovery]}`]),
     ...table(
       [{ title: 'function' }, { title: 'file' }, { title: 'address' }, { title: 'now at' }, { title: 'redirect' }],

@@ -2,7 +2,7 @@ import { buildCommand } from '@stricli/core'
 import type { ApplyFlags } from '../actions/apply.ts'
 import { answer, jsonFlag } from '../answer.ts'
 import type { Context } from '../context.ts'
-import { CONSISTENCY, consistencyFlag, patchArgument, pidFlag, timeoutFlag, waitForReturnFlag } from '../parameters.ts'
+import { CONSISTENCY, consistencyFlag, forceFlag, patchArgument, pidFlag, timeoutFlag, waitForReturnFlag } from '../parameters.ts'
 
 export const applyCommand = buildCommand<ApplyFlags, [patch: string], Context>({
   docs: {
@@ -11,6 +11,7 @@ export const applyCommand = buildCommand<ApplyFlags, [patch: string], Context>({
       'Puts a patch into a running process: loads the patch image beside the base image and switches the changed functions at one',
       'instant. Prints what was redirected and how long the process stood still. A patch that is applied already is no error.',
       ...CONSISTENCY,
+      'A cumulative patch takes the place of an applied one with a lower sequence number, in the same instant.',
       'A thread that is inside a function that changes is waited for (--timeout); if it stays there, it is named and nothing is changed.',
       'The patch image must be signed with a key that this machine trusts (hotpatch keys).',
       '',
@@ -23,6 +24,7 @@ export const applyCommand = buildCommand<ApplyFlags, [patch: string], Context>({
       timeout: timeoutFlag,
       consistency: consistencyFlag,
       waitForReturn: waitForReturnFlag,
+      force: forceFlag,
       allowUnsigned: {
         kind: 'boolean',
         brief: 'Take a patch image that nobody has signed, or whose signer is not trusted',

@@ -2,13 +2,14 @@ import { buildCommand } from '@stricli/core'
 import type { RollbackFlags } from '../actions/rollback.ts'
 import { answer, jsonFlag } from '../answer.ts'
 import type { Context } from '../context.ts'
-import { CONSISTENCY, consistencyFlag, patchId, pidFlag, timeoutFlag, waitForReturnFlag } from '../parameters.ts'
+import { CONSISTENCY, consistencyFlag, patchId, pidFlag, sequenceNumber, timeoutFlag, waitForReturnFlag } from '../parameters.ts'
 
 export const rollbackCommand = buildCommand<RollbackFlags, [], Context>({
   docs: {
     brief: 'Undoes a patch in a running process',
     fullDescription: [
       'Undoes a patch in a running process: every original byte is restored at one instant. Where nothing is patched, that is no error.',
+      'With --to, the patch that it had superseded is in place again instead.',
       ...CONSISTENCY,
       'A thread that is inside the patch is waited for (--timeout); if it stays there, it is named and nothing is changed.',
       '',
@@ -19,6 +20,13 @@ export const rollbackCommand = buildCommand<RollbackFlags, [], Context>({
     flags: {
       pid: pidFlag,
       id: { kind: 'parsed', parse: patchId, brief: 'Which patch, where several are applied', optional: true, placeholder: 'NAME' },
+      to: {
+        kind: 'parsed',
+        parse: sequenceNumber,
+        brief: 'Back to the patch that it superseded, which has this sequence number, instead of to the original program',
+        optional: true,
+        placeholder: 'SEQUENCE',
+      },
       timeout: timeoutFlag,
       consistency: consistencyFlag,
       waitForReturn: waitForReturnFlag,

@@ -3,7 +3,9 @@ import { createHash } from 'node:crypto'
 import { Elf64_Ehdr, Elf64_Phdr, NT_GNU, PF, PT } from '../../binary/elf/definitions.ts'
 import { encodeNote } from '../../binary/elf/notes.ts'
 import type { PatchImage } from '../../patch/image.ts'
+import type { Manifest } from '../../patch/manifest.ts'
 import type { HotPatchChunk } from '../../patch/table.ts'
+import type { Process } from '../../process/contract.ts'
 import { type FakeModule, FakeTarget } from '../../process/fake/index.ts'
 
 export const BASE = 0x5555_0000_0000n
@@ -116,10 +118,14 @@ export interface PatchOptions {
   readonly sequence?: number
   /** Distinguishes patches of one id. */
   readonly content?: number
-  readonly functions?: readonly (keyof typeof CODE)[]
+  readonly functions?: readonly FunctionName[]
+  /** Variables in its writable memory, which begins at RVA 0x2000. */
+  readonly data?: Manifest['added']
 }
 
-export function newPatch({ id = 'server-1', sequence = 1, content = 1, functions = NAMES }: PatchOptions = {}): PatchImage {
+export type FunctionName = (typeof NAMES)[number]
+
+export function newPatch({ id = 'server-1', sequence = 1, content = 1, functions = NAMES, data = [] }: PatchOptions = {}): PatchImage {
   const readOnly = new Uint8Array(0x1000).fill(content, 0x100)
   const code = new Uint8Array(0x1000).fill(0xcc)
   // mov eax,imm32; ret
@@ -189,7 +195,7 @@ export function newPatch({ id = 'server-1', sequence = 1, content = 1, functions
         patchSize: 6,
         redirect: KINDS[name],
       })),
-      added: [],
+      added: data,
       imports: [],
     },
     relativeRelocations: [{ rva: PATCH_RVA.self, addend: 0x1000n }],
@@ -208,3 +214,21 @@ export function snapshot(target: FakeTarget): string {
 
 /** hotpatch's own memory in the process. */
 export const ownRegions = (target: FakeTarget) => target.regions().filter((region) => region.name.startsWith('hotpatch:'))
+
+/** Where a call of `entry` ends up, through jumps only. */
+export function follow(process: Process, entry: bigint): bigint {
+  let at = entry
+  for (let hops = 0; hops < 4; hops++) {
+    const code = Buffer.from(process.read(at, 8))
+    if (code[0] === 0xeb) at += 2n + BigInt(code.readInt8(1))
+    else if (code[0] === 0xe9) at += 5n + BigInt(code.readInt32LE(1))
+    else if (code[0] === 0xff && code[1] === 0x25)
+      return Buffer.from(process.read(at + 6n + BigInt(code.readInt32LE(2)), 8)).readBigUInt64LE()
+    else return at
+  }
+  return at
+}
+
+/** The bytes of a function and of the padding before it. */
+export const bytesAround = (target: FakeTarget, name: FunctionName): string =>
+  Buffer.from(target.peek(BASE + BigInt(RVA[name] - 0x10), 0x10 + CODE[name].length) ?? []).toString('hex')
