@@ -98,7 +98,8 @@ describe('3: refused, with the reason', () => {
 async function compileVariable(value: string): Promise<string> {
   const folder = join(place, `variable-${value}`)
   mkdirSync(folder, { recursive: true })
-  const source = join(place, 'variable.c')
+  // Each its own file: the other compiler may be reading.
+  const source = join(folder, 'variable.c')
   writeFileSync(source, 'int limit = VALUE;\nint reached(int n) { return n >= limit; }\n')
   await mustRun('gcc', [
     '-O2',
