@@ -21,6 +21,22 @@ export interface EpilogueState {
  * only when `leaves` says that its target (relative to the start of `code`) lies outside the function.
  */
 export function epilogueAt(code: Uint8Array, leaves: (target: number) => boolean): EpilogueState | undefined {
+  const { end, state } = takenBack(code)
+  return endsFunction(code, end, leaves) ? state : undefined
+}
+
+/**
+ * The same for code of any system, ended by a `ret` only: there the return address is on top of the stack whatever unwind data says, and
+ * all registers that calls preserve are the caller's again. gcc's data of functions that realign their stack are wrong there by an instruction
+ * or two.
+ */
+export function returnAt(code: Uint8Array): EpilogueState | undefined {
+  const { end, state } = takenBack(code)
+  return isReturn(code, end) ? state : undefined
+}
+
+/** What the instructions of an epilogue do that `code` begins with, up to the one at `end`. */
+function takenBack(code: Uint8Array): { end: number; state: EpilogueState } {
   let at = 0
   let register = 7
   let offset = 0
@@ -37,7 +53,7 @@ export function epilogueAt(code: Uint8Array, leaves: (target: number) => boolean
   } else if ((byte(0) & 0xfe) === 0x48 && byte(1) === 0x8d && (byte(2) & 0x38) === 0x20 && (byte(2) & 7) !== 4) {
     // lea rsp, [register + disp8 | disp32]
     const mode = byte(2) >> 6
-    if (mode === 0 || mode === 3) return undefined
+    if (mode === 0 || mode === 3) return { end: code.length, state: { register, offset: 8, saved: [] } }
     register = DWARF_REGISTERS[(byte(2) & 7) | ((byte(0) & 1) << 3)] as number
     offset = mode === 1 ? (byte(3) << 24) >> 24 : i32(3)
     at = mode === 1 ? 4 : 7
@@ -53,15 +69,17 @@ export function epilogueAt(code: Uint8Array, leaves: (target: number) => boolean
     at += 1 + wide
   }
 
-  if (!endsFunction(code, at, leaves)) return undefined
   const cfa = offset + 8
-  return { register, offset: cfa, saved: pops.flatMap(([popped, place]) => [popped, place - cfa]) }
+  return { end: at, state: { register, offset: cfa, saved: pops.flatMap(([popped, place]) => [popped, place - cfa]) } }
 }
 
+/** ret | ret imm16 | rep ret */
+const isReturn = (code: Uint8Array, at: number): boolean =>
+  code[at] === 0xc3 || code[at] === 0xc2 || (code[at] === 0xf3 && code[at + 1] === 0xc3)
+
 function endsFunction(code: Uint8Array, at: number, leaves: (target: number) => boolean): boolean {
+  if (isReturn(code, at)) return true
   const [first = -1, second = -1] = code.subarray(at, at + 2)
-  // ret | ret imm16 | rep ret
-  if (first === 0xc3 || first === 0xc2 || (first === 0xf3 && second === 0xc3)) return true
   const view = new DataView(code.buffer, code.byteOffset, code.byteLength)
   if (first === 0xeb && at + 2 <= code.length) return leaves(at + 2 + view.getInt8(at + 1))
   if (first === 0xe9 && at + 5 <= code.length) return leaves(at + 5 + view.getInt32(at + 1, true))

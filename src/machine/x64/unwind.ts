@@ -5,7 +5,7 @@
 import type { CfaRow, RegisterRule } from '../../binary/dwarf/cfa.ts'
 import { evaluateExpression } from '../../binary/dwarf/expression.ts'
 import { HotpatchError } from '../../errors.ts'
-import { epilogueAt } from './epilogue.ts'
+import { epilogueAt, returnAt } from './epilogue.ts'
 import { FrameKind, type FrameTable, RBP, REGISTER_COUNT, RETURN_ADDRESS, RSP, rowAt } from './frames.ts'
 
 /** A module whose unwind data has been compiled. */
@@ -33,7 +33,7 @@ export interface WindowsFunctions {
 export interface StackMemory {
   /** The little-endian word of 8 bytes at `address`; NaN where it cannot be read. Values of 2^53 and more lose low bits. */
   word(address: number): number
-  /** Reads code: how many bytes of `into` could be filled, from its start on. Asked for the frames of Windows' code only. */
+  /** Reads code: how many bytes of `into` could be filled, from its start on. Seldom asked for, but in Windows' code. */
   code(address: number, into: Uint8Array): number
 }
 
@@ -91,7 +91,9 @@ export class Walker {
       if (kind === FrameKind.none) return 'lost'
       if (kind === FrameKind.complex) {
         const complex = table.complex[table.operands[row] as number]
-        if (complex === undefined || !this.complexStep(complex.row, memory)) return 'lost'
+        if (complex === undefined) return 'lost'
+        const returning = exact && !complex.signal && this.returnStep(ip, memory)
+        if (!returning && !this.complexStep(complex.row, memory)) return 'lost'
         exact = complex.signal
       } else {
         const saved = table.savedSets[table.saved[row] as number] as Int32Array
@@ -134,6 +136,12 @@ export class Walker {
       return rva + target === primary || to < 0 || functions.primaries[to] !== primary
     }
     const epilogue = epilogueAt(this.instructions.subarray(0, length), leaves)
+    return epilogue !== undefined && this.restore(epilogue.register, epilogue.offset, epilogue.saved, memory)
+  }
+
+  /** One frame that is about to return. false: it is not. */
+  private returnStep(ip: number, memory: StackMemory): boolean {
+    const epilogue = returnAt(this.instructions.subarray(0, memory.code(ip, this.instructions)))
     return epilogue !== undefined && this.restore(epilogue.register, epilogue.offset, epilogue.saved, memory)
   }
 
