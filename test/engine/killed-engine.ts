@@ -1,5 +1,5 @@
 /**
- * An engine that kills itself: `killed-engine.ts PID PATCH VERB STEP`. It dies right before the call into the target that STEP counts
+ * An engine that kills itself: `killed-engine.ts PID PATCH VERB STEP`, VERB being apply, rollback, or to:SEQUENCE. It dies right before the call into the target that STEP counts
  * (from 0); with STEP `switch` inside the stop, all threads standing still. Ends with 0 if it had fewer calls to make.
  */
 import { readFileSync } from 'node:fs'
@@ -40,4 +40,5 @@ function mortal(target: Process): Process {
 
 const target = mortal((await hostBackend()).open(Number(pid)))
 if (verb === 'apply') await applyPatch(target, readPatchImage(readFileSync(file)))
-else await rollbackPatch(target)
+else if (verb === 'rollback') await rollbackPatch(target)
+else await rollbackPatch(target, { to: Number(verb.slice('to:'.length)) })

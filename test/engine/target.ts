@@ -53,35 +53,43 @@ export function build({ compiler, flags }: Flavour): Built {
 }
 
 const FIELDS = ['pid', 'running', 'old', 'fixed', 'bad', 'hits', 'longestPauseNs'] as const
-export type Stats = Readonly<Record<(typeof FIELDS)[number], number>>
+type Field = (typeof FIELDS)[number]
 
-export interface Running {
+/** A server that counts in a file of u64s, which have the names `F`. */
+export interface Running<F extends string = Field> {
   readonly pid: number
-  stats(): Stats
+  stats(): Readonly<Record<F, number>>
   /** What was counted within the next `ms`. */
-  during(ms: number): Promise<Stats>
+  during(ms: number): Promise<Readonly<Record<F, number>>>
   stop(): Promise<void>
 }
 
 let runs = 0
 
+export const run = (built: Pick<Built, 'folder' | 'server'>, threads: number): Promise<Running> => runCounting(built, threads, FIELDS)
+
 /**
  * Under a shell of its own: the event loop of this process would take the stops of a traced child for its own business.
+ * @param fields `pid` and `running`, the number of threads that have begun, are among them
  */
-export async function run({ folder, server }: Built, threads: number): Promise<Running> {
+export async function runCounting<F extends string>(
+  { folder, server }: Pick<Built, 'folder' | 'server'>,
+  threads: number,
+  fields: readonly F[],
+): Promise<Running<F>> {
   const file = join(folder, `stats-${++runs}`)
   const shell = spawn('/bin/sh', ['-c', '"$0" "$1" "$2" & wait', server, file, String(threads)], { stdio: 'ignore' })
   const ended = new Promise<void>((resolve) => shell.once('exit', () => resolve()))
-  const stats = (): Stats => {
+  const stats = (): Record<F, number> => {
     const data = readFileSync(file)
-    return Object.fromEntries(FIELDS.map((field, i) => [field, Number(data.readBigUInt64LE(8 * i))])) as Stats
+    return Object.fromEntries(fields.map((field, i) => [field, Number(data.readBigUInt64LE(8 * i))])) as Record<F, number>
   }
   const deadline = Date.now() + 10_000
   while (!started(stats, threads)) {
     if (Date.now() > deadline) throw new Error('the server did not start')
     await sleep(10)
   }
-  const { pid } = stats()
+  const pid = counted(stats(), 'pid')
   return {
     pid,
     stats,
@@ -89,7 +97,7 @@ export async function run({ folder, server }: Built, threads: number): Promise<R
       const before = stats()
       await sleep(ms)
       const after = stats()
-      return Object.fromEntries(FIELDS.map((field) => [field, after[field] - before[field]])) as Stats
+      return Object.fromEntries(fields.map((field) => [field, after[field] - before[field]])) as Record<F, number>
     },
     async stop() {
       process.kill(pid, 'SIGKILL')
@@ -99,10 +107,12 @@ export async function run({ folder, server }: Built, threads: number): Promise<R
   }
 }
 
-function started(stats: () => Stats, threads: number): boolean {
+const counted = (stats: Readonly<Record<string, number>>, field: string): number => stats[field] ?? 0
+
+function started(stats: () => Readonly<Record<string, number>>, threads: number): boolean {
   try {
-    const { pid, running } = stats()
-    return pid !== 0 && running === threads
+    const now = stats()
+    return counted(now, 'pid') !== 0 && counted(now, 'running') === threads
   } catch {
     return false
   }
