@@ -148,7 +148,7 @@ class Compiler {
     if ((fdeEncoding & 0xf0) === DW_EH_PE.pcrel) begin = value + this.#address + at
     else if ((fdeEncoding & 0xf0) === DW_EH_PE.absptr) begin = value
     else return
-    const size = this.#integer(at + width, format & ~DW_EH_PE_SIGNED)
+    const size = this.#integer(at + width, format)
     let from = at + 2 * width
     if (augmentation !== '') {
       const length = this.#uleb(from, end)
@@ -359,7 +359,6 @@ class Compiler {
   }
 }
 
-const DW_EH_PE_SIGNED = 0x08
 const WIDTHS: Readonly<Record<number, number>> = {
   [DW_EH_PE.absptr]: 8,
   [DW_EH_PE.udata2]: 2,
