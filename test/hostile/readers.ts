@@ -1,5 +1,7 @@
 /** What is damaged, and who reads it: every real file that the tests keep, each with the readers that a person could give it to. */
 import { readdirSync, readFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { readArchive } from '../../src/binary/archive/reader.ts'
 import { readElf } from '../../src/binary/elf/reader.ts'
 import { readBaseRelocations, readExports, readImports, readRuntimeFunctions } from '../../src/binary/pe/directories.ts'
@@ -56,7 +58,9 @@ function readerFor(bytes: Uint8Array): Sample['reader'] | undefined {
 const root = new URL('../../src/', import.meta.url)
 const BINARY = /\.(o|obj|a|lib|so|dll|exe|elf|sys)$/
 
-export const SAMPLES: readonly Sample[] = (readdirSync(root, { recursive: true }) as string[])
+export const SAMPLES: readonly Sample[] = readdirSync(root, { recursive: true, withFileTypes: true })
+  .filter((entry) => entry.isFile())
+  .map((entry) => join(relative(fileURLToPath(root), entry.parentPath ?? entry.path), entry.name))
   .filter((name) => /[\\/]fixtures[\\/]/.test(name) && (BINARY.test(name) || !/\.[a-z]+$/.test(name)))
   .sort()
   .flatMap((name) => {
