@@ -49,7 +49,8 @@ export async function startApart(program: string, args: readonly string[] = [], 
     output: () => (existsSync(out) ? readFileSync(out, 'utf8') : ''),
     async kill() {
       killNow(pid)
-      await until(`process ${pid} has ended`, () => !isAlive(pid))
+      // Its main thread is a zombie while others still end, and memory goes with the last of them.
+      await until(`process ${pid} has ended`, () => !isAlive(pid) && (readProc(`/proc/${pid}/maps`) ?? '') === '')
       started.delete(pid)
     },
   }
