@@ -27,3 +27,15 @@ export function throwsCode(codes: HotpatchError['code'] | readonly HotpatchError
   }
   assert.fail(`expected ${[codes].flat().join(' or ')}, nothing was thrown`)
 }
+
+/** Until `action` throws, whatever it throws; for as long as a second. */
+export async function untilThrown(action: () => unknown): Promise<void> {
+  for (const deadline = Date.now() + 1000; Date.now() < deadline; ) {
+    try {
+      action()
+    } catch {
+      return
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+}

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import type { SwitchRequest } from '../contract.ts'
-import { type ConformanceCase, throwsCode } from './case.ts'
+import { type ConformanceCase, throwsCode, untilThrown } from './case.ts'
 import { LOCK_CASES } from './lock-cases.ts'
 import { MAPPING_CASES } from './mapping-cases.ts'
 import { STACK_CASES } from './stack-cases.ts'
@@ -179,6 +179,8 @@ const MEMORY: readonly ConformanceCase[] = [
     name: 'write: a process that has ended is PROCESS_GONE, so are reading and mapping',
     async run({ target, process }) {
       await target.kill()
+      // Memory outlives its process for the moment in which the system takes it down.
+      await untilThrown(() => process.write(target.symbols.data, new Uint8Array(8)))
       throwsCode('PROCESS_GONE', () => process.read(target.symbols.data, 8))
       throwsCode('PROCESS_GONE', () => process.write(target.symbols.data, new Uint8Array(8)))
       throwsCode('PROCESS_GONE', () => process.switchCode(switchTo(target, VALUE_NEW)))
