@@ -1,7 +1,7 @@
 /**
  * The product's speed, measured on this machine and printed beside what was promised.
  *
- *   npm run bench [-- --json] [stop] [call] [builder]
+ *   npm run bench [-- --json] [stop] [stacks] [call] [builder]
  *
  * Figures depend on the machine and on what else runs there: nothing fails by them.
  */
@@ -13,6 +13,7 @@ import { measureBuilder } from './builder.ts'
 import { measureCalls } from './call/measure.ts'
 import type { Figure } from './figure.ts'
 import { measureStops, STOP_GOAL, STOP_OPTIONS } from './stop.ts'
+import { GOAL_THREADS, measureStackStops, STACKS_GOAL } from './stop-stacks.ts'
 
 interface Group {
   readonly title: string
@@ -21,6 +22,7 @@ interface Group {
 
 const GROUPS: Readonly<Record<string, Group>> = {
   stop: { title: 'How long a process stands still', measure: stops },
+  stacks: { title: 'The same with every stack checked, 20 frames each', measure: stackStops },
   call: { title: 'What a patched call costs', measure: measureCalls },
   builder: { title: 'From process start to exit', measure: measureBuilder },
 }
@@ -56,6 +58,18 @@ async function stops(): Promise<Figure[]> {
     value: hotpatch,
     unit: 'µs',
     limit: STOP_GOAL * floor,
+    beside: { name: 'stop-floor.c', value: floor },
+    runs: STOP_OPTIONS.turns * STOP_OPTIONS.stops,
+  }))
+}
+
+async function stackStops(): Promise<Figure[]> {
+  const results = await measureStackStops()
+  return results.map(({ threads, floor, hotpatch }) => ({
+    name: `one function, ${threads} threads`,
+    value: hotpatch,
+    unit: 'µs',
+    ...(threads <= GOAL_THREADS ? { limit: STACKS_GOAL * floor } : {}),
     beside: { name: 'stop-floor.c', value: floor },
     runs: STOP_OPTIONS.turns * STOP_OPTIONS.stops,
   }))

@@ -80,13 +80,13 @@ async function measure(floorProgram: string, targetProgram: string, threads: num
   }
 }
 
-const runFloor = (program: string, pid: number, address: bigint, stops: number): number[] =>
+export const runFloor = (program: string, pid: number, address: bigint, stops: number): number[] =>
   execFileSync(program, [String(pid), address.toString(16), String(stops)], { encoding: 'utf8' })
     .trim()
     .split('\n')
     .map(Number)
 
-function median(values: number[]): number {
+export function median(values: number[]): number {
   const sorted = values.toSorted((a, b) => a - b)
   return sorted[Math.floor(sorted.length / 2)] as number
 }

@@ -96,7 +96,10 @@ function prepare(process: Process, plan: SwitchPlan, consistency: Consistency): 
   const modules = frameModulesOf(process).of(regions)
   rehearseInspection()
   const inspection = prepareInspection(process, plan.guards, { modules, regions })
-  return { request: { ...common, inspect: inspection.inspect, stacks: { bytes: STACK_BYTES, regions } }, inspection }
+  return {
+    request: { ...common, inspect: inspection.inspect, rehearse: rehearseInspection, stacks: { bytes: STACK_BYTES, regions } },
+    inspection,
+  }
 }
 
 /** Longer than this nothing else is done here; as long as that a thread is kept waiting for the others. */

@@ -134,6 +134,8 @@ export interface SwitchRequest {
    * with nothing written.
    */
   inspect(stopped: StoppedThreads): Blocker | undefined
+  /** Called right before the first thread is stopped: what `inspect` needs is at hand then, compiled and in the processor's caches. */
+  rehearse?(): void
   /** Milliseconds for all threads to stop. */
   readonly stopTimeout: number
   /** What of the stacks shall be read, all at once, before `inspect` is called. undefined: nothing. */

@@ -61,6 +61,15 @@ export class Stacks {
     for (let first = 0; first < count; ) first = this.#readFrom(windows, first, Math.min(count, first + IOV_MAX))
   }
 
+  /** The calls that read windows, on a stack that is not there. */
+  rehearse(): void {
+    const windows = this.#windows
+    if (windows === undefined) return
+    windows.reserve(1)
+    windows.place(0, 0)
+    this.#readFrom(windows, 0, 1)
+  }
+
   /** Reads one thread's window. */
   readOne(registers: Uint32Array, stride: number, index: number): void {
     const windows = this.#windows

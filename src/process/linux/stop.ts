@@ -190,6 +190,7 @@ class Threads implements StoppedThreads {
       this.#await(index, 0)
       this.#tasks.count()
       this.#readRegisters(index)
+      this.#stacks.rehearse()
       this.instructionPointer(index)
       this.stackPointer(index)
       this.#release(index)
@@ -321,6 +322,7 @@ export function switchCode(pid: number, memory: Memory, request: SwitchRequest):
     runAhead()
     threads.rehearse(rehearsed ? REHEARSAL : FIRST_REHEARSAL)
     rehearsed = true
+    request.rehearse?.()
     start = process.hrtime.bigint()
     threads.stopAll(performance.now() + request.stopTimeout)
     count = threads.count

@@ -41,6 +41,7 @@ export function switchCode(target: Target, request: SwitchRequest): SwitchOutcom
     began = process.hrtime.bigint()
     try {
       if (request.catchFirst !== undefined) crew.catchFirst(request.catchFirst)
+      request.rehearse?.()
       began = process.hrtime.bigint()
       crew.stop(request.stopTimeout)
       threads = crew.count
