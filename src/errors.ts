@@ -248,6 +248,16 @@ export const ERRORS = {
     'a thread of the process did not stop in time',
     'the thread waits inside the kernel without interruption: try again later',
   ),
+  CALL_FAULTED: entry(
+    'refused',
+    'a call inside the process faulted',
+    'the function that was called has a defect; the process goes on, and the thread that ran it is where it was before',
+  ),
+  CALLOUT_CANCELLED: entry(
+    'refused',
+    "the patch's callback did not let the patch be applied",
+    'the callback answered with the code above: ask the author of the patch what it means',
+  ),
   CALL_TIMEOUT: entry(
     'busy',
     'a call inside the process did not return in time',

@@ -69,11 +69,27 @@ export interface Process {
    */
   lock(): () => void
 
+  /**
+   * Calls a function of the target with up to four arguments, on a thread that is made for it (Windows) or on one that waits with no lock of
+   * the allocator, the loader or the unwinder and is in no signal handler (Linux); no other thread is stopped. Bytes as an argument
+   * lie in writable memory for the time of the call; the function gets their address. Answers what it returned, the whole register.
+   * Throws CALL_TIMEOUT: it may still be at work, and comes to its end by itself. CALL_FAULTED: it raised a signal or ended its thread (on
+   * Windows an exception that nobody handles ends the process, as ever). NO_SAFE_THREAD, MAPPING_REFUSED, PROCESS_GONE.
+   */
+  call(address: bigint, args: readonly CallArgument[], options: CallOptions): bigint
+
   /** Makes unwinders of the target know code that `map` brought. undefined: the target has none that could be told. */
   registerUnwind(request: UnwindRequest): UnwindRegistration | undefined
   unregisterUnwind(registration: UnwindRegistration): void
 
   close(): void
+}
+
+export type CallArgument = bigint | Uint8Array
+
+export interface CallOptions {
+  /** Milliseconds for the function to return; finding a thread for it may take as long again. */
+  readonly deadlineMs: number
 }
 
 export interface MappedModule {

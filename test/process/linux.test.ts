@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, test } from 'vitest'
 import { linuxBackend } from '../../src/process/linux/index.ts'
+import { FAULT_CASES } from '../../src/process/testing/call-cases.ts'
 import { CONFORMANCE_CASES, runCase } from '../../src/process/testing/conformance.ts'
 import { startOtherEngine } from '../../src/process/testing/other-engine.ts'
 import type { ConformanceHost, StartedTarget, TargetSymbols } from '../../src/process/testing/target.ts'
@@ -33,5 +34,5 @@ describe.each([
   ['a program at a fixed address', hostFor('conformance-fixed', ['-no-pie'])],
   ['a static program linked by lld', hostFor('conformance-lld', ['-static', '-fuse-ld=lld'], 'clang-19')],
 ])('Linux conforms: %s', (_, host) => {
-  test.each(CONFORMANCE_CASES)('$name', (conformanceCase) => runCase(conformanceCase, host))
+  test.each([...CONFORMANCE_CASES, ...FAULT_CASES])('$name', (conformanceCase) => runCase(conformanceCase, host))
 })

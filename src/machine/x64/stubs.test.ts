@@ -4,8 +4,8 @@ import { decode, disassemble } from './decode.ts'
 import {
   assemble,
   CALL_GADGET,
-  encodeImportThunk,
   encodeNearJump,
+  encodePointerJump,
   encodeRemoteCallBlock,
   encodeShortJump,
   findGadget,
@@ -13,6 +13,7 @@ import {
   hpatCodePage,
   REMOTE_CALL,
   REMOTE_CALL_BLOCK,
+  REMOTE_CALL_SYSV,
   SYSCALL_GADGET,
 } from './stubs.ts'
 import { hex } from './testing/hex.ts'
@@ -20,6 +21,7 @@ import { hex } from './testing/hex.ts'
 describe('listings', () => {
   it.each([
     ['REMOTE_CALL', REMOTE_CALL],
+    ['REMOTE_CALL_SYSV', REMOTE_CALL_SYSV],
     ['SYSCALL_GADGET', SYSCALL_GADGET],
     ['CALL_GADGET', CALL_GADGET],
   ])('%s says what its bytes do', (_, lines) => {
@@ -51,8 +53,8 @@ describe('jumps', () => {
     expect(encodeNearJump(at, at + 5n)).toEqual(hex('e900000000'))
     expect(encodeNearJump(at, at + 5n + 0x7fff_ffffn)).toEqual(hex('e9ffffff7f'))
     expect(encodeNearJump(at, at + 5n - 0x8000_0000n)).toEqual(hex('e900000080'))
-    expect(encodeImportThunk(at, at + 6n + 0x7fff_ffffn)).toEqual(hex('ff25ffffff7f'))
-    expect(encodeImportThunk(at, at + 6n - 0x8000_0000n)).toEqual(hex('ff2500000080'))
+    expect(encodePointerJump(at, at + 6n + 0x7fff_ffffn)).toEqual(hex('ff25ffffff7f'))
+    expect(encodePointerJump(at, at + 6n - 0x8000_0000n)).toEqual(hex('ff2500000080'))
   })
 
   it('refuse one byte beyond', () => {
@@ -62,8 +64,8 @@ describe('jumps', () => {
       () => encodeShortJump(at, at + 130n),
       () => encodeNearJump(at, at + 5n + 0x8000_0000n),
       () => encodeNearJump(at, at + 5n - 0x8000_0001n),
-      () => encodeImportThunk(at, at + 6n + 0x8000_0000n),
-      () => encodeImportThunk(at, at + 6n - 0x8000_0001n),
+      () => encodePointerJump(at, at + 6n + 0x8000_0000n),
+      () => encodePointerJump(at, at + 6n - 0x8000_0001n),
     ]
     for (const encode of beyond) expect(encode).toThrowError(expect.objectContaining({ code: 'REDIRECT_OUT_OF_REACH' }))
   })
@@ -73,7 +75,7 @@ describe('jumps', () => {
       fc.property(fc.bigInt(0x1_0000_0000n, 0x7fff_0000_0000n), fc.integer({ min: -0x8000_0000, max: 0x7fff_ffff }), (at, rel) => {
         const near = decode(encodeNearJump(at, at + 5n + BigInt(rel))).instructions
         expect(near.map((i) => [i.flow, i.target])).toEqual([['jump', 5 + rel]])
-        const thunk = decode(encodeImportThunk(at, at + 6n + BigInt(rel))).instructions
+        const thunk = decode(encodePointerJump(at, at + 6n + BigInt(rel))).instructions
         expect(thunk.map((i) => [i.flow, i.ripTarget])).toEqual([['jump-indirect', 6 + rel]])
       }),
     )

@@ -25,6 +25,8 @@ export const HPAT_STUB: readonly Line[] = [
 ]
 
 export const HPAT_STUB_SIZE = 8
+/** From a stub to the pointer that it jumps through. */
+export const HPAT_POINTER_DISTANCE = 0x1000n
 
 /** A code page of 512 stubs. The page behind it holds their 512 pointers: pointer i is at 8 i. */
 export function hpatCodePage(): Uint8Array {
@@ -39,7 +41,7 @@ export const SHORT_JUMP_SIZE = 2
 /** `jmp rel32`: 5 bytes, reaches -2 GB..2 GB-1 from its end. */
 export const NEAR_JUMP_SIZE = 5
 /** `jmp [rip+rel32]`. */
-export const IMPORT_THUNK_SIZE = 6
+export const POINTER_JUMP_SIZE = 6
 
 /** Distance for a relative operand of `bits` bits; undefined: it does not reach. */
 function distance(end: bigint, target: bigint, bits: 8 | 32): number | undefined {
@@ -69,8 +71,8 @@ export function encodeNearJump(at: bigint, target: bigint): Uint8Array {
 }
 
 /** `FF 25 rel32`: jmp qword ptr [rip+rel32], through the pointer at `slot`. Throws REDIRECT_OUT_OF_REACH. */
-export function encodeImportThunk(at: bigint, slot: bigint): Uint8Array {
-  const rel = distance(at + BigInt(IMPORT_THUNK_SIZE), slot, 32)
+export function encodePointerJump(at: bigint, slot: bigint): Uint8Array {
+  const rel = distance(at + BigInt(POINTER_JUMP_SIZE), slot, 32)
   if (rel === undefined) throw outOfReach(at, slot)
   return Uint8Array.of(0xff, 0x25, ...little32(rel))
 }
@@ -109,6 +111,25 @@ export const REMOTE_CALL: readonly Line[] = [
   line([0x48, 0xc7, 0x43, 0x30, 0x01, 0x00, 0x00, 0x00], 'mov qword ptr [rbx+30h],1'),
   line([0x31, 0xc0], 'xor eax,eax'),
   line([0x48, 0x83, 0xc4, 0x20], 'add rsp,20h'),
+  line([0x5b], 'pop rbx'),
+  line([0xc3], 'ret'),
+]
+
+/**
+ * The same as a function of the System V convention: its one argument (rdi) is the address of a REMOTE_CALL_BLOCK. A called function finds
+ * rsp 8 below a multiple of 16; rbx belongs to the caller. It has no unwind data either.
+ */
+export const REMOTE_CALL_SYSV: readonly Line[] = [
+  line([0x53], 'push rbx'),
+  line([0x48, 0x89, 0xfb], 'mov rbx,rdi'),
+  line([0x48, 0x8b, 0x03], 'mov rax,[rbx]'),
+  line([0x48, 0x8b, 0x7b, 0x08], 'mov rdi,[rbx+8]'),
+  line([0x48, 0x8b, 0x73, 0x10], 'mov rsi,[rbx+10h]'),
+  line([0x48, 0x8b, 0x53, 0x18], 'mov rdx,[rbx+18h]'),
+  line([0x48, 0x8b, 0x4b, 0x20], 'mov rcx,[rbx+20h]'),
+  line([0xff, 0xd0], 'call rax'),
+  line([0x48, 0x89, 0x43, 0x28], 'mov [rbx+28h],rax'),
+  line([0x48, 0xc7, 0x43, 0x30, 0x01, 0x00, 0x00, 0x00], 'mov qword ptr [rbx+30h],1'),
   line([0x5b], 'pop rbx'),
   line([0xc3], 'ret'),
 ]

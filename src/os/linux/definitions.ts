@@ -65,6 +65,7 @@ export const SYS = {
   munmap: 11,
   rt_sigreturn: 15,
   select: 23,
+  pause: 34,
   nanosleep: 35,
   accept: 43,
   recvfrom: 45,

@@ -1,5 +1,7 @@
 import { HotpatchError } from '../../errors.ts'
 import type {
+  CallArgument,
+  CallOptions,
   MappedModule,
   MapRequest,
   Process,
@@ -130,6 +132,12 @@ export class FakeProcess implements Process {
     if (this.#target.engine !== undefined) throw new HotpatchError('ENGINE_AT_WORK', `another engine is at work on process ${this.pid}`)
     this.#target.engine = this
     return once(() => this.#unlock())
+  }
+
+  call(address: bigint, args: readonly CallArgument[], _options: CallOptions): bigint {
+    this.#step({ kind: 'call', address, args })
+    if (this.#target.onCall === undefined) throw new HotpatchError('DEFECT', `nothing acts out a call of 0x${address.toString(16)}`)
+    return this.#target.onCall(address, args, this.#target)
   }
 
   registerUnwind(request: UnwindRequest): UnwindRegistration | undefined {

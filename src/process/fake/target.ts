@@ -1,7 +1,7 @@
 /** A process that exists only in memory: what a FakeProcess opens. It outlives the engine that is killed while at work on it. */
 import { HotpatchError } from '../../errors.ts'
 import type { Protection } from '../../patch/image.ts'
-import type { MappedModule, Region, ThreadSummary } from '../contract.ts'
+import type { CallArgument, MappedModule, Region, ThreadSummary } from '../contract.ts'
 
 /** Everything that changes the target, in the order it happened. */
 export type FakeStep =
@@ -11,6 +11,7 @@ export type FakeStep =
   | { readonly kind: 'unmap'; readonly address: bigint; readonly size: number }
   | { readonly kind: 'registerUnwind'; readonly address: bigint }
   | { readonly kind: 'unregisterUnwind'; readonly address: bigint }
+  | { readonly kind: 'call'; readonly address: bigint; readonly args: readonly CallArgument[] }
   | { readonly kind: 'stop'; readonly threads: number }
   | { readonly kind: 'resume'; readonly threads: number }
 
@@ -100,6 +101,8 @@ export class FakeTarget {
   engine: object | undefined
   /** Called after every resume, where a test lets threads move on. */
   onResume: (() => void) | undefined
+  /** What a call of a function answers; it may throw what the contract says. */
+  onCall: ((address: bigint, args: readonly CallArgument[], target: FakeTarget) => bigint) | undefined
   /** What mapping is answered with where the "system" forbids it. */
   mappingRefusal: HotpatchError | undefined
   #modules: readonly FakeModule[]

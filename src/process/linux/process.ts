@@ -1,6 +1,8 @@
 import { HotpatchError } from '../../errors.ts'
 import { AT } from '../../os/linux/definitions.ts'
 import type {
+  CallArgument,
+  CallOptions,
   MappedModule,
   MapRequest,
   Process,
@@ -13,6 +15,7 @@ import type {
 } from '../contract.ts'
 import { findFreePlace, type PlaceRequest } from '../place.ts'
 import type { Target } from './borrow.ts'
+import { callInside } from './call.ts'
 import { lockProcess } from './lock.ts'
 import { mapInto, unmapFrom } from './mapping.ts'
 import { Memory } from './memory.ts'
@@ -120,6 +123,10 @@ export class LinuxProcess implements Process {
 
   lock(): () => void {
     return lockProcess(this.pid, this.incarnation)
+  }
+
+  call(address: bigint, args: readonly CallArgument[], options: CallOptions): bigint {
+    return callInside(this.#target(), (request) => this.findPlace(request), address, args, options)
   }
 
   registerUnwind(request: UnwindRequest): UnwindRegistration | undefined {

@@ -31,6 +31,7 @@ const WAITING: ReadonlySet<bigint> = new Set(
   [
     SYS.poll,
     SYS.select,
+    SYS.pause,
     SYS.nanosleep,
     SYS.accept,
     SYS.recvfrom,

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import type { SwitchRequest } from '../contract.ts'
+import { CALL_CASES } from './call-cases.ts'
 import { type ConformanceCase, throwsCode, untilThrown } from './case.ts'
 import { LOCK_CASES } from './lock-cases.ts'
 import { MAPPING_CASES } from './mapping-cases.ts'
@@ -356,4 +357,5 @@ export const CONFORMANCE_CASES: readonly ConformanceCase[] = [
   ...SWITCHING,
   ...STACK_CASES,
   ...LOCK_CASES,
+  ...CALL_CASES,
 ]

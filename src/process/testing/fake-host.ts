@@ -1,5 +1,8 @@
 /** The conformance target acted out by a FakeTarget: a little of what test/targets/conformance.c does, at every `settle`. */
+import { HotpatchError } from '../../errors.ts'
+import type { CallArgument } from '../contract.ts'
 import { EngineKilled, FakeProcess, FakeTarget, fakeBackend } from '../fake/index.ts'
+import { CALLED } from './call-cases.ts'
 import {
   CONTROL_FIELDS,
   type ConformanceHost,
@@ -75,8 +78,29 @@ function makeTarget(pid: number): FakeTarget {
     ],
     threads: [thread(pid, 0)],
   })
+  target.onCall = actOutCall
   target.addMapping(0x7ffe_0000_0000n, 0x100000, 'rw', new Uint8Array(), '[stack]')
   return target
+}
+
+/** What the functions of call-cases.ts and the target's own would do. */
+function actOutCall(address: bigint, args: readonly CallArgument[], target: FakeTarget): bigint {
+  const code = Buffer.from(target.peek(address, 16) ?? [])
+  const isAt = (bytes: Uint8Array) => code.subarray(0, bytes.length).equals(bytes)
+  if (isAt(VALUE_OLD)) return 1n
+  if (isAt(CALLED.sum.elf)) {
+    const [bytes = 0n, ...others] = args
+    const first = typeof bytes === 'bigint' ? bytes : new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true)
+    return BigInt.asUintN(
+      64,
+      others.reduce<bigint>((sum, arg) => sum + (typeof arg === 'bigint' ? arg : 0n), first),
+    )
+  }
+  if (isAt(CALLED.slow.elf)) {
+    target.addMapping(0x1_0000_0000n, 0x2000, 'rw', new Uint8Array(), 'hotpatch:call')
+    throw new HotpatchError('CALL_TIMEOUT', 'the loop is slow')
+  }
+  throw new HotpatchError('CALL_FAULTED', 'there is no such function')
 }
 
 const thread = (id: number, index: number) => ({

@@ -3,6 +3,8 @@ import { win32 } from '../../os/windows/kernel32.ts'
 import type { Handle } from '../../os/windows/library.ts'
 import { errorName, lastError } from '../../os/windows/status.ts'
 import type {
+  CallArgument,
+  CallOptions,
   MappedModule,
   MapRequest,
   Process,
@@ -21,6 +23,7 @@ import { modulesOf } from './modules.ts'
 import { CHANGE, LOOK, machineOf, openProcess } from './open.ts'
 import { findPlace } from './places.ts'
 import { regionsOf } from './regions.ts'
+import { callRemote } from './remote-call.ts'
 import { processEntries } from './snapshot.ts'
 import { switchCode } from './stop.ts'
 import { hasEnded, type Target } from './target.ts'
@@ -93,6 +96,10 @@ export class WindowsProcess implements Process {
 
   lock(): () => void {
     return lockProcess(this.target, this.incarnation)
+  }
+
+  call(address: bigint, args: readonly CallArgument[], { deadlineMs }: CallOptions): bigint {
+    return callRemote(this.target, address, args, deadlineMs)
   }
 
   registerUnwind(request: UnwindRequest): UnwindRegistration | undefined {

@@ -1,0 +1,94 @@
+/** Calls of functions inside the process. */
+import assert from 'node:assert/strict'
+import type { Process } from '../contract.ts'
+import { type ConformanceCase, throwsCode } from './case.ts'
+
+/** The code of functions, by the calling convention of the target. */
+export const CALLED = {
+  /** u64 f(u64 *p, u64 a, u64 b, u64 c) { return *p += a + b + c; } */
+  sum: {
+    // mov rax,[rdi]; add rax,rsi; add rax,rdx; add rax,rcx; mov [rdi],rax; ret
+    elf: Uint8Array.of(0x48, 0x8b, 0x07, 0x48, 0x01, 0xf0, 0x48, 0x01, 0xd0, 0x48, 0x01, 0xc8, 0x48, 0x89, 0x07, 0xc3),
+    // mov rax,[rcx]; add rax,rdx; add rax,r8; add rax,r9; mov [rcx],rax; ret
+    pe: Uint8Array.of(0x48, 0x8b, 0x01, 0x48, 0x01, 0xd0, 0x4c, 0x01, 0xc0, 0x4c, 0x01, 0xc8, 0x48, 0x89, 0x01, 0xc3),
+  },
+  /** u64 f(void) { for (u64 i = 2e9; --i;); return 0; }: mov eax,77359400h; dec rax; jne; ret */
+  slow: {
+    elf: Uint8Array.of(0xb8, 0x00, 0x94, 0x35, 0x77, 0x48, 0xff, 0xc8, 0x75, 0xfb, 0xc3),
+    pe: Uint8Array.of(0xb8, 0x00, 0x94, 0x35, 0x77, 0x48, 0xff, 0xc8, 0x75, 0xfb, 0xc3),
+  },
+  /** ud2 */
+  faulty: { elf: Uint8Array.of(0x0f, 0x0b), pe: Uint8Array.of(0x0f, 0x0b) },
+} as const
+
+const DEADLINE = { deadlineMs: 5000 }
+
+/** Maps one of them; its address. */
+function bring(process: Process, name: keyof typeof CALLED): bigint {
+  const main = process.modules()[0]
+  assert.ok(main)
+  const place = process.findPlace({ size: 0x1000, near: main.base, low: 0n, high: 1n << 47n })
+  assert.ok(place !== undefined)
+  const content = CALLED[name][main.format]
+  process.map({ address: place, name: 'hotpatch:called', segments: [{ offset: 0, size: 0x1000, protection: 'rx', content }] })
+  return place
+}
+
+const little = (value: bigint): Uint8Array => {
+  const bytes = new Uint8Array(8)
+  new DataView(bytes.buffer).setBigUint64(0, value, true)
+  return bytes
+}
+
+const mappedCalls = (process: Process): number =>
+  process.regions().filter(({ name }) => name.includes('hotpatch:call ') || name.endsWith('hotpatch:call')).length
+
+export const CALL_CASES: readonly ConformanceCase[] = [
+  {
+    name: 'call: the function gets its arguments, bytes by their address, and its result comes back whole',
+    async run({ process, control }) {
+      await control.setWorkers(2)
+      const sum = bring(process, 'sum')
+      const regions = process.regions().length
+      for (let round = 0n; round < 5n; round++) {
+        const bytes = little(0x1122_3344_5566_7788n + round)
+        assert.equal(process.call(sum, [bytes, 1n, 0x8000_0000_0000_0000n, 3n], DEADLINE), 0x9122_3344_5566_778cn + round)
+        assert.deepEqual(bytes, little(0x1122_3344_5566_7788n + round), 'what the caller gave was changed')
+      }
+      assert.equal(mappedCalls(process), 0)
+      assert.ok(process.regions().length <= regions + 4)
+    },
+  },
+  {
+    name: 'call: a function of the program itself, while another thread is at work',
+    async run({ process, target, control }) {
+      await control.startSpinning()
+      assert.equal(process.call(target.symbols.value, [], DEADLINE) & 0xffff_ffffn, 1n)
+      await control.stopSpinning()
+    },
+  },
+  {
+    name: 'call: what does not return in time is CALL_TIMEOUT, comes to its end by itself, and its memory stays',
+    async run({ process, control }) {
+      const slow = bring(process, 'slow')
+      throwsCode('CALL_TIMEOUT', () => process.call(slow, [], { deadlineMs: 30 }))
+      assert.ok(mappedCalls(process) > 0)
+      // The thread that was used has work to do, too.
+      await control.setWorkers(3)
+      await control.setWorkers(1)
+    },
+  },
+]
+
+/** Where a fault is not the end of the process. */
+export const FAULT_CASES: readonly ConformanceCase[] = [
+  {
+    name: 'call: a function that faults is CALL_FAULTED, and the process goes on',
+    async run({ process, control }) {
+      const faulty = bring(process, 'faulty')
+      throwsCode('CALL_FAULTED', () => process.call(faulty, [], DEADLINE))
+      assert.equal(mappedCalls(process), 0)
+      await control.setWorkers(3)
+    },
+  },
+]
