@@ -7,7 +7,7 @@
 
 import { viewOf } from '../../binary/struct.ts'
 import { EDGE_KINDS } from '../../machine/edges.ts'
-import { encodeImportThunk, encodeNearJump, IMPORT_THUNK_SIZE, NEAR_JUMP_SIZE } from '../../machine/x64/stubs.ts'
+import { encodePointerJump, encodeNearJump, POINTER_JUMP_SIZE, NEAR_JUMP_SIZE } from '../../machine/x64/stubs.ts'
 import type { BaseImage, ImportSlot } from '../base-image.ts'
 import type { Block, Edge, GraphSymbol } from '../graph.ts'
 import { primarySymbol } from '../places.ts'
@@ -341,7 +341,7 @@ function stubTo(symbol: GraphSymbol, resolution: Resolution, making: Making): Bl
   const key = `${isSlot ? 'through' : 'to'} ${keyOf(resolution, making)}`
   const known = making.stubs.get(key)
   if (known !== undefined) return known
-  const content = isSlot ? encodeImportThunk(0n, BigInt(IMPORT_THUNK_SIZE)) : encodeNearJump(0n, BigInt(NEAR_JUMP_SIZE))
+  const content = isSlot ? encodePointerJump(0n, BigInt(POINTER_JUMP_SIZE)) : encodeNearJump(0n, BigInt(NEAR_JUMP_SIZE))
   const block = made(`stub.${symbol.name}`, 'code', '.text.stubs', 8, content)
   const offset = content.length - 4
   addEdge(block, { offset, kind: isSlot ? 'pcrel32' : 'branch32', addend: -4, target: symbol }, resolution, making)

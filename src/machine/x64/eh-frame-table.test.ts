@@ -19,7 +19,8 @@ const rowsOf = ({ starts, kinds, operands, saved, savedSets, complex }: FrameTab
     const kind = kinds[i] as number
     const operand = operands[i] as number
     if (kind === FrameKind.complex) return { start, ...complex[operand] }
-    return { start, kind, operand, saved: [...(savedSets[saved[i] as number] ?? [])] }
+    // Where the stack ends, nobody asks what was saved.
+    return { start, kind, operand, saved: kind === FrameKind.end ? [] : [...(savedSets[saved[i] as number] ?? [])] }
   })
 
 type Row = { start: number; kind?: number }

@@ -27,6 +27,8 @@ const alone = (code: string, rest: Partial<RedirectSite> = {}): RedirectSite => 
 /** The same with 16 bytes of nops before it that are proven to be padding. */
 const padded = (code: string, rest: Partial<RedirectSite> = {}): RedirectSite =>
   alone(code, { before: hex('90'.repeat(16)), padding: 16, ...rest })
+/** With the least padding that serves. */
+const narrow = (code: string): RedirectSite => padded(code, { padding: 5 })
 
 /** Brief form: kind, offset and length of the switch, whether there is a jump in the padding, whether nothing need be stopped. */
 const brief = (site: RedirectSite): string => {
@@ -118,10 +120,10 @@ describe('padding', () => {
   it('guards the second instruction where the first has one byte', () => {
     expect(planned(padded('53 89 fb 5b c3'))).toEqual({
       kind: 'padding',
-      prepare: [{ offset: -5, length: 5 }],
+      prepare: [{ offset: -6, length: 6 }],
       switch: { offset: 0, length: 2 },
       guard: [{ start: 0, end: 2 }],
-      undoGuard: [{ start: -5, end: 0 }],
+      undoGuard: [{ start: -6, end: 0 }],
       safeWhileRunning: false,
     })
   })
@@ -241,17 +243,28 @@ describe('what is refused', () => {
 describe('encodeRedirect', () => {
   const entry = 0x7f12_3456_7890n
 
-  it('from padding: the jump to the stub before the entry, EB F9 over it', () => {
-    expect(encodeRedirect(planned(padded('48 89 f8 c3')), entry, entry + 0x1000n)).toEqual({
+  it('from 5 bytes of padding: E9 to the stub before the entry, EB F9 over it', () => {
+    expect(encodeRedirect(planned(narrow('48 89 f8 c3')), entry, entry + 0x1000n)).toEqual({
       prepare: [{ address: entry - 5n, bytes: hex('e9 00 10 00 00') }],
       switch: { address: entry, bytes: hex('eb f9'), atomic: true },
     })
   })
 
-  it('behind an endbr64: EB F5', () => {
-    expect(encodeRedirect(planned(padded('f3 0f 1e fa 48 89 f8 c3')), entry, entry - 0x1000n)).toEqual({
+  it('from 6 bytes: FF 25 through the pointer of the stub, EB F8', () => {
+    expect(encodeRedirect(planned(padded('48 89 f8 c3')), entry, entry + 0x1000n)).toEqual({
+      prepare: [{ address: entry - 6n, bytes: hex('ff 25 00 20 00 00') }],
+      switch: { address: entry, bytes: hex('eb f8'), atomic: true },
+    })
+  })
+
+  it('behind an endbr64: EB F5, EB F4', () => {
+    expect(encodeRedirect(planned(narrow('f3 0f 1e fa 48 89 f8 c3')), entry, entry - 0x1000n)).toEqual({
       prepare: [{ address: entry - 5n, bytes: hex('e9 00 f0 ff ff') }],
       switch: { address: entry + 4n, bytes: hex('eb f5'), atomic: true },
+    })
+    expect(encodeRedirect(planned(padded('f3 0f 1e fa 48 89 f8 c3')), entry, entry - 0x1000n)).toEqual({
+      prepare: [{ address: entry - 6n, bytes: hex('ff 25 00 00 00 00') }],
+      switch: { address: entry + 4n, bytes: hex('eb f4'), atomic: true },
     })
   })
 
@@ -280,21 +293,26 @@ describe('encodeRedirect', () => {
     const near = planned(alone('48 89 f8 90 c3'))
     expect(encodeRedirect(near, entry, entry + 5n + 0x7fff_ffffn).switch.bytes).toEqual(hex('e9 ff ff ff 7f'))
     expect(encodeRedirect(near, entry, entry + 5n - 0x8000_0000n).switch.bytes).toEqual(hex('e9 00 00 00 80'))
-    const padding = planned(padded('48 89 f8 c3'))
+    const padding = planned(narrow('48 89 f8 c3'))
     expect(encodeRedirect(padding, entry, entry + 0x7fff_ffffn).prepare[0]?.bytes).toEqual(hex('e9 ff ff ff 7f'))
     expect(encodeRedirect(padding, entry, entry - 0x8000_0000n).prepare[0]?.bytes).toEqual(hex('e9 00 00 00 80'))
+    const wide = planned(padded('48 89 f8 c3'))
+    expect(encodeRedirect(wide, entry, entry + 0x7fff_ffffn - 0x1000n).prepare[0]?.bytes).toEqual(hex('ff 25 ff ff ff 7f'))
+    expect(encodeRedirect(wide, entry, entry - 0x8000_0000n - 0x1000n).prepare[0]?.bytes).toEqual(hex('ff 25 00 00 00 80'))
     const beyond: [RedirectPlan, bigint][] = [
       [near, entry + 5n + 0x8000_0000n],
       [near, entry + 5n - 0x8000_0001n],
       [padding, entry + 0x8000_0000n],
       [padding, entry - 0x8000_0001n],
+      [wide, entry + 0x8000_0000n - 0x1000n],
+      [wide, entry - 0x8000_0001n - 0x1000n],
     ]
     for (const [plan, stub] of beyond)
       expect(() => encodeRedirect(plan, entry, stub)).toThrowError(expect.objectContaining({ code: 'REDIRECT_OUT_OF_REACH' }))
   })
 })
 
-/** Follows direct jumps from the entry, as a processor would, until they leave the memory. */
+/** Follows jumps from the entry, as a processor would, until they leave the memory; through a pointer: to the stub that it belongs to. */
 function follow(memory: Uint8Array, base: bigint, entry: bigint): bigint {
   let at = entry
   for (let steps = 0; steps < 8; steps++) {
@@ -302,6 +320,7 @@ function follow(memory: Uint8Array, base: bigint, entry: bigint): bigint {
     if (offset < 0 || offset >= memory.length) return at
     const instruction = decode(memory, offset).instructions[0]
     if (instruction === undefined) throw new Error(`nothing to execute at ${at}`)
+    if (instruction.ripTarget !== undefined && instruction.flow === 'jump-indirect') return base + BigInt(instruction.ripTarget) - 0x1000n
     at = base + BigInt(instruction.flow === 'jump' ? (instruction.target as number) : offset + instruction.length)
     if (instruction.flow !== 'jump' && instruction.length !== 4) throw new Error(`not a jump at ${offset}`)
   }
@@ -310,19 +329,19 @@ function follow(memory: Uint8Array, base: bigint, entry: bigint): bigint {
 
 describe('a redirected entry', () => {
   const codes = ['48 89 f8 90 c3', 'f3 0f 1e fa 48 89 f8 90 c3', '66 90 48 89 f8 c3', '90 90 48 89 f8 c3', '0f 1f 44 00 00 c3']
-  const site = fc.record({ code: fc.constantFrom(...codes), pad: fc.constantFrom('90', 'cc', 'none') })
+  const site = fc.record({ code: fc.constantFrom(...codes), pad: fc.constantFrom('90', 'cc', 'none'), width: fc.constantFrom(5, 6, 32) })
 
   it('leads to the stub, leaves all other bytes alone, and is recognized', () => {
     fc.assert(
       fc.property(
         site,
         fc.bigInt(0x1_0000_0000n, 0x7fff_0000_0000n),
-        fc.integer({ min: -0x7fff_ff00, max: 0x7fff_ff00 }),
+        fc.integer({ min: -0x7fff_ff00, max: 0x7fff_ef00 }),
         (s, entry, rel) => {
           fc.pre(rel < -100 || rel > 100)
           const before = hex((s.pad === 'none' ? 'c3' : s.pad).repeat(32))
           const code = hex(s.code)
-          const plan = planned({ before, code, size: code.length, padding: s.pad === 'none' ? 0 : 32 })
+          const plan = planned({ before, code, size: code.length, padding: s.pad === 'none' ? 0 : s.width })
           const memory = Uint8Array.from([...before, ...code])
           const base = entry - 32n
           const stub = entry + BigInt(rel)

@@ -1,8 +1,9 @@
 /**
  * How an x64 function is redirected to its stub.
  *
- * Two forms, see FORMS. With padding before the function, `jmp rel32` (E9) goes into its last 5 bytes, and a 2-byte jump to it
- * (EB) over the entry; without, the `jmp rel32` goes over the entry itself. What of the function is lost is the same to both: the
+ * Three forms, see FORMS. With padding before the function, a jump goes into its last bytes, and a 2-byte jump to it (EB) over the entry.
+ * Where the padding has 6 bytes, that jump is `jmp [rip+rel32]` (FF 25) through the pointer of the stub; where it has only 5, `jmp rel32` (E9)
+ * to the stub, which makes three jumps of a call instead of two. Without padding, the `jmp rel32` goes over the entry itself. What of the function is lost is the same to both: the
  * instructions that begin in the overwritten bytes. They are never executed again, so nothing of the old function may need them:
  *
  * - Calls of the function come to its entry and go on in the new function: that is the purpose.
@@ -20,7 +21,15 @@
  */
 import type { EncodedRedirect, RecognizedRedirect, RedirectKind, RedirectPlan, RedirectRefusal, RedirectSite } from '../redirect.ts'
 import { decode, type Instruction } from './decode.ts'
-import { encodeNearJump, encodeShortJump, NEAR_JUMP_SIZE, SHORT_JUMP_SIZE } from './stubs.ts'
+import {
+  encodeNearJump,
+  encodePointerJump,
+  encodeShortJump,
+  HPAT_POINTER_DISTANCE,
+  NEAR_JUMP_SIZE,
+  POINTER_JUMP_SIZE,
+  SHORT_JUMP_SIZE,
+} from './stubs.ts'
 
 interface Form {
   /** Bytes of padding right before the entry that the form uses. */
@@ -34,6 +43,7 @@ interface Form {
 
 /** The cheapest first: what overwrites less of the function comes before what overwrites more. */
 const FORMS: readonly Form[] = [
+  { padding: POINTER_JUMP_SIZE, overwritten: SHORT_JUMP_SIZE, overNops: 'entry-nops', overCode: 'padding' },
   { padding: NEAR_JUMP_SIZE, overwritten: SHORT_JUMP_SIZE, overNops: 'entry-nops', overCode: 'padding' },
   { padding: 0, overwritten: NEAR_JUMP_SIZE, overNops: 'entry-nops', overCode: 'first-bytes' },
 ]
@@ -165,10 +175,10 @@ function tryForm(form: Form, site: RedirectSite, instructions: readonly Instruct
   const padded = form.padding > 0
   return {
     kind: onlyNops ? form.overNops : form.overCode,
-    prepare: padded ? [{ offset: -NEAR_JUMP_SIZE, length: NEAR_JUMP_SIZE }] : [],
+    prepare: padded ? [{ offset: -form.padding, length: form.padding }] : [],
     switch: { offset: start, length: form.overwritten },
     guard: [{ start, end }],
-    undoGuard: padded ? [{ start: -NEAR_JUMP_SIZE, end: 0 }] : [],
+    undoGuard: padded ? [{ start: -form.padding, end: 0 }] : [],
     safeWhileRunning: lost.length === 1,
   }
 }
@@ -208,10 +218,13 @@ export function encodeRedirect(plan: RedirectPlan, entry: bigint, stub: bigint):
   if (pad === undefined) return { prepare: [], switch: { address, bytes: encodeNearJump(address, stub), atomic } }
   const padAddress = entry + BigInt(pad.offset)
   return {
-    prepare: [{ address: padAddress, bytes: encodeNearJump(padAddress, stub) }],
+    prepare: [{ address: padAddress, bytes: encodePadJump(pad.length, padAddress, stub) }],
     switch: { address, bytes: encodeShortJump(address, padAddress), atomic },
   }
 }
+
+const encodePadJump = (length: number, at: bigint, stub: bigint): Uint8Array =>
+  length === POINTER_JUMP_SIZE ? encodePointerJump(at, stub + HPAT_POINTER_DISTANCE) : encodeNearJump(at, stub)
 
 /**
  * The redirect that stands at an entry, by its form alone: a function whose own code begins with a jump looks the same, so compare the
@@ -224,8 +237,12 @@ export function recognizeRedirect(site: Pick<RedirectSite, 'before' | 'code'>): 
     return { offset, length: NEAR_JUMP_SIZE, target: offset + NEAR_JUMP_SIZE + view.getInt32(offset + 1, true) }
   if (site.code[offset] !== 0xeb || offset + SHORT_JUMP_SIZE > site.code.length) return undefined
   const first = offset + SHORT_JUMP_SIZE + view.getInt8(offset + 1)
-  const at = site.before.length - NEAR_JUMP_SIZE
-  if (first !== -NEAR_JUMP_SIZE || at < 0 || site.before[at] !== 0xe9) return undefined
+  const at = site.before.length + first
+  if (at < 0) return undefined
   const before = new DataView(site.before.buffer, site.before.byteOffset, site.before.byteLength)
-  return { offset, length: SHORT_JUMP_SIZE, target: before.getInt32(at + 1, true) }
+  const found = { offset, length: SHORT_JUMP_SIZE }
+  if (first === -NEAR_JUMP_SIZE && site.before[at] === 0xe9) return { ...found, target: before.getInt32(at + 1, true) }
+  if (first === -POINTER_JUMP_SIZE && site.before[at] === 0xff && site.before[at + 1] === 0x25)
+    return { ...found, target: before.getInt32(at + 2, true) - Number(HPAT_POINTER_DISTANCE) }
+  return undefined
 }
