@@ -7,7 +7,7 @@
 
 import { viewOf } from '../../binary/struct.ts'
 import { EDGE_KINDS } from '../../machine/edges.ts'
-import { encodePointerJump, encodeNearJump, POINTER_JUMP_SIZE, NEAR_JUMP_SIZE } from '../../machine/x64/stubs.ts'
+import { encodeNearJump, encodePointerJump, NEAR_JUMP_SIZE, POINTER_JUMP_SIZE } from '../../machine/x64/stubs.ts'
 import type { BaseImage, ImportSlot } from '../base-image.ts'
 import type { Block, Edge, GraphSymbol } from '../graph.ts'
 import { primarySymbol } from '../places.ts'
