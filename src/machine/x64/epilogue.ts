@@ -86,3 +86,24 @@ function endsFunction(code: Uint8Array, at: number, leaves: (target: number) => 
   // jmp [rip + disp32], with or without REX.W: a tail call through an import slot.
   return (first === 0xff && second === 0x25) || (first === 0x48 && second === 0xff && code[at + 2] === 0x25)
 }
+
+/** In bytes: FF /2 with a SIB byte and a displacement of 4 bytes. A REX prefix before it makes no difference here. */
+export const LONGEST_CALL = 7
+
+/** Whether the last instruction of `code`, which holds LONGEST_CALL bytes, can be a call. Other code may look the same. */
+export function endsInCall(code: Uint8Array): boolean {
+  if (code[code.length - 5] === 0xe8) return true
+  return INDIRECT_CALLS.some(({ length, forms }) => {
+    const modrm = code[code.length - length + 1] as number
+    return code[code.length - length] === 0xff && (modrm & 0x38) === 0x10 && forms.some((form) => form(modrm >> 6, modrm & 7))
+  })
+}
+
+/** By their lengths: which combinations of mod and r/m have it. */
+const INDIRECT_CALLS: readonly { length: number; forms: readonly ((mod: number, rm: number) => boolean)[] }[] = [
+  { length: 2, forms: [(mod, rm) => mod === 3 || (mod === 0 && rm !== 4 && rm !== 5)] },
+  { length: 3, forms: [(mod, rm) => mod === 0 && rm === 4, (mod, rm) => mod === 1 && rm !== 4] },
+  { length: 4, forms: [(mod, rm) => mod === 1 && rm === 4] },
+  { length: 6, forms: [(mod, rm) => mod === 0 && rm === 5, (mod, rm) => mod === 2 && rm !== 4] },
+  { length: 7, forms: [(mod, rm) => mod === 2 && rm === 4, (mod, rm) => mod === 0 && rm === 4] },
+]

@@ -5,7 +5,7 @@
 import type { CfaRow, RegisterRule } from '../../binary/dwarf/cfa.ts'
 import { evaluateExpression } from '../../binary/dwarf/expression.ts'
 import { HotpatchError } from '../../errors.ts'
-import { epilogueAt, returnAt } from './epilogue.ts'
+import { endsInCall, epilogueAt, LONGEST_CALL, returnAt } from './epilogue.ts'
 import { FrameKind, type FrameTable, RBP, REGISTER_COUNT, RETURN_ADDRESS, RSP, rowAt } from './frames.ts'
 
 /** A module whose unwind data has been compiled. */
@@ -128,7 +128,7 @@ export class Walker {
   private windowsStep(module: FrameModule, functions: WindowsFunctions, ip: number, memory: StackMemory): boolean {
     const rva = ip - module.start
     const stretch = stretchAt(functions, rva)
-    if (stretch < 0) return this.restore(RSP, 8, NOTHING_SAVED, memory)
+    if (stretch < 0) return this.leafStep(memory)
     const length = memory.code(ip, this.instructions)
     const primary = functions.primaries[stretch]
     const leaves = (target: number): boolean => {
@@ -137,6 +137,18 @@ export class Walker {
     }
     const epilogue = epilogueAt(this.instructions.subarray(0, length), leaves)
     return epilogue !== undefined && this.restore(epilogue.register, epilogue.offset, epilogue.saved, memory)
+  }
+
+  /**
+   * One frame of code without a record. Not all of it is a leaf (mingw's ___chkstk_ms pushes two registers), so what is taken for a return
+   * address has to be one.
+   */
+  private leafStep(memory: StackMemory): boolean {
+    const address = memory.word(this.registers[RSP] as number)
+    const before = this.instructions.subarray(0, LONGEST_CALL)
+    const isReturn =
+      address === 0 || (address > LONGEST_CALL && memory.code(address - LONGEST_CALL, before) === LONGEST_CALL && endsInCall(before))
+    return isReturn && this.restore(RSP, 8, NOTHING_SAVED, memory)
   }
 
   /** One frame that is about to return. false: it is not. */
