@@ -4,7 +4,7 @@ import { buildPlan, type Planned } from './build-plan.ts'
 import type { LinkGraph } from './graph.ts'
 import type { PatchPlan, Resolution } from './plan.ts'
 import type { Reason } from './reasons.ts'
-import { tableFor } from './tables.ts'
+import { manifestFor, tableFor } from './tables.ts'
 import {
   type BlockSpec,
   CALL,
@@ -123,6 +123,23 @@ describe('what travels and where references lead', () => {
       { name: 'counter', kind: 'data', size: 4 },
       { name: 'pointers', kind: 'data', size: 8 },
     ])
+  })
+
+  it('the callback travels with what it needs, though nobody refers to it', () => {
+    const callout = code('__PatchMainCallout__', CALL, [{ at: 1, kind: 'branch32', to: 'helper' }])
+    const { plan } = run({ before: [f(1)], after: [f(2), callout, code('helper', moveImmediate(7), [], { binding: 'local' })] })
+    expect(plan?.blocks.map((b) => b.name)).toEqual(['f', '__PatchMainCallout__', 'helper'])
+    expect(manifestFor(plan as PatchPlan, (block) => 0x1000 * (1 + (plan?.blocks.indexOf(block) ?? 0)))).toMatchObject({
+      callout: 0x2000,
+      added: [{ name: '__PatchMainCallout__' }, { name: 'helper' }],
+    })
+  })
+
+  it('a static function of that name is none, and without a changed function there is no patch to call back', () => {
+    const callout = (binding: 'local' | 'global') => code('__PatchMainCallout__', moveImmediate(1), [], { binding })
+    const { plan } = run({ before: [f(1)], after: [f(2), callout('local')] })
+    expect([plan?.callout, plan?.blocks.map((b) => b.name)]).toEqual([undefined, ['f']])
+    expect(run({ before: [f(1)], after: [f(1), callout('global')] }).plan).toBeUndefined()
   })
 
   it('a call of a changed function goes to the new one, its address is that of the old one', () => {
@@ -680,6 +697,13 @@ describe('refusals', () => {
     const user = as('b.o', [code('g', LEA, [{ at: 3, kind: 'pcrel32', to: 'x' }])])
     expect(refusal({ before: [as('a.o', [f(1), data('x', [1])]), user], after: [as('a.o', [f(2)]), user] })).toEqual([
       'REMOVED_REFERENCED x',
+    ])
+  })
+  it('SYMBOL_AMBIGUOUS: two objects have a callback', () => {
+    const callout = (value: number) => code('__PatchMainCallout__', moveImmediate(value))
+    const other = (blocks: BlockSpec[]) => as('b.o', [code('g', moveImmediate(3)), ...blocks])
+    expect(refusal({ before: [as('a.o', [f(1)]), other([])], after: [as('a.o', [f(2), callout(1)]), other([callout(2)])] })).toEqual([
+      'SYMBOL_AMBIGUOUS __PatchMainCallout__',
     ])
   })
   it('gives all reasons at once', () => {

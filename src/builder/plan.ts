@@ -9,6 +9,8 @@ export interface PatchPlan {
   readonly description: string
   readonly cves: readonly string[]
   readonly functions: readonly PatchedFunction[]
+  /** Entry of the patch's callback. */
+  readonly callout?: { readonly block: Block; readonly offset: number } | undefined
   /** Everything that the image holds, in the order in which it is laid out within its kind. Companions are among them. */
   readonly blocks: readonly Block[]
   /** Where each edge of those blocks leads. Edges that a back end rewrites itself (cie32) are not in it. */

@@ -128,6 +128,7 @@ export function manifestFor(plan: PatchPlan, rvaOf: RvaOf): Manifest {
       ...(f.fragments.length === 0 ? {} : { fragments: f.fragments.map(({ rva, size }) => ({ rva, size })) }),
     })),
     added: addedBlocks(plan).map(({ block, name, kind, offset, size }) => ({ name, kind, patchRva: rvaOf(block) + offset, size })),
+    ...(plan.callout === undefined ? {} : { callout: rvaOf(plan.callout.block) + plan.callout.offset }),
     imports: importsOf(plan).map(({ name, library }) => (library === undefined ? { name } : { name, library })),
   }
 }

@@ -154,6 +154,17 @@ const stop = z.looseObject({
 
 const patchName = z.strictObject({ id: text, sequence: count })
 
+const callouts = z
+  .array(
+    z.strictObject({
+      operation: z.enum(['before', 'after', 'undone']),
+      outcome: z.enum(['done', 'failed', 'faulted', 'timed-out', 'not-called']),
+      result: count.describe('what it returned'),
+      detail: text,
+    }),
+  )
+  .describe("what the patch's callback answered")
+
 const check = z.looseObject({
   pid: count,
   outcome: z.enum(['would-apply', 'already-applied', 'would-refuse']),
@@ -184,6 +195,7 @@ const apply = z.looseObject({
     .optional()
     .describe('the patch whose place it took'),
   stop: stop.optional(),
+  callouts,
   mappings: z.array(z.strictObject({ what: z.enum(['image', 'hpat']), address, size: bytes })),
   signedBy: z.strictObject({ name: text, keyId: hex }).optional(),
   recovered: z.array(recovery),
@@ -198,6 +210,7 @@ const patchStatus = z.looseObject({
   recovery: z.enum(['none', 'complete', 'withdraw', 'undo', 'supersede', 'resume']),
   supersedes: patchName.optional(),
   supersededBy: patchName.optional(),
+  callout: z.enum(['none', 'before', 'after', 'undone']).optional().describe('the last operation of its callback; absent: it has none'),
   base: z.strictObject({ name: text, path: text, address }),
   functions: z.array(z.looseObject({ name: text, file: text, address, target: address, redirect })),
   appliedAt: z.iso.datetime().optional(),
@@ -245,6 +258,7 @@ const rollback = z.looseObject({
   to: patchName.optional().describe('the patch that is in place again; absent: the original program is'),
   functions: z.array(z.strictObject({ name: text, address })),
   stop: stop.optional(),
+  callouts,
   retired: z.array(z.looseObject({ address, size: bytes })),
   recovered: z.array(recovery),
 })

@@ -3,6 +3,7 @@ import { HotpatchError } from '../errors.ts'
 import type { PatchImage } from '../patch/image.ts'
 import type { Process } from '../process/contract.ts'
 import { refuse } from './blockers.ts'
+import { type CalloutReport, callAfter, callBefore } from './callout.ts'
 import { carriedData } from './carry.ts'
 import { type Contents, makeContents } from './contents.ts'
 import { type ExamineOptions, examine } from './examine.ts'
@@ -42,6 +43,8 @@ export interface ApplyReport {
   readonly superseded: Superseded | undefined
   /** undefined where it was applied already. */
   readonly stop: SwitchReport | undefined
+  /** What the patch's callback answered, where it has one. */
+  readonly callouts: readonly CalloutReport[]
   readonly mappings: readonly { readonly what: 'image' | 'hpat'; readonly address: string; readonly size: number }[]
   /** What an engine that was cut off had left, and what became of it. */
   readonly recovered: readonly Recovery[]
@@ -63,7 +66,7 @@ const UNDO_MS = 2000
 
 /**
  * Throws, with every reason in `facts.reasons`: BASE_NOT_MAPPED, BASE_DIFFERS, BASE_AMBIGUOUS, ORIGINAL_BYTES_DIFFER,
- * REDIRECT_REFUSED, SEQUENCE_NOT_HIGHER, PATCH_ID_TAKEN, NO_PLACE, LEDGER_DAMAGED; BUSY or ENGINE_AT_WORK after the deadline; and what the process
+ * REDIRECT_REFUSED, SEQUENCE_NOT_HIGHER, PATCH_ID_TAKEN, NO_PLACE, LEDGER_DAMAGED; CALLOUT_CANCELLED; BUSY or ENGINE_AT_WORK after the deadline; and what the process
  * throws. Whatever is thrown, what was done is undone, and if even that fails, the ledger says so to the next engine.
  */
 export async function applyPatch(process: Process, image: PatchImage, options: ApplyOptions = {}): Promise<ApplyReport> {
@@ -80,18 +83,24 @@ async function applyAlone(process: Process, image: PatchImage, options: ExamineO
     if (placed === undefined) throw new HotpatchError('DEFECT', 'an examination without blockers found no place')
     const contents = makeContents(process, image, functions, placed, inPlace)
     try {
-      const stop = await carryOut(process, contents, inPlace, how)
-      return report(process, 'applied', contents.ledger, inPlace, stop, recovered)
+      const done = await carryOut(process, contents, inPlace, how)
+      return report(process, 'applied', contents.ledger, inPlace, done, recovered)
     } catch (error) {
       if (!(error instanceof HotpatchError) || error.code !== 'PLACE_TAKEN' || tries === PLACE_TRIES) throw error
     }
   }
 }
 
+interface Done {
+  readonly stop: SwitchReport
+  readonly callouts: readonly CalloutReport[]
+}
+
 /** The order of these steps is what makes an engine's death harmless at any moment; ledger.ts says why. */
-async function carryOut(process: Process, contents: Contents, inPlace: Ledger | undefined, how: SwitchOptions): Promise<SwitchReport> {
+async function carryOut(process: Process, contents: Contents, inPlace: Ledger | undefined, how: SwitchOptions): Promise<Done> {
   const { ledger, region, image } = contents
   const way = transition(inPlace, ledger)
+  const callouts: CalloutReport[] = []
   process.map(region)
   let stop: SwitchReport | undefined
   try {
@@ -99,15 +108,17 @@ async function carryOut(process: Process, contents: Contents, inPlace: Ledger | 
     setState(process, ledger, 'prepared')
     registerUnwind(process, ledger)
     writeMissing(process, way.before)
+    callouts.push(...callBefore(process, ledger))
     if (inPlace !== undefined) writeWord(process, inPlace, 'successor', ledger.address)
     setState(process, ledger, 'switching')
     stop = await switchWithRetries(process, planOf(inPlace, ledger, way), how)
+    callouts.push(...callAfter(process, ledger))
     markApplied(process, ledger)
     if (inPlace !== undefined) sealSuperseded(process, inPlace, ledger)
-    return stop
+    return { stop, callouts }
   } catch (error) {
     // The switch may be done, and only the note of it have failed; the second try of that did not.
-    if ((await undo(process, ledger, error)) && stop !== undefined) return stop
+    if ((await undo(process, ledger, error)) && stop !== undefined) return { stop, callouts }
     throw error
   }
 }
@@ -139,7 +150,7 @@ function report(
   outcome: ApplyReport['outcome'],
   ledger: LedgerBody,
   inPlace: Ledger | undefined,
-  stop: SwitchReport | undefined,
+  done: Done | undefined,
   recovered: readonly Recovery[],
 ): ApplyReport {
   return {
@@ -156,7 +167,8 @@ function report(
       redirect: f.kind,
     })),
     superseded: inPlace && superseded(inPlace, ledger),
-    stop,
+    stop: done?.stop,
+    callouts: done?.callouts ?? [],
     mappings: [
       { what: 'image', address: hexAddress(ledger.image.address), size: ledger.image.size },
       { what: 'hpat', address: hexAddress(ledger.address), size: ledger.regionSize },

@@ -52,6 +52,7 @@ export function makeContents(
       checkSum: base.entry.originalCheckSum,
     },
     image: { address: place.image, size: image.imageSize, fileSha256: image.fileSha256 },
+    callout: image.manifest.callout === undefined ? 0n : place.image + BigInt(image.manifest.callout),
     unwind: unwindRequest(image, place.image),
     pairsOffset: layout.pairsOffset,
     pairCount: layout.pairCount,

@@ -4,6 +4,7 @@ import { HotpatchError } from '../errors.ts'
 import type { Process } from '../process/contract.ts'
 import type { Ledger, LedgerBody, LedgerDatum, LedgerNames } from './ledger.ts'
 import {
+  CALLOUT_STATES,
   FORMATS,
   FUNCTION_FLAGS,
   HASH_BYTES,
@@ -103,6 +104,7 @@ export function encodeLedger(body: LedgerBody): Uint8Array {
     revertedAt: 0n,
     successor: 0n,
     imageState: BigInt(IMAGE_STATES.mapped),
+    calloutState: BigInt(CALLOUT_STATES.none),
     selfAddress: body.address,
     ledgerSize: size,
     regionSize: body.regionSize,
@@ -115,6 +117,7 @@ export function encodeLedger(body: LedgerBody): Uint8Array {
     baseTimeDateStamp: body.base.timeDateStamp,
     baseCheckSum: body.base.checkSum,
     imageAddress: body.image.address,
+    callout: body.callout,
     imageSize: body.image.size,
     unwindKind: UNWIND_KINDS[body.unwind?.kind ?? 'none'],
     unwindAddress: body.unwind?.address ?? 0n,
@@ -177,6 +180,7 @@ export function readLedger(process: Process, address: bigint): Ledger | undefine
   const state = nameOf(LEDGER_STATES, header.state) ?? damaged(`its state is ${header.state}`)
   const unwindState = nameOf(UNWIND_STATES, header.unwindState) ?? damaged(`its unwind state is ${header.unwindState}`)
   const imageState = nameOf(IMAGE_STATES, header.imageState) ?? damaged(`its image state is ${header.imageState}`)
+  const calloutState = nameOf(CALLOUT_STATES, header.calloutState) ?? damaged(`its callout state is ${header.calloutState}`)
   const unwindKind = nameOf(UNWIND_KINDS, header.unwindKind) ?? damaged(`its unwind kind is ${header.unwindKind}`)
 
   let at = LEDGER_HEADER.size
@@ -200,6 +204,7 @@ export function readLedger(process: Process, address: bigint): Ledger | undefine
     successor: header.successor,
     state,
     imageState,
+    calloutState,
     unwindState,
     unwindRegistration: header.unwindRegistration,
     switchedAt: Number(header.switchedAt),
@@ -212,6 +217,7 @@ export function readLedger(process: Process, address: bigint): Ledger | undefine
       checkSum: header.baseCheckSum,
     },
     image: { address: header.imageAddress, size: header.imageSize, fileSha256: header.fileSha256 },
+    callout: header.callout,
     unwind: unwindOf(unwindKind, header),
     pairsOffset: header.pairsOffset,
     pairCount,

@@ -38,6 +38,7 @@ export const LEDGER_HEADER = struct('LEDGER_HEADER', {
   /** Address of the ledger that takes this one's place, or is about to. 0: none. */
   successor: u64,
   imageState: u64,
+  calloutState: u64,
 
   /** From here to the end of the ledger nothing ever changes; `checksum` is over it, itself left out. */
   selfAddress: u64,
@@ -56,6 +57,8 @@ export const LEDGER_HEADER = struct('LEDGER_HEADER', {
   baseCheckSum: u32,
 
   imageAddress: u64,
+  /** Of the patch's callback; 0: it has none. */
+  callout: u64,
   imageSize: u32,
   unwindKind: u32,
   unwindAddress: u64,
@@ -138,6 +141,10 @@ export type UnwindState = keyof typeof UNWIND_STATES
 
 export const IMAGE_STATES = { mapped: 1, unmapping: 2, unmapped: 3 } as const
 export type ImageState = keyof typeof IMAGE_STATES
+
+/** Which operation the callback was last called with, or was about to be. */
+export const CALLOUT_STATES = { none: 1, before: 2, after: 3, undone: 4 } as const
+export type CalloutState = keyof typeof CALLOUT_STATES
 
 export const MACHINES = { x64: 1, arm64: 2 } as const
 export const FORMATS = { elf: 1, pe: 2 } as const

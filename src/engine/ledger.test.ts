@@ -20,6 +20,7 @@ const BODY: LedgerBody = {
   base: { address: 0x5000_0000n, size: 0x10000, format: 'elf', timeDateStamp: 0x1234, checkSum: 0xffffffff },
   image: { address: 0x5001_0000n, size: 0x3000, fileSha256: new Uint8Array(32).fill(7) },
   unwind: { kind: 'eh_frame', address: 0x5001_0800n, size: 0x40 },
+  callout: 0x5001_1040n,
   pairsOffset: 0x1000,
   pairCount: 1,
   functions: [
@@ -82,6 +83,7 @@ describe('a ledger', () => {
       state: 'loading',
       successor: 0n,
       imageState: 'mapped',
+      calloutState: 'none',
       unwindState: 'none',
       unwindRegistration: 0n,
       switchedAt: 0,

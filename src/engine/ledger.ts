@@ -11,7 +11,7 @@
  * reads eight bytes of each candidate. Nothing in it refers to a file: status, verify and rollback need the process alone. The
  * header also holds its own address, so that a copy of a ledger lying elsewhere is not taken for one.
  *
- * Everything but seven words is fixed and under a checksum from the first instant: the region is mapped with its contents. The words
+ * Everything but eight words is fixed and under a checksum from the first instant: the region is mapped with its contents. The words
  * are aligned and each change is one 8-byte store. The state goes
  *
  *     loading → prepared → switching → applied → reverting → reverted
@@ -68,6 +68,10 @@
  * never made ends the process (libgcc aborts), so when the word says registering or unregistering nobody knows, and the image stays
  * where it is. unwindState: none → registering → registered → unregistering → none.
  *
+ * The patch's callback (callout.ts) is code of the patch image, so once it was called the image has to stay, as if it had been switched to.
+ * A call cannot be made together with its note either: the word is written before the call, so a callback is called at most once for
+ * each operation, and may be told of an undoing without having been told of the beginning. calloutState: none → before → after → undone.
+ *
  * Undoing needs the sites: address, original bytes, replacement. Sites of phase `prepare` are pads; sites of phase `switch` are
  * entries. The names are for people: a ledger whose names another version writes differently can still be undone. Only which
  * variable is which (carry.ts) is told by them.
@@ -75,6 +79,8 @@
 import type { Protection } from '../patch/image.ts'
 import type { Process, UnwindRequest } from '../process/contract.ts'
 import {
+  CALLOUT_STATES,
+  type CalloutState,
   type ImageState,
   LEDGER_HEADER,
   LEDGER_STATES,
@@ -167,6 +173,8 @@ export interface LedgerBody {
   }
   readonly image: { readonly address: bigint; readonly size: number; readonly fileSha256: Uint8Array }
   readonly unwind: UnwindRequest | undefined
+  /** Address of the patch's callback; 0n: it has none. */
+  readonly callout: bigint
   /** Offset of the first pair of stub page and pointer page. */
   readonly pairsOffset: number
   readonly pairCount: number
@@ -181,6 +189,7 @@ export interface Ledger extends LedgerBody {
   /** Address of the ledger that takes its place or is about to; 0n: none. */
   readonly successor: bigint
   readonly imageState: ImageState
+  readonly calloutState: CalloutState
   readonly unwindState: UnwindState
   readonly unwindRegistration: bigint
   /** Milliseconds since 1970; 0: not yet. */
@@ -196,7 +205,15 @@ export const isInPlace = (ledger: Ledger): boolean => ledger.state === 'applied'
 export const isInterrupted = (ledger: Ledger): boolean => isActive(ledger) && !isInPlace(ledger)
 
 /** One of the words that change. */
-export type LedgerWord = 'state' | 'unwindState' | 'unwindRegistration' | 'switchedAt' | 'revertedAt' | 'successor' | 'imageState'
+export type LedgerWord =
+  | 'state'
+  | 'unwindState'
+  | 'unwindRegistration'
+  | 'switchedAt'
+  | 'revertedAt'
+  | 'successor'
+  | 'imageState'
+  | 'calloutState'
 
 export function writeWord(process: Process, ledger: Pick<LedgerBody, 'address'>, word: LedgerWord, value: bigint): void {
   const data = new Uint8Array(8)
@@ -209,3 +226,6 @@ export const setState = (process: Process, ledger: Pick<LedgerBody, 'address'>, 
 
 export const setUnwindState = (process: Process, ledger: Pick<LedgerBody, 'address'>, state: UnwindState): void =>
   writeWord(process, ledger, 'unwindState', BigInt(UNWIND_STATES[state]))
+
+export const setCalloutState = (process: Process, ledger: Pick<LedgerBody, 'address'>, state: CalloutState): void =>
+  writeWord(process, ledger, 'calloutState', BigInt(CALLOUT_STATES[state]))

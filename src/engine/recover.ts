@@ -4,6 +4,7 @@
  */
 import { HotpatchError } from '../errors.ts'
 import type { Process } from '../process/contract.ts'
+import { type CalloutReport, callAfter, callUndone } from './callout.ts'
 import { findLedgers } from './find-ledgers.ts'
 import { guardsFor } from './guards.ts'
 import { isInterrupted, type Ledger, type LedgerBody, setState, setUnwindState, writeWord } from './ledger.ts'
@@ -67,14 +68,14 @@ export function remedyFor(process: Process, ledger: Ledger, ledgers: readonly Le
     case 'loading':
       return 'withdraw'
     case 'prepared':
-      return unwindIsKnown(ledger) ? 'withdraw' : 'undo'
+      return isUnknown(ledger) ? 'withdraw' : 'undo'
     case 'switching':
     case 'reverting': {
       const states = lookAt(process, transition(partnerOf(ledger, ledgers), ledger).switch)
       if (states.every(({ bytes }) => bytes === 'to')) return 'complete'
       // Entries are only ever put back after the state says `reverting`.
       const untouched = ledger.state === 'switching' && states.every(({ bytes }) => bytes === 'from')
-      return untouched && unwindIsKnown(ledger) ? 'withdraw' : 'undo'
+      return untouched && isUnknown(ledger) ? 'withdraw' : 'undo'
     }
     default: {
       const successor = successorOf(ledger, ledgers)
@@ -90,6 +91,7 @@ async function bringToRest(process: Process, ledger: Ledger, ledgers: readonly L
   if (ledger.state !== 'loading') requireOurs(process, ledger, partner, successorOf(ledger, ledgers))
   switch (remedyFor(process, ledger, ledgers)) {
     case 'complete':
+      if (ledger.calloutState === 'before') callAfter(process, ledger)
       markApplied(process, ledger)
       return 'completed'
     case 'withdraw':
@@ -150,17 +152,18 @@ export function resume(process: Process, ledger: Ledger): void {
   writeWord(process, ledger, 'successor', 0n)
 }
 
+export interface Reverted {
+  /** undefined where every entry was back already. */
+  readonly stop: SwitchReport | undefined
+  readonly callouts: readonly CalloutReport[]
+}
+
 /**
  * Puts back what was before: `other`, or the original program. Entries and pointers while the threads are stopped and none is in what
  * goes, then the pads, to which no way leads any more. The state must be `reverting`; that of `other`, if it is to go on with this one's
- * values, `resuming`. Returns undefined where every entry was back already.
+ * values, `resuming`.
  */
-export async function revert(
-  process: Process,
-  ledger: Ledger,
-  other: Ledger | undefined,
-  options: SwitchOptions,
-): Promise<SwitchReport | undefined> {
+export async function revert(process: Process, ledger: Ledger, other: Ledger | undefined, options: SwitchOptions): Promise<Reverted> {
   const way = transition(ledger, other)
   writeMissing(process, way.before)
   const changed = lookAt(process, way.switch).filter(({ bytes }) => bytes !== 'to')
@@ -169,10 +172,11 @@ export async function revert(
   // Where a switch was cut off, threads have gone on with the old values; only what is asked for takes the new ones back.
   const copies = other?.state === 'resuming' ? plan.copies : []
   const switched = { ...plan, copies, storesSuffice: plan.storesSuffice && whole }
-  const report = changed.length === 0 ? undefined : await switchWithRetries(process, switched, options)
+  const stop = changed.length === 0 ? undefined : await switchWithRetries(process, switched, options)
   writeMissing(process, way.after)
+  const callouts = callUndone(process, ledger)
   markReverted(process, ledger)
-  return report
+  return { stop, callouts }
 }
 
 /**
@@ -197,8 +201,12 @@ function markReverted(process: Process, ledger: Ledger): void {
   setState(process, ledger, 'reverted')
 }
 
-/** Where nobody knows whether the unwinders know the image, it has to stay. */
-const unwindIsKnown = ({ unwindState }: Ledger): boolean => unwindState === 'none' || unwindState === 'registered'
+/**
+ * Whether no thread can know of the image. Where nobody knows whether the unwinders do, it has to stay; so it has to where its callback
+ * was called.
+ */
+const isUnknown = ({ unwindState, calloutState }: Ledger): boolean =>
+  (unwindState === 'none' || unwindState === 'registered') && calloutState === 'none'
 
 /** Takes everything away again. Only for a ledger none of whose entries was ever changed: no thread knows the memory. */
 function withdraw(process: Process, ledger: Ledger, predecessor: Ledger | undefined): void {

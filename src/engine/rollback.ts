@@ -1,11 +1,12 @@
 /** Undoing a patch: the original bytes back at one instant, exactly. */
 import { HotpatchError } from '../errors.ts'
 import type { Process } from '../process/contract.ts'
+import type { CalloutReport } from './callout.ts'
 import { exclusively } from './exclusive.ts'
 import { findLedgers } from './find-ledgers.ts'
 import { isInPlace, type Ledger, setState } from './ledger.ts'
 import { checkImage } from './memory-check.ts'
-import { type Recovery, recoverAll, resume, revert } from './recover.ts'
+import { type Recovery, type Reverted, recoverAll, resume, revert } from './recover.ts'
 import { type Deadline, deadlineIn } from './retry.ts'
 import { foreignBytes, hexAddress, lookAt } from './sites.ts'
 import { type Consistency, type SwitchOptions, type SwitchReport, switchOptions } from './switch.ts'
@@ -32,6 +33,8 @@ export interface RollbackReport {
   readonly to: { readonly id: string; readonly sequence: number } | undefined
   readonly functions: readonly { readonly name: string; readonly address: string }[]
   readonly stop: SwitchReport | undefined
+  /** What the patch's callback answered, where it has one. */
+  readonly callouts: readonly CalloutReport[]
   /** Memory that stays mapped, since threads may still return into it. */
   readonly retired: readonly { readonly address: string; readonly size: number }[]
   /** What an engine that was cut off had left, and what became of it. */
@@ -56,18 +59,20 @@ async function rollBackAlone(process: Process, { id, to }: RollbackOptions, how:
     const undone = ledgers.find((other) => recovered.some((r) => r.outcome === 'undone' && r.ledger === hexAddress(other.address)))
     const isAsked = undone !== undefined && (id === undefined || undone.names.id === id)
     const standing = ledgers.find((other) => isInPlace(other) && other.base.address === undone?.base.address)
-    return isAsked ? report(process, undone, standing, undefined, recovered) : nothing(process, id, recovered)
+    return isAsked ? report(process, undone, standing, NOTHING_DONE, recovered) : nothing(process, id, recovered)
   }
   const other = to === undefined ? undefined : predecessorOf(process, ledger, ledgers, to)
   requireOurBytes(process, ledger, other)
   return report(process, ledger, other, await revertOrRestore(process, ledger, other, how), recovered)
 }
 
+const NOTHING_DONE: Reverted = { stop: undefined, callouts: [] }
+
 const report = (
   process: Process,
   ledger: Ledger,
   other: Ledger | undefined,
-  stop: SwitchReport | undefined,
+  { stop, callouts }: Reverted,
   recovered: readonly Recovery[],
 ): RollbackReport => ({
   pid: process.pid,
@@ -76,6 +81,7 @@ const report = (
   to: other && { id: other.names.id, sequence: other.sequence },
   functions: ledger.functions.map((f) => ({ name: f.name, address: hexAddress(f.entryAddress) })),
   stop,
+  callouts,
   retired: [
     { address: hexAddress(ledger.image.address), size: ledger.image.size },
     { address: hexAddress(ledger.address), size: ledger.regionSize },
@@ -89,7 +95,7 @@ const nothing = (process: Process, id: string | undefined, recovered: readonly R
   id,
   to: undefined,
   functions: [],
-  stop: undefined,
+  ...NOTHING_DONE,
   retired: [],
   recovered,
 })
@@ -131,22 +137,17 @@ function requireOurBytes(process: Process, ledger: Ledger, other: Ledger | undef
     })
 }
 
-async function revertOrRestore(
-  process: Process,
-  ledger: Ledger,
-  other: Ledger | undefined,
-  how: SwitchOptions,
-): Promise<SwitchReport | undefined> {
+async function revertOrRestore(process: Process, ledger: Ledger, other: Ledger | undefined, how: SwitchOptions): Promise<Reverted> {
   const resuming = other && { ...other, state: 'resuming' as const }
-  let report: SwitchReport | undefined
+  let reverted = NOTHING_DONE
   try {
     if (resuming !== undefined) setState(process, resuming, 'resuming')
     setState(process, ledger, 'reverting')
-    report = await revert(process, ledger, resuming, how)
+    reverted = await revert(process, ledger, resuming, how)
     if (resuming !== undefined) resume(process, resuming)
-    return report
+    return reverted
   } catch (error) {
-    if (await isUndone(process, ledger, how.deadline)) return report
+    if (await isUndone(process, ledger, how.deadline)) return reverted
     throw error
   }
 }

@@ -3,7 +3,7 @@ import { HotpatchError } from '../errors.ts'
 import type { Backend, Process } from '../process/contract.ts'
 import { findLedgers } from './find-ledgers.ts'
 import { isInterrupted, type Ledger } from './ledger.ts'
-import type { LedgerState, RedirectKind } from './ledger-format.ts'
+import type { CalloutState, LedgerState, RedirectKind } from './ledger-format.ts'
 import { type Remedy, remedyFor } from './recover.ts'
 import { hexAddress, hexBytes } from './sites.ts'
 
@@ -27,6 +27,8 @@ export interface PatchStatus {
   /** The patch whose place it took, and that which took its place, as long as their ledgers are there. */
   readonly supersedes: PatchName | undefined
   readonly supersededBy: PatchName | undefined
+  /** Which operation the patch's callback was last called with; undefined: it has none. */
+  readonly callout: CalloutState | undefined
   readonly base: { readonly name: string; readonly path: string; readonly address: string }
   readonly functions: readonly {
     readonly name: string
@@ -110,6 +112,7 @@ function patchStatus(process: Process, ledger: Ledger, ledgers: readonly Ledger[
     recovery: isInterrupted(ledger) ? remedyFor(process, ledger, ledgers) : 'none',
     supersedes: nameAt(ledger.predecessor),
     supersededBy: nameAt(ledger.successor),
+    callout: ledger.callout === 0n ? undefined : ledger.calloutState,
     base: { name: baseName, path: basePath, address: hexAddress(ledger.base.address) },
     functions: ledger.functions.map((f) => ({
       name: f.name,

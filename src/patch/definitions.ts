@@ -89,3 +89,9 @@ export const SECTIONS = {
   elf: { table: '.hotpatch', manifest: '.hotpatch.manifest', signature: '.hotpatch.signature' },
   pe: { manifest: '.hpmeta', signature: '.hpsig' },
 } as const
+
+/**
+ * What a patch image may export to be told of its own fate: called with { u32 version = 1, u32 operation, u32 reserved } and the size
+ * of that, 12.
+ */
+export const CALLOUT = '__PatchMainCallout__'

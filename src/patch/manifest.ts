@@ -59,6 +59,8 @@ const manifest = (z: Z) =>
         size: rva(z),
       }),
     ),
+    /** The patch's callback, exported as __PatchMainCallout__. Absent: it has none. */
+    callout: rva(z).optional(),
     /** Library functions that the patch reaches through the base image's import slots. */
     imports: z.array(z.strictObject({ name: z.string(), library: z.string().optional() })),
   })

@@ -3,10 +3,12 @@ import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { HotpatchError } from '../errors.ts'
+import { agree } from './agree.ts'
 import type { PatchImage } from './image.ts'
 import { placeImage, reachOf } from './place.ts'
 import { isPatchImage, readPatchImage } from './read.ts'
 import type { HotPatchBase } from './table.ts'
+import { samplePatch } from './testing/sample.ts'
 
 const fixture = (name: string): Uint8Array => Uint8Array.from(readFileSync(new URL(`./fixtures/${name}`, import.meta.url)))
 const elf = fixture('gnu-ld.so')
@@ -193,6 +195,14 @@ describe('readPatchImage', () => {
     expect(outcome(replaced(elf, entry, ' '.repeat(entry.length)))).toBe(
       'PATCH_MANIFEST_MISMATCH: the table redirects a function at RVA 0x4100 that the manifest does not name',
     )
+  })
+
+  it('refuses a callback that is no code of the image', () => {
+    const { manifest, segments, table, format } = samplePatch()
+    const agreed = (callout: number) => agree(table, { ...manifest, callout }, { format, segments })
+    expect(() => agreed(0x1010)).not.toThrow()
+    for (const callout of [0x0, 0x2000, 0x3000, 0x100000])
+      expect(() => agreed(callout)).toThrowError(expect.objectContaining({ code: 'PATCH_MANIFEST_MISMATCH' }))
   })
 
   it('refuses a table for another base image than the manifest names', () => {

@@ -2,11 +2,12 @@
  * Choosing: which differences concern the base image. A tree of objects makes several programs, often from one source compiled
  * twice with different flags; only what the base image holds is patched, and only that can stand in the way.
  */
+import { CALLOUT } from '../../patch/definitions.ts'
 import type { Block, LinkGraph } from '../graph.ts'
 import { entryOf, functionSize, primarySymbol } from '../places.ts'
 import type { Program } from '../program.ts'
 import { type Reason, reason, refuses } from '../reasons.ts'
-import type { Change, Classified } from './classify.ts'
+import type { Change, Classified, Located } from './classify.ts'
 import { shape } from './correlate.ts'
 import { type Fragment, fragmentsOf } from './fragments.ts'
 import type { Finding, Locator } from './locate.ts'
@@ -30,6 +31,8 @@ export interface ChosenFunction {
 export interface Choice {
   /** By ascending RVA. */
   readonly functions: readonly ChosenFunction[]
+  /** The patch's callback: new, and nobody refers to it. */
+  readonly callout: Block | undefined
   /** What stands in the way, and remarks. */
   readonly reasons: readonly Reason[]
 }
@@ -63,7 +66,25 @@ export function choose(program: Program, { changes }: Classified, locator: Locat
       reasons.push(...one.change.reasons.filter((r) => !ASKED_LATER.has(r.code)))
     }
   }
-  return { functions: functions.sort((a, b) => a.rva - b.rva), reasons }
+  const callout = calloutOf(changes)
+  if (callout !== undefined && 'code' in callout) reasons.push(callout)
+  return {
+    functions: functions.sort((a, b) => a.rva - b.rva),
+    callout: callout !== undefined && 'block' in callout ? callout.block : undefined,
+    reasons,
+  }
+}
+
+function calloutOf(changes: readonly Change[]): Located | Reason | undefined {
+  const isCallout = ({ kind, change, name, after }: Change): boolean =>
+    kind === 'function' &&
+    change === 'added' &&
+    name === CALLOUT &&
+    after?.block.symbols.some((s) => s.name === CALLOUT && s.binding !== 'local') === true
+  const [first, ...others] = changes.filter(isCallout)
+  if (first === undefined || others.length === 0) return first?.after
+  const files = [first, ...others].map(({ file }) => file).join(', ')
+  return reason('SYMBOL_AMBIGUOUS', CALLOUT, first.file, `${files} each have one: a patch has one callback`)
 }
 
 /** Given by `classify` for `diff`, which knows no base image; `resolve` asks them again of what the patch really contains. */

@@ -43,8 +43,19 @@ export function plan(choice: Choice, synthesized: Synthesized, base: BaseImage, 
     })
   }
   const { sequence, id, description, cves } = naming
+  const callout = choice.callout === undefined ? undefined : synthesized.places.get(choice.callout)
   return {
-    plan: { base, sequence, id, description, cves, functions, blocks: synthesized.blocks, resolutions: synthesized.resolutions },
+    plan: {
+      base,
+      sequence,
+      id,
+      description,
+      cves,
+      functions,
+      callout: callout && choice.callout && { block: callout.block, offset: callout.offset + entryOf(choice.callout) },
+      blocks: synthesized.blocks,
+      resolutions: synthesized.resolutions,
+    },
     reasons,
   }
 }

@@ -79,6 +79,7 @@ export function resolve(program: Program, twins: Twins, classified: Classified, 
     queue.push(block)
   }
   for (const { after: block } of choice.functions) include(block)
+  if (choice.functions.length > 0 && choice.callout !== undefined) include(choice.callout)
   for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
     for (const companion of next.companions) include(companion)
     if (next.group !== undefined) for (const other of groupOf(next, context)) include(other)

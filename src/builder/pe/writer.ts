@@ -15,7 +15,7 @@ import { type DirectoryName, IMAGE_DLLCHARACTERISTICS, ImageLoadConfigDirectory6
 import { encodeBaseRelocations, encodeExports, layOut, type NewExport, type NewSection, writePe } from '../../binary/pe/writer.ts'
 import { viewOf } from '../../binary/struct.ts'
 import { HotpatchError } from '../../errors.ts'
-import { SECTIONS } from '../../patch/definitions.ts'
+import { CALLOUT, SECTIONS } from '../../patch/definitions.ts'
 import { encodeHotPatchTable } from '../../patch/encode.ts'
 import { encodeManifest } from '../../patch/manifest-codec.ts'
 import { ImageSignature } from '../../patch/signature.ts'
@@ -35,9 +35,6 @@ const READ_ONLY = (CNT_INITIALIZED_DATA | MEM_READ) >>> 0
 const CODE_ALIGNMENT = 16
 /** `int3`, as Microsoft's linker fills. */
 const CODE_FILL = 0xcc
-
-/** The export that the engine calls before and after the switch, where a patch brings it. */
-const CALLOUT = '__PatchMainCallout__'
 
 /** Bit for bit the same for the same plan. Throws DEFECT for plans that no patch image can express. */
 export function writePePatch(plan: PatchPlan): Uint8Array {

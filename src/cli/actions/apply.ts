@@ -1,10 +1,11 @@
 import { type ApplyReport, applyPatch, type Superseded } from '../../engine/apply.ts'
+import type { CalloutReport } from '../../engine/callout.ts'
 import type { Recovery } from '../../engine/recover.ts'
 import type { Consistency, SwitchReport } from '../../engine/switch.ts'
 import { type TakenPatch, takeSignedPatch, takeUnsignedPatch } from '../../servicing/trust/patches.ts'
 import { type Answer, done, type JsonFlag } from '../answer.ts'
 import { withProcess } from '../live.ts'
-import { dim, good, plural, strong, table } from '../words.ts'
+import { bad, dim, good, plural, strong, table } from '../words.ts'
 
 export interface ApplyFlags extends JsonFlag {
   readonly pid: number
@@ -25,7 +26,7 @@ export async function apply(patch: string, flags: ApplyFlags): Promise<Answer> {
 }
 
 function words(
-  { pid, outcome, id, sequence, base, functions, superseded, stop, mappings, recovered }: ApplyReport,
+  { pid, outcome, id, sequence, base, functions, superseded, stop, callouts, mappings, recovered }: ApplyReport,
   signedBy: TakenPatch['signedBy'],
 ): string[] {
   return [
@@ -37,6 +38,7 @@ function words(
     ),
     ...(superseded ? supersededLines(superseded) : []),
     ...(stop ? [stopLine(stop)] : []),
+    ...calloutLines(callouts),
     signedBy ? dim(`  signed by ${signedBy.name} (${signedBy.keyId})`) : '  taken without a signature',
     dim(
       `  ${mappings.map(({ what, address, size }) => `${what === 'image' ? 'patch image' : 'address table and ledger'} at ${address} (${size} bytes)`).join(', ')}`,
@@ -51,6 +53,23 @@ function supersededLines({ id, sequence, restored, kept }: Superseded): string[]
     ...(kept.length > 0 ? [`  keeps the value of ${kept.join(', ')}`] : []),
   ]
 }
+
+const OPERATIONS: Readonly<Record<CalloutReport['operation'], string>> = {
+  before: 'before the switch',
+  after: 'after the switch',
+  undone: 'that the patch is undone',
+}
+
+const ANSWERS: Readonly<Record<CalloutReport['outcome'], (report: CalloutReport) => string>> = {
+  done: () => '',
+  failed: ({ result }) => bad(` and answered 0x${result.toString(16)}`),
+  faulted: ({ detail }) => bad(`: ${detail}`),
+  'timed-out': ({ detail }) => bad(`: ${detail}`),
+  'not-called': ({ detail }) => bad(` in vain: ${detail}`),
+}
+
+export const calloutLines = (callouts: readonly CalloutReport[]): string[] =>
+  callouts.map((report) => `  the callback was told ${OPERATIONS[report.operation]}${ANSWERS[report.outcome](report)}`)
 
 export function stopLine({ consistency, way, stoppedMicroseconds, longestStopMicroseconds, threads, tries }: SwitchReport): string {
   if (way === 'stores') return '  switched by single stores: no thread was stopped'

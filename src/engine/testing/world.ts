@@ -32,6 +32,7 @@ export const PATCH_RVA = {
   padded: 0x1000,
   nopped: 0x1040,
   plain: 0x1080,
+  callout: 0x1100,
   reference: 0x1084,
   slot: 0x20,
   indirect: 0x28,
@@ -121,11 +122,20 @@ export interface PatchOptions {
   readonly functions?: readonly FunctionName[]
   /** Variables in its writable memory, which begins at RVA 0x2000. */
   readonly data?: Manifest['added']
+  /** It has a callback, at PATCH_RVA.callout. */
+  readonly callout?: boolean
 }
 
 export type FunctionName = (typeof NAMES)[number]
 
-export function newPatch({ id = 'server-1', sequence = 1, content = 1, functions = NAMES, data = [] }: PatchOptions = {}): PatchImage {
+export function newPatch({
+  id = 'server-1',
+  sequence = 1,
+  content = 1,
+  functions = NAMES,
+  data = [],
+  callout = false,
+}: PatchOptions = {}): PatchImage {
   const readOnly = new Uint8Array(0x1000).fill(content, 0x100)
   const code = new Uint8Array(0x1000).fill(0xcc)
   // mov eax,imm32; ret
@@ -196,6 +206,7 @@ export function newPatch({ id = 'server-1', sequence = 1, content = 1, functions
         redirect: KINDS[name],
       })),
       added: data,
+      ...(callout ? { callout: PATCH_RVA.callout } : {}),
       imports: [],
     },
     relativeRelocations: [{ rva: PATCH_RVA.self, addend: 0x1000n }],
