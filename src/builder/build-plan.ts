@@ -33,7 +33,7 @@ export function buildPlan(program: Program, base: BaseImage, naming: Naming): Pl
   // References that no patch image can express, expressed otherwise.
   const synthesized = synthesize(resolved, base)
   // How each old function is redirected.
-  const { plan, reasons } = makePlan(choice, synthesized, base, naming)
+  const { plan, reasons } = makePlan(choice, synthesized, resolved.graphOf, base, naming)
   // Whether two ways of finding the same thing agree, and all reasons against a patch at once.
   const all = verify(program, choice, places, [choice.reasons, resolved.reasons, synthesized.reasons, reasons].flat())
   const blockers = all.filter(refuses)

@@ -13,6 +13,8 @@ export interface PatchPlan {
   readonly callout?: { readonly block: Block; readonly offset: number } | undefined
   /** Everything that the image holds, in the order in which it is laid out within its kind. Companions are among them. */
   readonly blocks: readonly Block[]
+  /** The source or object file that blocks are of; not those that were made. */
+  readonly files?: ReadonlyMap<Block, string>
   /** Where each edge of those blocks leads. Edges that a back end rewrites itself (cie32) are not in it. */
   readonly resolutions: ReadonlyMap<Edge, Resolution>
 }

@@ -6,6 +6,7 @@ import type { BaseIdentity } from '../patch/identity.ts'
 import type { Manifest } from '../patch/manifest.ts'
 import type { ChunkType, HotPatchChunk, HotPatchRecord, HotPatchTable } from '../patch/table.ts'
 import { VERSION } from '../version.ts'
+import { escapesOf } from './escapes.ts'
 import { OWN_ABSOLUTE32_KINDS } from './fixups.ts'
 import type { Block, Edge } from './graph.ts'
 import { functionSize, isAnonymous, parentName, primarySymbol } from './places.ts'
@@ -127,7 +128,14 @@ export function manifestFor(plan: PatchPlan, rvaOf: RvaOf): Manifest {
       redirect: f.redirect as Manifest['functions'][number]['redirect'],
       ...(f.fragments.length === 0 ? {} : { fragments: f.fragments.map(({ rva, size }) => ({ rva, size })) }),
     })),
-    added: addedBlocks(plan).map(({ block, name, kind, offset, size }) => ({ name, kind, patchRva: rvaOf(block) + offset, size })),
+    added: addedBlocks(plan).map(({ block, name, file, kind, offset, size }) => ({
+      name,
+      ...(file === undefined ? {} : { file }),
+      kind,
+      patchRva: rvaOf(block) + offset,
+      size,
+    })),
+    escapes: escapesOf(plan),
     ...(plan.callout === undefined ? {} : { callout: rvaOf(plan.callout.block) + plan.callout.offset }),
     imports: importsOf(plan).map(({ name, library }) => (library === undefined ? { name } : { name, library })),
   }
@@ -136,6 +144,7 @@ export function manifestFor(plan: PatchPlan, rvaOf: RvaOf): Manifest {
 export interface AddedBlock {
   readonly block: Block
   readonly name: string
+  readonly file: string | undefined
   readonly kind: 'function' | 'data' | 'rodata'
   /** Of the function's entry or the datum, in its block. */
   readonly offset: number
@@ -154,6 +163,7 @@ export function addedBlocks(plan: PatchPlan): AddedBlock[] {
     added.push({
       block,
       name: symbol.name,
+      file: plan.files?.get(block),
       kind: isCode ? 'function' : block.kind === 'rodata' ? 'rodata' : 'data',
       offset: isCode ? symbol.offset : 0,
       size: isCode ? functionSize(block) : block.size,

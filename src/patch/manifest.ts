@@ -59,6 +59,11 @@ const manifest = (z: Z) =>
         size: rva(z),
       }),
     ),
+    /**
+     * Whether the program can come to hold addresses of the image's code, its writable data, its constants. Absent: nobody knows, so it
+     * can.
+     */
+    escapes: z.strictObject({ code: z.boolean(), data: z.boolean(), constants: z.boolean() }).optional(),
     /** The patch's callback, exported as __PatchMainCallout__. Absent: it has none. */
     callout: rva(z).optional(),
     /** Library functions that the patch reaches through the base image's import slots. */

@@ -3,7 +3,7 @@
 import { viewOf } from '../../binary/struct.ts'
 import { planRedirect } from '../../machine/x64/redirect.ts'
 import type { BaseImage, BaseSymbol } from '../base-image.ts'
-import type { Block, Edge } from '../graph.ts'
+import type { Block, Edge, LinkGraph } from '../graph.ts'
 import { aimOf, entryOf, functionSize, isAnonymous } from '../places.ts'
 import type { PatchedFunction, PatchPlan } from '../plan.ts'
 import { type Reason, reason } from '../reasons.ts'
@@ -18,12 +18,18 @@ export interface Naming {
   readonly cves: readonly string[]
 }
 
-export function plan(choice: Choice, synthesized: Synthesized, base: BaseImage, naming: Naming): { plan: PatchPlan; reasons: Reason[] } {
+export function plan(
+  choice: Choice,
+  { blocks, resolutions, places }: Synthesized,
+  graphOf: ReadonlyMap<Block, LinkGraph>,
+  base: BaseImage,
+  naming: Naming,
+): { plan: PatchPlan; reasons: Reason[] } {
   const reasons: Reason[] = []
   const functions: PatchedFunction[] = []
   const neighbours = codeSymbols(base)
   for (const chosen of choice.functions) {
-    const place = synthesized.places.get(chosen.after)
+    const place = places.get(chosen.after)
     if (place === undefined) continue
     const redirect = redirectOf(chosen, base, neighbours)
     if ('code' in redirect) {
@@ -43,7 +49,7 @@ export function plan(choice: Choice, synthesized: Synthesized, base: BaseImage, 
     })
   }
   const { sequence, id, description, cves } = naming
-  const callout = choice.callout === undefined ? undefined : synthesized.places.get(choice.callout)
+  const callout = choice.callout === undefined ? undefined : places.get(choice.callout)
   return {
     plan: {
       base,
@@ -53,11 +59,21 @@ export function plan(choice: Choice, synthesized: Synthesized, base: BaseImage, 
       cves,
       functions,
       callout: callout && choice.callout && { block: callout.block, offset: callout.offset + entryOf(choice.callout) },
-      blocks: synthesized.blocks,
-      resolutions: synthesized.resolutions,
+      blocks,
+      files: filesOf(places, graphOf),
+      resolutions,
     },
     reasons,
   }
+}
+
+function filesOf(places: Synthesized['places'], graphOf: ReadonlyMap<Block, LinkGraph>): Map<Block, string> {
+  const files = new Map<Block, string>()
+  for (const [original, { block }] of places) {
+    const graph = graphOf.get(original)
+    if (graph !== undefined) files.set(block, graph.sourceFile ?? graph.path)
+  }
+  return files
 }
 
 function redirectOf(
