@@ -19,15 +19,25 @@ export interface Deadline {
   wait(atLeast?: number, stuck?: boolean): Promise<boolean>
   /** Milliseconds; 0 when the time is over. */
   left(): number
+  /** Does work that the target has no part in: its time does not count. */
+  without<T>(work: () => T): T
 }
 
 export function deadlineIn(timeoutMs: number): Deadline {
-  const end = performance.now() + timeoutMs
+  let end = performance.now() + timeoutMs
   let pause = FIRST_MS
   let waits = 0
   const left = (): number => Math.max(0, end - performance.now())
   return {
     left,
+    without(work) {
+      const start = performance.now()
+      try {
+        return work()
+      } finally {
+        end += performance.now() - start
+      }
+    },
     async wait(atLeast = 0, stuck = false) {
       if (left() === 0) return false
       const long = stuck && ++waits % LONG_PAUSE_EVERY === 0

@@ -67,7 +67,7 @@ export async function switchWithRetries(process: Process, plan: SwitchPlan, opti
   const busy = new BusyRecord()
   let longest = 0
   for (;;) {
-    const { request, inspection } = prepare(process, plan, consistency)
+    const { request, inspection } = deadline.without(() => prepare(process, plan, consistency))
     const followed = waitForReturn && busy.lastThreads.length > 0
     const tried = trySwitch(process, followed ? { ...request, catchFirst: catchRequest(busy, inspection, deadline) } : request)
     let stopped = 0
@@ -87,17 +87,21 @@ export async function switchWithRetries(process: Process, plan: SwitchPlan, opti
 
 /** Everything that can be known before a stop. Where modules come and go, it is anew for each. */
 function prepare(process: Process, plan: SwitchPlan, consistency: Consistency): { request: SwitchRequest; inspection: Inspection } {
-  const common = { writes: plan.writes, copies: plan.copies, stopTimeout: STOP_TIMEOUT_MS }
-  if (consistency !== 'patch') {
-    const inspection = prepareInspection(process, plan.guards, undefined)
-    return { request: { ...common, inspect: inspection.inspect }, inspection }
-  }
+  const { writes, copies, guards } = plan
   const regions = process.regions()
   const modules = frameModulesOf(process).of(regions)
   rehearseInspection()
-  const inspection = prepareInspection(process, plan.guards, { modules, regions })
+  const looked = consistency === 'patch' ? guards : { ...guards, frames: [] }
+  const inspection = prepareInspection(process, looked, { modules, regions })
   return {
-    request: { ...common, inspect: inspection.inspect, rehearse: rehearseInspection, stacks: { bytes: STACK_BYTES, regions } },
+    request: {
+      writes,
+      copies,
+      inspect: inspection.inspect,
+      rehearse: rehearseInspection,
+      stopTimeout: STOP_TIMEOUT_MS,
+      stacks: { bytes: STACK_BYTES, regions },
+    },
     inspection,
   }
 }

@@ -91,7 +91,7 @@ describe.skipIf(!onLinux).each([
 
   test.each(FUNCTIONS)('threads that sleep in %s: refused, each named with function and depth', async (name) => {
     await stayIn(name, LONG)
-    const error = await refusal(() => applyPatch(target, patch, { timeoutMs: 400 }))
+    const error = await refusal(() => applyPatch(target, patch, { timeoutMs: 1000 }))
     expect([error.code, error.exit]).toEqual(['BUSY', 4])
     const threads = error.facts.threads as { thread: { id: number; name: string }; function: string; depth: number; found: string }[]
     expect(threads.map((t) => t.thread.name).sort()).toEqual(['slow-0', 'slow-1', 'slow-2'])
@@ -103,7 +103,7 @@ describe.skipIf(!onLinux).each([
       expect(error.detail).toContain(`thread ${blocking.thread.id} (${blocking.thread.name})`)
     }
     const reasons = error.facts.reasons as { todo?: string }[]
-    expect(reasons[0]?.todo).toContain('patch a function that it calls')
+    expect(reasons.map(({ todo }) => todo ?? error.detail)).toEqual(reasons.map(() => expect.stringContaining('patch a function that it calls')))
     expect(statusOf(target).patches).toEqual([])
     expect(target.regions().filter((region) => region.name.includes('hotpatch:'))).toEqual([])
   })

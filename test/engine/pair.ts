@@ -22,11 +22,13 @@ export interface PairOptions {
   readonly files: readonly string[]
   readonly compiler?: string
   readonly flags?: readonly string[]
+  /** Its file name. */
+  readonly program?: string
   /** For linking. */
   readonly libraries?: readonly string[]
 }
 
-export function buildPair({ sources, files, compiler = 'gcc', flags = [], libraries = [] }: PairOptions): Pair {
+export function buildPair({ sources, files, compiler = 'gcc', flags = [], libraries = [], program: name = 'program' }: PairOptions): Pair {
   const from = fileURLToPath(new URL(`${sources}/`, import.meta.url))
   const folder = mkdtempSync(join(tmpdir(), 'hotpatch-pair-'))
   const common = ['-O2', '-g', '-ffunction-sections', '-fdata-sections', ...flags]
@@ -38,7 +40,7 @@ export function buildPair({ sources, files, compiler = 'gcc', flags = [], librar
     mkdirSync(join(folder, side))
     for (const file of files) execFileSync(compiler, [...common, ...fix, '-c', join(from, file), '-o', object(side, file)], { cwd: from })
   }
-  const program = join(folder, 'program')
+  const program = join(folder, name)
   const objects = files.map((file) => object('before', file))
   execFileSync(compiler, [...flags, '-pthread', ...objects, ...libraries, '-Wl,--build-id=sha1', '-o', program])
   const bytes: Pair['bytes'] = ({ id = 'pair-1', sequence = 1 } = {}) => {

@@ -2,10 +2,13 @@
  * The unwind data of everything executable in a process, compiled before it is stopped. What was compiled is kept for the next try:
  * a module that is the same by path, place and size has the same code.
  */
+
+import type { FrameFunction } from '../../binary/dwarf/frames.ts'
 import { ehFrameInMemory } from '../../binary/elf/eh-frame.ts'
 import { readElfFromMemory } from '../../binary/elf/memory.ts'
+import { readExports } from '../../binary/pe/directories.ts'
 import { blockwise, type PeFrames, peFrames, runtimeFunctions } from '../../binary/pe/frames.ts'
-import { directory, readPeFromMemory } from '../../binary/pe/reader.ts'
+import { directory, type PeImage, readPeFromMemory } from '../../binary/pe/reader.ts'
 import { HotpatchError } from '../../errors.ts'
 import { ehFrameTable } from '../../machine/x64/eh-frame-table.ts'
 import { frameTable, leafTable } from '../../machine/x64/frames.ts'
@@ -95,18 +98,35 @@ function compiledOrNone(compile: () => Compiled): Compiled {
   }
 }
 
-const compileModule = (process: Process, { base, size, format }: MappedModule): Compiled =>
-  format === 'elf' ? compileElf(process, base) : compilePe(process, base, size)
+const compileModule = (process: Process, module: MappedModule): Compiled =>
+  module.format === 'elf' ? compileElf(process, module.base) : compilePe(process, module)
 
 function compileElf(process: Process, base: bigint): Compiled {
   const frames = ehFrameInMemory(readElfFromMemory(base, (address, length) => process.read(address, length)))
   return { table: frames === undefined ? frameTable([]) : ehFrameTable(frames.data, Number(frames.address), Number(base)) }
 }
 
-function compilePe(process: Process, base: bigint, size: number): Compiled {
+function compilePe(process: Process, { base, size, name }: MappedModule): Compiled {
   const read = blockwise((rva, length) => process.read(base + BigInt(rva), length), size)
-  const exceptions = directory(readPeFromMemory(read), 'EXCEPTION')
-  return forWindows(exceptions === undefined ? NO_FRAMES : peFrames(runtimeFunctions(read(exceptions.rva, exceptions.size)), read))
+  const image = readPeFromMemory(read)
+  const exceptions = directory(image, 'EXCEPTION')
+  if (exceptions === undefined) return forWindows(NO_FRAMES)
+  const frames = peFrames(runtimeFunctions(read(exceptions.rva, exceptions.size)), read)
+  return forWindows(name.toLowerCase() === 'ntdll.dll' ? withDispatchers(frames, image) : frames)
+}
+
+/**
+ * Functions of ntdll that the kernel makes a thread begin with in the middle of something else. Windows describes what it interrupted as a
+ * machine frame, Wine as if it had called them.
+ */
+const DISPATCHERS: ReadonlySet<string> = new Set(['KiUserExceptionDispatcher', 'KiUserApcDispatcher'])
+
+function withDispatchers({ functions, stretches }: PeFrames, image: PeImage): PeFrames {
+  const entries = (readExports(image)?.exports ?? [])
+    .filter(({ name }) => name !== undefined && DISPATCHERS.has(name))
+    .map(({ rva }) => rva)
+  const isOne = ({ start, size }: FrameFunction): boolean => entries.some((rva) => rva >= start && rva < start + size)
+  return { functions: functions.map((described) => (isOne(described) ? { ...described, signal: true } : described)), stretches }
 }
 
 const NO_FRAMES: PeFrames = { functions: [], stretches: [] }

@@ -1,6 +1,7 @@
 /**
  * The look at stopped threads that decides whether a switch is safe: instruction pointers against the bytes that are rewritten, and
- * every frame of every stack against the functions that change.
+ * every frame of every stack against the functions that change. A thread has an instruction pointer for every signal or exception whose
+ * handler it is in: it will go on where it was interrupted, or where the handler sends it from there.
  *
  * Stacks are unwound with tables that were compiled before. Where that comes to an end without having come to the outermost frame (code
  * without unwind data, memory that cannot be read), every word of the rest of the stack is taken for a return address; and if the
@@ -39,12 +40,12 @@ export interface BlockingThread {
   readonly threadId: number
   readonly innermost: Frame
   readonly outermost: Frame
-  /** Bytes that are rewritten are under the thread's feet, not just a function of which it is somewhere inside. */
+  /** Bytes that are rewritten are under the thread's feet, not just a function that it is somewhere inside of. */
   readonly standsInBytes: boolean
 }
 
 export interface Guards {
-  /** No thread may stand in these. */
+  /** No thread may stand in these, or have been interrupted in them. */
   readonly instructions: readonly Guard[]
   /** No frame may lie in these. */
   readonly frames: readonly Guard[]
@@ -69,7 +70,7 @@ export interface Inspection {
 /** What is read of each stack beforehand, bytes: twenty frames of ordinary functions. */
 export const STACK_BYTES = 8192
 
-/** `knowledge` undefined: only instruction pointers are looked at. */
+/** `knowledge` undefined: only the innermost frames are looked at. */
 export function prepareInspection(process: Pick<Process, 'pid'>, guards: Guards, knowledge: StackKnowledge | undefined): Inspection {
   return new Inspector(process.pid, guards, knowledge)
 }
@@ -94,12 +95,13 @@ class Inspector implements Inspection {
   #depth = 0
   readonly #innermost = new NotedFrame()
   readonly #outermost = new NotedFrame()
+  #standsInBytes = false
 
   constructor(pid: number, guards: Guards, knowledge: StackKnowledge | undefined) {
     this.#pid = pid
     this.#instructions = new Ranges(guards.instructions)
     this.#frames = new Ranges(guards.frames)
-    const looksAtFrames = knowledge !== undefined && !this.#frames.empty
+    const looksAtFrames = knowledge !== undefined && !(this.#frames.empty && this.#instructions.empty)
     this.#walker = looksAtFrames ? new Walker(knowledge.modules) : undefined
     this.#registers = this.#walker?.registers ?? new Float64Array(REGISTER_COUNT)
     this.#regions = new Extents(knowledge?.regions ?? [])
@@ -140,11 +142,12 @@ class Inspector implements Inspection {
   #walk(walker: Walker, stopped: StoppedThreads, index: number): void {
     this.#innermost.clear()
     this.#outermost.clear()
+    this.#standsInBytes = false
     this.#memory.use(stopped, stopped.stack(index))
     if (walker.walk(this.#memory, this.#visit) === 'lost') this.#scan(stopped, index, walker.stackPointer)
     if (!this.#innermost.noted) return
     const [innermost, outermost] = [this.#innermost.frame(), this.#outermost.frame()]
-    this.blocking.push({ threadId: stopped.id(index), innermost, outermost, standsInBytes: false })
+    this.blocking.push({ threadId: stopped.id(index), innermost, outermost, standsInBytes: this.#standsInBytes })
   }
 
   #look(address: number, depth: number, exact: boolean): boolean {
@@ -153,9 +156,16 @@ class Inspector implements Inspection {
     this.#innermost.close(stackPointer)
     this.#outermost.close(stackPointer)
     // A return address belongs to the call before it.
-    const at = this.#frames.functionAt(exact ? address : address - 1)
+    const at = !exact ? this.#frames.functionAt(address - 1) : depth === 0 ? this.#frames.functionAt(address) : this.#interruptedIn(address)
     if (at >= 0) this.#note(at, address, depth === 0 ? 'instruction-pointer' : 'unwinding')
     return false
+  }
+
+  /** A thread that was interrupted on the first byte of a range is in it: its handler may know what instruction that was. */
+  #interruptedIn(address: number): number {
+    const bytes = Math.max(this.#instructions.functionAt(address), this.#instructions.functionAt(address + 1))
+    if (bytes >= 0) this.#standsInBytes = true
+    return bytes >= 0 ? bytes : Math.max(this.#frames.functionAt(address), this.#frames.functionAt(address + 1))
   }
 
   #note(at: number, address: number, found: Found): void {
@@ -184,9 +194,8 @@ class Inspector implements Inspection {
     for (let address = start; address < end; address += 8) {
       const word = this.#memory.word(address)
       if (Number.isNaN(word)) return
-      const at = this.#frames.functionAt(word)
-      const found = at >= 0 ? at : this.#frames.functionAt(word - 1)
-      if (found >= 0) this.#note(found, word, 'scanning')
+      const at = Math.max(this.#frames.functionAt(word), this.#frames.functionAt(word - 1), this.#instructions.functionAt(word))
+      if (at >= 0) this.#note(at, word, 'scanning')
     }
   }
 }

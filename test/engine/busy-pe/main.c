@@ -1,0 +1,51 @@
+/* Workers that are inside functions of slow.c most of the time. usage: main FILE THREADS
+ * Writes {"control":"0x…"} to FILE; `control` is steered from outside. */
+#include "slow.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#undef FIXED /* the system has a type of that name */
+#include <windows.h>
+
+/* Field for field as FIELDS of busy-pe.test.ts. */
+static struct {
+  volatile LONG64 function, in_ms, out_ms, running, inside, old, fixed, bad;
+} control = {.in_ms = 1, .out_ms = 1};
+
+static int (*const functions[])(long) = {slow, sorts, allocates, faults};
+
+__attribute__((noinline)) void pause_ms(long ms) {
+  InterlockedIncrement64(&control.inside);
+  if (ms > 0) Sleep((DWORD)ms);
+  InterlockedDecrement64(&control.inside);
+}
+
+static LONG WINAPI on_exception(EXCEPTION_POINTERS *pointers) {
+  if (pointers->ExceptionRecord->ExceptionCode != EXCEPTION_ILLEGAL_INSTRUCTION) return EXCEPTION_CONTINUE_SEARCH;
+  pause_ms((long)control.in_ms);
+  pointers->ContextRecord->Rip += 2;
+  return EXCEPTION_CONTINUE_EXECUTION;
+}
+
+static DWORD WINAPI work(void *unused) {
+  (void)unused;
+  InterlockedIncrement64(&control.running);
+  for (;;) {
+    LONG64 function = control.function;
+    int result = functions[function]((long)control.in_ms);
+    InterlockedIncrement64(result == function + 1 ? &control.old : result == function + 1001 ? &control.fixed : &control.bad);
+    if (control.out_ms > 0) Sleep((DWORD)control.out_ms);
+  }
+}
+
+int main(int argc, char **argv) {
+  if (argc < 3) return 2;
+  AddVectoredExceptionHandler(1, on_exception);
+  for (int i = 0; i < atoi(argv[2]); i++) CreateThread(0, 0, work, 0, 0, 0);
+  FILE *out = fopen(argv[1], "w");
+  if (!out) return 1;
+  fprintf(out, "{\"control\":\"0x%llx\"}\n", (unsigned long long)(uintptr_t)&control);
+  fclose(out);
+  for (;;) Sleep(1000);
+}
