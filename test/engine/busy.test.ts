@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { applyPatch, rollbackPatch, statusOf } from '../../src/engine/index.ts'
+import { framesInside } from '../../src/engine/stacks/frames-inside.ts'
 import { HotpatchError } from '../../src/errors.ts'
 import type { PatchImage } from '../../src/patch/image.ts'
 import type { Process } from '../../src/process/contract.ts'
@@ -103,7 +104,9 @@ describe.skipIf(!onLinux).each([
       expect(error.detail).toContain(`thread ${blocking.thread.id} (${blocking.thread.name})`)
     }
     const reasons = error.facts.reasons as { todo?: string }[]
-    expect(reasons.map(({ todo }) => todo ?? error.detail)).toEqual(reasons.map(() => expect.stringContaining('patch a function that it calls')))
+    expect(reasons.map(({ todo }) => todo ?? error.detail)).toEqual(
+      reasons.map(() => expect.stringContaining('patch a function that it calls')),
+    )
     expect(statusOf(target).patches).toEqual([])
     expect(target.regions().filter((region) => region.name.includes('hotpatch:'))).toEqual([])
   })
@@ -173,13 +176,20 @@ describe.skipIf(!onLinux).each([
   })
 
   test('threads inside the patch: rolling back is refused, then done when they have left', async () => {
-    await applyPatch(target, patch, { timeoutMs: 20_000 })
-    await stayIn('slow', LONG)
+    const { mappings } = await applyPatch(target, patch, { timeoutMs: 20_000 })
+    const image = mappings
+      .filter(({ what }) => what === 'image')
+      .map(({ address, size }) => ({ start: BigInt(address), end: BigInt(address) + BigInt(size) }))
+    await stayIn('slow', 3000n)
     const error = await refusal(() => rollbackPatch(target, { timeoutMs: 300 }))
     expect([error.code, error.facts.function]).toEqual(['BUSY', 'slow'])
     expect(statusOf(target).patches).toMatchObject([{ state: 'applied' }])
     const { stop } = await rollbackPatch(target, { timeoutMs: 300, consistency: 'none' })
     expect(stop).toMatchObject({ consistency: 'none' })
     expect(statusOf(target).patches).toMatchObject([{ state: 'reverted' }])
+    // They still return into the retired image; when they have, nobody does any more.
+    expect(framesInside(target, image).map(({ innermost }) => innermost.found)).toEqual(['unwinding', 'unwinding', 'unwinding'])
+    set('in_ms', 1n)
+    await until('all have left', () => framesInside(target, image).length === 0)
   })
 })
