@@ -78,12 +78,40 @@ export interface Process {
    */
   call(address: bigint, args: readonly CallArgument[], options: CallOptions): bigint
 
+  /**
+   * Looks for addresses in all memory that threads of the target can have written to. May be called during an `inspect`; only then is
+   * its answer more than a hint. Throws PROCESS_GONE.
+   */
+  search(request: SearchRequest): SearchResult
+
   /** Makes unwinders of the target know code that `map` brought. undefined: the target has none that could be told. */
   registerUnwind(request: UnwindRequest): UnwindRegistration | undefined
   unregisterUnwind(registration: UnwindRegistration): void
 
   close(): void
 }
+
+export interface AddressRange {
+  readonly start: bigint
+  /** One past the last byte. */
+  readonly end: bigint
+}
+
+export interface SearchRequest {
+  /** What is looked for: an address within, at any byte (below 4 GB: at multiples of 4), whatever the uppermost 16 bits are. */
+  readonly range: AddressRange
+  /** Memory that is not looked through. */
+  readonly except: readonly AddressRange[]
+  /** How many bytes may be looked through. */
+  readonly limit: number
+}
+
+export type SearchResult =
+  /** Where one lies. */
+  | { readonly found: bigint }
+  | 'nothing'
+  /** There is more memory than the limit allows, or the system does not tell which memory there is. */
+  | 'too-much'
 
 export type CallArgument = bigint | Uint8Array
 

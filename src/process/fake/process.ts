@@ -6,6 +6,8 @@ import type {
   MapRequest,
   Process,
   Region,
+  SearchRequest,
+  SearchResult,
   SwitchOutcome,
   SwitchRequest,
   ThreadSummary,
@@ -14,6 +16,7 @@ import type {
 } from '../contract.ts'
 import { once } from '../once.ts'
 import { findFreePlace, type PlaceRequest } from '../place.ts'
+import { searchParts } from '../search.ts'
 import { EngineKilled, type FakeStep, type FakeTarget } from './target.ts'
 import { catchThreads, viewOfThreads } from './threads.ts'
 
@@ -138,6 +141,16 @@ export class FakeProcess implements Process {
     this.#step({ kind: 'call', address, args })
     if (this.#target.onCall === undefined) throw new HotpatchError('DEFECT', `nothing acts out a call of 0x${address.toString(16)}`)
     return this.#target.onCall(address, args, this.#target)
+  }
+
+  search(request: SearchRequest): SearchResult {
+    this.#check()
+    const parts = this.#target.regions().filter(({ write }) => write)
+    return searchParts(request, parts, (address, into) => {
+      const bytes = this.#target.peek(address, into.length) ?? new Uint8Array()
+      into.set(bytes)
+      return bytes.length
+    })
   }
 
   registerUnwind(request: UnwindRequest): UnwindRegistration | undefined {

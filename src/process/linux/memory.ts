@@ -99,6 +99,18 @@ export class Memory {
     }
   }
 
+  /** As much as can be read from `address` on; how many bytes that was. */
+  fill(address: bigint, into: Uint8Array): number {
+    let done = 0
+    while (done < into.length) {
+      const count = this.#transfer('pread', address + BigInt(done), Math.min(into.length - done, BUFFER))
+      if (count <= 0) break
+      into.set(this.#buffer.bytes.subarray(0, count), done)
+      done += count
+    }
+    return done
+  }
+
   /** Copies within the target, 64 KB at a time. Throws MEMORY_UNREADABLE, MEMORY_UNWRITABLE, PROCESS_GONE. */
   copy(from: bigint, to: bigint, length: number): void {
     for (let done = 0; done < length; done += BUFFER) {

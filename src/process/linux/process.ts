@@ -7,6 +7,8 @@ import type {
   MapRequest,
   Process,
   Region,
+  SearchRequest,
+  SearchResult,
   SwitchOutcome,
   SwitchRequest,
   ThreadSummary,
@@ -22,6 +24,7 @@ import { Memory } from './memory.ts'
 import { findModules } from './modules.ts'
 import { identify, machineOf, noProgram, permissionDenied, refuseTraced } from './open.ts'
 import { auxiliaryValue, type Mapping, numbersIn, parseMaps, parseStat, processFolder, readProc, readProcBytes } from './proc.ts'
+import { searchMemory } from './search.ts'
 import { switchCode } from './stop.ts'
 import { registerFrames, unregisterFrames } from './unwind.ts'
 
@@ -127,6 +130,10 @@ export class LinuxProcess implements Process {
 
   call(address: bigint, args: readonly CallArgument[], options: CallOptions): bigint {
     return callInside(this.#target(), (request) => this.findPlace(request), address, args, options)
+  }
+
+  search(request: SearchRequest): SearchResult {
+    return searchMemory(this.pid, this.#maps(), this.#memory, request)
   }
 
   registerUnwind(request: UnwindRequest): UnwindRegistration | undefined {

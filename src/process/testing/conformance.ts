@@ -8,6 +8,7 @@ import { CALL_CASES } from './call-cases.ts'
 import { type ConformanceCase, throwsCode, untilThrown } from './case.ts'
 import { LOCK_CASES } from './lock-cases.ts'
 import { MAPPING_CASES } from './mapping-cases.ts'
+import { SEARCH_CASES } from './search-cases.ts'
 import { STACK_CASES } from './stack-cases.ts'
 import type { ConformanceHost, StartedTarget } from './target.ts'
 import { TARGET_DATA, TARGET_TEXT, TargetControl, VALUE_NEW, VALUE_OLD } from './target.ts'
@@ -358,4 +359,5 @@ export const CONFORMANCE_CASES: readonly ConformanceCase[] = [
   ...STACK_CASES,
   ...LOCK_CASES,
   ...CALL_CASES,
+  ...SEARCH_CASES,
 ]

@@ -9,6 +9,8 @@ import type {
   MapRequest,
   Process,
   Region,
+  SearchRequest,
+  SearchResult,
   SwitchOutcome,
   SwitchRequest,
   ThreadSummary,
@@ -24,6 +26,7 @@ import { CHANGE, LOOK, machineOf, openProcess } from './open.ts'
 import { findPlace } from './places.ts'
 import { regionsOf } from './regions.ts'
 import { callRemote } from './remote-call.ts'
+import { searchMemory } from './search.ts'
 import { processEntries } from './snapshot.ts'
 import { switchCode } from './stop.ts'
 import { hasEnded, type Target } from './target.ts'
@@ -100,6 +103,10 @@ export class WindowsProcess implements Process {
 
   call(address: bigint, args: readonly CallArgument[], { deadlineMs }: CallOptions): bigint {
     return callRemote(this.target, address, args, deadlineMs)
+  }
+
+  search(request: SearchRequest): SearchResult {
+    return searchMemory(this.target, request)
   }
 
   registerUnwind(request: UnwindRequest): UnwindRegistration | undefined {
