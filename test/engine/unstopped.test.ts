@@ -83,6 +83,8 @@ describe.skipIf(process.platform !== 'linux').each([
 
   test('no worker is stopped where the report says so, and every call is right', async () => {
     followWorkers()
+    const looked = get('looks')
+    await until('the watcher has counted', () => get('looks') > looked + 2)
     expect(get('traced')).toBeGreaterThan(0)
     const unseen = async (way: string, work: () => Promise<unknown>): Promise<void> => {
       const before = get('traced') - borrowed
