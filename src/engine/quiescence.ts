@@ -24,6 +24,9 @@ export class Ranges {
   readonly #starts: Float64Array
   readonly #ends: Float64Array
   readonly #functions: Int32Array
+  /** No range holds what lies outside of these. */
+  readonly #low: number
+  readonly #high: number
 
   /** Ranges must not overlap; empty ones are left out. */
   constructor(guards: readonly Guard[]) {
@@ -31,6 +34,8 @@ export class Ranges {
     this.#starts = Float64Array.from(sorted, (guard) => Number(guard.start))
     this.#ends = Float64Array.from(sorted, (guard) => Number(guard.end))
     this.#functions = Int32Array.from(sorted, (guard) => guard.function)
+    this.#low = this.#starts[0] ?? Number.POSITIVE_INFINITY
+    this.#high = this.#ends[this.#ends.length - 1] ?? 0
   }
 
   get empty(): boolean {
@@ -39,6 +44,7 @@ export class Ranges {
 
   /** The function of the range that holds `address`; -1: none does. */
   functionAt(address: number): number {
+    if (address < this.#low || address >= this.#high) return -1
     const starts = this.#starts
     let low = 0
     let high = starts.length

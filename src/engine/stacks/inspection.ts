@@ -152,9 +152,11 @@ class Inspector implements Inspection {
 
   #look(address: number, depth: number, exact: boolean): boolean {
     this.#depth = depth
-    const stackPointer = this.#registers[RSP] as number
-    this.#innermost.close(stackPointer)
-    this.#outermost.close(stackPointer)
+    if (this.#innermost.noted) {
+      const stackPointer = this.#registers[RSP] as number
+      this.#innermost.close(stackPointer)
+      this.#outermost.close(stackPointer)
+    }
     // A return address belongs to the call before it.
     const at = !exact ? this.#frames.functionAt(address - 1) : depth === 0 ? this.#frames.functionAt(address) : this.#interruptedIn(address)
     if (at >= 0) this.#note(at, address, depth === 0 ? 'instruction-pointer' : 'unwinding')

@@ -42,6 +42,8 @@ export interface FrameTable {
   readonly saved: Uint16Array
   readonly savedSets: readonly SavedRegisters[]
   readonly complex: readonly ComplexRow[]
+  /** For each page of RVAs the row that holds its first byte, and one more: a search begins between two of them. */
+  readonly pages: Uint32Array
 }
 
 export interface ComplexRow {
@@ -71,6 +73,8 @@ export function leafTable(): FrameTable {
   return table.finish()
 }
 
+const PAGE_SHIFT = 12
+const PAGE = 1 << PAGE_SHIFT
 /** The most that an element of FrameTable.saved can say. */
 const MAX_SAVED_SETS = 0xffff
 const FIRST_CAPACITY = 1024
@@ -155,7 +159,19 @@ export class TableBuilder {
       saved: this.#saved.slice(0, count),
       savedSets: this.#sets,
       complex: this.#complex,
+      pages: this.#pages(),
     }
+  }
+
+  #pages(): Uint32Array {
+    const { count } = this
+    const pages = new Uint32Array((count === 0 ? 0 : (this.#starts[count - 1] as number) >>> PAGE_SHIFT) + 2)
+    let row = 0
+    for (let page = 0; page < pages.length; page++) {
+      while (row + 1 < count && (this.#starts[row + 1] as number) <= page * PAGE) row++
+      pages[page] = row
+    }
+    return pages
   }
 
   #setOf(rules: CfaRow['registers']): number {
@@ -212,9 +228,10 @@ function simpleRow({ cfa, registers }: CfaRow): { kind: number; offset: number }
 }
 
 /** The index of the row that holds `rva`. */
-export function rowAt({ starts }: FrameTable, rva: number): number {
-  let low = 0
-  let high = starts.length - 1
+export function rowAt({ starts, pages }: FrameTable, rva: number): number {
+  const page = rva >>> PAGE_SHIFT
+  let low = page < pages.length ? (pages[page] as number) : (pages[pages.length - 1] as number)
+  let high = page + 1 < pages.length ? (pages[page + 1] as number) : starts.length - 1
   while (low < high) {
     const middle = (low + high + 1) >>> 1
     if ((starts[middle] as number) <= rva) low = middle
