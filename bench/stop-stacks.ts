@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { frameModulesOf } from '../src/engine/stacks/frame-modules.ts'
 import { prepareInspection, STACK_BYTES } from '../src/engine/stacks/inspection.ts'
-import { rehearseInspection } from '../src/engine/stacks/rehearsal.ts'
+import { rehearsalOf, rehearseInspection } from '../src/engine/stacks/rehearsal.ts'
 import type { Process } from '../src/process/contract.ts'
 import { linuxBackend } from '../src/process/linux/index.ts'
 import { median, runFloor, STOP_OPTIONS, type StopOptions, type StopResult } from './stop.ts'
@@ -74,7 +74,7 @@ function stop(process: Process, address: bigint): number {
   const outcome = process.switchCode({
     writes: [{ address, bytes: process.read(address, 8) }],
     inspect: inspection.inspect,
-    rehearse: rehearseInspection,
+    rehearse: rehearsalOf(inspection),
     stopTimeout: 10_000,
     stacks: { bytes: STACK_BYTES, regions },
   })

@@ -34,10 +34,11 @@ export const PACKAGES = [
 
   need('llvm-19', ['test'], 'llvm-readobj, the second opinion on patch images'),
   need('clang-19', ['test'], 'the second compiler whose objects the tests patch'),
+  need('clang-14', ['test'], 'Debian 12’s own clang, whose hotpatch padding is not gcc’s'),
   need('lld-19', ['test'], 'links Windows programs with hotpatch padding'),
   need('gdb', ['test'], 'shows that a debugger understands a patched process'),
 
-  need('g++', ['cves'], 'compiles squid'),
+  need('g++', ['test', 'cves'], 'compiles C++: exceptions that pass patched functions, squid'),
   need('g++-mingw-w64-x86-64-posix', ['cves'], 'compiles C++ for Windows'),
   need('gcc-aarch64-linux-gnu', ['cves'], 'compiles for ARM64'),
   need('libc6-dev-arm64-cross', ['cves'], 'the C library for ARM64'),

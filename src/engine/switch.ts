@@ -5,7 +5,7 @@ import { BusyRecord } from './busy.ts'
 import type { Deadline } from './retry.ts'
 import { frameModulesOf } from './stacks/frame-modules.ts'
 import { type Guards, type Inspection, prepareInspection, STACK_BYTES } from './stacks/inspection.ts'
-import { rehearseInspection } from './stacks/rehearsal.ts'
+import { rehearsalOf, rehearseInspection } from './stacks/rehearsal.ts'
 import { storeAll } from './stores.ts'
 
 /** What the functions of a patch owe each other at the switch. */
@@ -98,7 +98,7 @@ function prepare(process: Process, plan: SwitchPlan, consistency: Consistency): 
       writes,
       copies,
       inspect: inspection.inspect,
-      rehearse: rehearseInspection,
+      rehearse: rehearsalOf(inspection),
       stopTimeout: STOP_TIMEOUT_MS,
       stacks: { bytes: STACK_BYTES, regions },
     },

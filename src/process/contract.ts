@@ -178,8 +178,12 @@ export interface SwitchRequest {
    * with nothing written.
    */
   inspect(stopped: StoppedThreads): Blocker | undefined
-  /** Called right before the first thread is stopped: what `inspect` needs is at hand then, compiled and in the processor's caches. */
-  rehearse?(): void
+  /**
+   * Called right before the first thread is stopped: what `inspect` needs is at hand then, compiled and in the processor's caches. `waiting` are
+   * some threads that wait in the kernel, as far as the system tells without stopping them: instruction and stack pointers, no other
+   * registers, and their stacks, which may be changing. Nothing may be concluded from them.
+   */
+  rehearse?(waiting: StoppedThreads): void
   /** Milliseconds for all threads to stop. */
   readonly stopTimeout: number
   /** What of the stacks shall be read, all at once, before `inspect` is called. undefined: nothing. */

@@ -2,7 +2,7 @@
 import type { Process } from '../../process/contract.ts'
 import { frameModulesOf } from './frame-modules.ts'
 import { type BlockingThread, prepareInspection, STACK_BYTES } from './inspection.ts'
-import { rehearseInspection } from './rehearsal.ts'
+import { rehearsalOf } from './rehearsal.ts'
 
 /** Absolute addresses; `end` is one past the last byte. */
 export interface CodeRange {
@@ -27,7 +27,7 @@ export function framesInside(process: Process, ranges: readonly CodeRange[]): re
   process.switchCode({
     writes: [],
     inspect: inspection.inspect,
-    rehearse: rehearseInspection,
+    rehearse: rehearsalOf(inspection),
     stopTimeout: STOP_TIMEOUT_MS,
     stacks: { bytes: STACK_BYTES, regions },
   })

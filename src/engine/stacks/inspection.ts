@@ -61,6 +61,8 @@ export interface Inspection {
   readonly inspect: Inspect
   /** Whether one stopped thread is in nobody's way. */
   isOut(stopped: StoppedThreads, index: number): boolean
+  /** Looks and forgets what it saw: SwitchRequest.rehearse. */
+  rehearse(waiting: StoppedThreads): void
   /** Of the last stop. */
   readonly blocking: readonly BlockingThread[]
   /** Of the last stop: threads whose stacks could not be unwound to their outermost frame. */
@@ -116,6 +118,12 @@ class Inspector implements Inspection {
     this.#memory.release()
     const [first] = this.blocking
     return first && { threadId: first.threadId, instructionPointer: first.innermost.address, guard: first.innermost.function }
+  }
+
+  rehearse(waiting: StoppedThreads): void {
+    this.inspect(waiting)
+    this.blocking = []
+    this.scanned = 0
   }
 
   isOut(stopped: StoppedThreads, index: number): boolean {

@@ -6,7 +6,7 @@ import type { CfaRow } from '../../binary/dwarf/cfa.ts'
 import { frameTable, RBP, RETURN_ADDRESS, RSP } from '../../machine/x64/frames.ts'
 import type { StoppedThreads } from '../../process/contract.ts'
 import { BELOW } from '../../process/stack-windows.ts'
-import { prepareInspection } from './inspection.ts'
+import { type Inspection, prepareInspection } from './inspection.ts'
 
 const CODE = 0x4000_0000_0000
 const STACK = 0x7000_0000_0000
@@ -14,9 +14,16 @@ const FRAMES = 40
 const FRAME_SIZE = 32
 const THREADS = 8
 const ROUNDS = 60
+const PREVIEWS = 3
 
 let rehearsal: (() => void) | undefined
 let compiled = false
+
+/** For SwitchRequest.rehearse. */
+export const rehearsalOf = (inspection: Inspection) => (waiting: StoppedThreads) => {
+  rehearseInspection()
+  for (let round = 0; round < PREVIEWS; round++) inspection.rehearse(waiting)
+}
 
 /** The first time takes some milliseconds, until everything is compiled; later ones bring it back into the processor's caches. */
 export function rehearseInspection(): void {

@@ -14,6 +14,7 @@ import type {
   UnwindRegistration,
   UnwindRequest,
 } from '../contract.ts'
+import { NOBODY } from '../nobody.ts'
 import { once } from '../once.ts'
 import { findFreePlace, type PlaceRequest } from '../place.ts'
 import { searchParts } from '../search.ts'
@@ -109,6 +110,7 @@ export class FakeProcess implements Process {
     const done: { address: bigint; before: Uint8Array }[] = []
     try {
       if (request.catchFirst !== undefined) catchThreads(target, request)
+      request.rehearse?.(NOBODY)
       const blocker = request.inspect(viewOfThreads(target, request.stacks))
       if (blocker !== undefined) return { switched: false, blocker, stoppedMicroseconds: 1, threads: count }
       for (const { from, to, length } of request.copies ?? []) this.write(to, this.read(from, length))

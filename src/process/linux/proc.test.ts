@@ -1,5 +1,17 @@
 import { describe, expect, test } from 'vitest'
-import { auxiliaryValue, parseMaps, parseStat, parseStatus } from './proc.ts'
+import { auxiliaryValue, parseMaps, parseStat, parseStatus, parseSyscall } from './proc.ts'
+
+describe('syscall', () => {
+  test('a thread in a call, one in the kernel without a call, one on a processor', () => {
+    expect(parseSyscall('35 0x7ffd 0x0 0x0 0x0 0x0 0x0 0x7ffd1000 0x7f0000001234\n')).toEqual({
+      stackPointer: 0x7ffd1000n,
+      instructionPointer: 0x7f0000001234n,
+    })
+    expect(parseSyscall('-1 0x7ffd1000 0x401000\n')).toEqual({ stackPointer: 0x7ffd1000n, instructionPointer: 0x401000n })
+    expect(parseSyscall('running\n')).toBeUndefined()
+    expect(parseSyscall('')).toBeUndefined()
+  })
+})
 
 describe('maps', () => {
   const text = [

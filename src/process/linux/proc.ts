@@ -84,6 +84,18 @@ export function parseStat(text: string): Stat | undefined {
   }
 }
 
+/** Of a thread that waits in the kernel. */
+export interface WaitingAt {
+  readonly stackPointer: bigint
+  readonly instructionPointer: bigint
+}
+
+/** proc_pid_syscall(5). undefined: the thread is on a processor, or the system does not tell. */
+export function parseSyscall(text: string): WaitingAt | undefined {
+  const match = / 0x([0-9a-f]+) 0x([0-9a-f]+)\s*$/.exec(text)
+  return match === null ? undefined : { stackPointer: BigInt(`0x${match[1]}`), instructionPointer: BigInt(`0x${match[2]}`) }
+}
+
 /** The value of an entry of /proc/PID/auxv; undefined where there is none. */
 export function auxiliaryValue(auxv: Uint8Array, type: number): bigint | undefined {
   const view = new DataView(auxv.buffer, auxv.byteOffset, auxv.byteLength)

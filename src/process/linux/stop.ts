@@ -1,12 +1,13 @@
 /** Stopping a whole process for a moment: the switch of code. */
 import { HotpatchError } from '../../errors.ts'
 import { PTRACE, SIG, UserRegs } from '../../os/linux/definitions.ts'
+import { letIdle, stayAwake } from '../../os/linux/idle.ts'
 import { startKicks, stopKicks } from '../../os/linux/kicks.ts'
 import { libc, pinned, sleepMicroseconds } from '../../os/linux/libc.ts'
 import { runAhead, runAsBefore } from '../../os/linux/priority.ts'
 import type { Blocker, CatchRequest, StackWindow, StoppedThreads, SwitchOutcome, SwitchRequest } from '../contract.ts'
 import type { Memory, PreparedStore } from './memory.ts'
-import { livingThread } from './proc.ts'
+import { livingThread, parseSyscall, readProc } from './proc.ts'
 import { keepWaiting } from './restart.ts'
 import { dwarfRegisters, Stacks } from './stacks.ts'
 import { TaskFolder } from './tasks.ts'
@@ -26,6 +27,11 @@ import {
   waitUntilKicked,
 } from './tracing.ts'
 
+/**
+ * How often one stop asks whether a thread has stopped before it waits for that: some 20 µs. A thread that another processor runs has stopped
+ * by then, and going to sleep and being woken would take longer; one that needs ours gets it when we wait.
+ */
+const POLLS = 30
 const WORDS = UserRegs.size / 8
 const RIP = UserRegs.offsets.rip / 8
 const RSP = UserRegs.offsets.rsp / 8
@@ -52,6 +58,7 @@ class Threads implements StoppedThreads {
   #count = 0
   /** Threads that are listed but have ended: a main thread that left the others behind. */
   #ended = 0
+  #polls = 0
 
   constructor(pid: number, tasks: TaskFolder, stacks: Stacks) {
     this.#pid = pid
@@ -111,6 +118,7 @@ class Threads implements StoppedThreads {
 
   /** Stops all and reads their registers. Throws STOP_TIMEOUT, PROCESS_GONE. */
   stopAll(deadline: number): void {
+    this.#polls = POLLS
     let first = 0
     do {
       for (let i = first; i < this.#count; i++) if (this.#states[i] === WaitState.running) this.#interrupt(i)
@@ -198,6 +206,27 @@ class Threads implements StoppedThreads {
     this.#count = index
   }
 
+  /**
+   * Shows `look` what can be known of some threads without stopping them: rows of frame tables and stacks that it will meet are in the
+   * processor's caches afterwards.
+   */
+  preview(look: (threads: StoppedThreads) => void): void {
+    const all = this.#count
+    let found = 0
+    for (let i = 0; i < all && found < PREVIEWED; i++) {
+      const waiting = parseSyscall(readSyscall(this.#pid, this.id(i)))
+      if (waiting === undefined) continue
+      this.#words.fill(0n, found * WORDS, (found + 1) * WORDS)
+      this.#words[found * WORDS + RSP] = waiting.stackPointer
+      this.#words[found * WORDS + RIP] = waiting.instructionPointer
+      found++
+    }
+    this.#count = found
+    this.#stacks.readAll(this.#unsigned, WORDS * 2, found)
+    look(this)
+    this.#count = all
+  }
+
   #add(tid: number): void {
     if (this.#count === this.#tids.length) this.#grow()
     this.#tids[this.#count] = tid
@@ -228,12 +257,15 @@ class Threads implements StoppedThreads {
   #await(index: number, deadline: number): void {
     const tid = this.#tids[index] as number
     for (;;) {
-      const state = waitUntilKicked(tid)
+      const mayPoll = this.#polls > 0
+      if (mayPoll) this.#polls--
+      const state = mayPoll ? poll(tid) : waitUntilKicked(tid)
       if (state !== WaitState.running) {
         this.#states[index] = state
         this.#statuses[index] = lastStatus()
         return
       }
+      if (mayPoll) continue
       this.#lookCloser(index, tid, deadline)
       if (this.#states[index] === WaitState.gone) return
     }
@@ -296,6 +328,18 @@ class Threads implements StoppedThreads {
   }
 }
 
+/** How many threads are looked at beforehand. */
+const PREVIEWED = 4
+
+/** '' where the system does not tell (CONFIG_HAVE_ARCH_TRACEHOOK, a thread that has ended). */
+function readSyscall(pid: number, tid: number): string {
+  try {
+    return readProc(`/proc/${pid}/task/${tid}/syscall`) ?? ''
+  } catch {
+    return ''
+  }
+}
+
 /** Higher than any thread's number (the kernel's limit is 2^22). */
 const NO_THREAD = 0x3ffffff0
 /** Enough for the first time, when nothing is compiled yet; then enough to have it at hand. */
@@ -319,10 +363,12 @@ export function switchCode(pid: number, memory: Memory, request: SwitchRequest):
     threads.attachAll()
     stacks.reserve(threads.count)
     if (request.catchFirst !== undefined) threads.catchFirst(request.catchFirst)
+    stayAwake()
     runAhead()
     threads.rehearse(rehearsed ? REHEARSAL : FIRST_REHEARSAL)
     rehearsed = true
-    request.rehearse?.()
+    for (const store of stores) store.remember()
+    if (request.rehearse !== undefined) threads.preview((waiting) => request.rehearse?.(waiting))
     start = process.hrtime.bigint()
     threads.stopAll(performance.now() + request.stopTimeout)
     count = threads.count
@@ -335,6 +381,7 @@ export function switchCode(pid: number, memory: Memory, request: SwitchRequest):
     threads.letGo()
     end = process.hrtime.bigint()
     runAsBefore()
+    letIdle()
     stopKicks()
     tasks.close()
   }

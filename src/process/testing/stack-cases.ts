@@ -44,6 +44,37 @@ export const STACK_CASES: readonly ConformanceCase[] = [
     },
   },
   {
+    name: 'rehearse: comes before inspect and shows no thread that is not there',
+    async run({ process, control }) {
+      await control.setWorkers(5)
+      const order: string[] = []
+      const known = process.threads().length
+      let shown = 0
+      process.switchCode({
+        writes: [],
+        stopTimeout: 5000,
+        stacks: { bytes: BYTES, regions: process.regions() },
+        rehearse(waiting) {
+          order.push('rehearse')
+          shown = waiting.count
+          const registers = new Float64Array(17)
+          for (let i = 0; i < waiting.count; i++) {
+            waiting.registers(i, registers)
+            const { address, length } = waiting.stack(i)
+            assert.ok(address <= (registers[RSP] as number) && (registers[RSP] as number) < address + length)
+          }
+        },
+        inspect(stopped) {
+          order.push('inspect')
+          assert.equal(stopped.count, known)
+          return undefined
+        },
+      })
+      assert.deepEqual(order, ['rehearse', 'inspect'])
+      assert.ok(shown <= known)
+    },
+  },
+  {
     name: 'stacks: each is read from below its stack pointer, up to the end of its region, as memory has it',
     async run({ process, control }) {
       await control.setWorkers(5)

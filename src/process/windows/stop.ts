@@ -15,6 +15,7 @@ import { win32 } from '../../os/windows/kernel32.ts'
 import { addressOf } from '../../os/windows/library.ts'
 import { ERROR, errorName, lastError } from '../../os/windows/status.ts'
 import type { Blocker, CatchRequest, StackWindow, StoppedThreads, SwitchOutcome, SwitchRequest } from '../contract.ts'
+import { NOBODY } from '../nobody.ts'
 import { flushCode, openPages, readInto, readMemory, storeBytes } from './memory.ts'
 import { Stacks } from './stacks.ts'
 import { hasEnded, type Target } from './target.ts'
@@ -41,7 +42,7 @@ export function switchCode(target: Target, request: SwitchRequest): SwitchOutcom
     began = process.hrtime.bigint()
     try {
       if (request.catchFirst !== undefined) crew.catchFirst(request.catchFirst)
-      request.rehearse?.()
+      request.rehearse?.(NOBODY)
       began = process.hrtime.bigint()
       crew.stop(request.stopTimeout)
       threads = crew.count
