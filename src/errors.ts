@@ -248,6 +248,11 @@ export const ERRORS = {
     'a thread of the process did not stop in time',
     'the thread waits inside the kernel without interruption: try again later',
   ),
+  STOP_UNGUARDED: entry(
+    'busy',
+    'the watchdog that would resume the process if hotpatch were killed does not run',
+    'hotpatch starts a second process of its own program for that: see the particulars, free some memory, then try again',
+  ),
   CALL_FAULTED: entry(
     'refused',
     'a call inside the process faulted',

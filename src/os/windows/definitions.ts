@@ -106,7 +106,12 @@ export const MITIGATIONS = [
   { policy: 8, flag: 0x2, name: 'ProcessSignaturePolicy (CIG, StoreSignedOnly)' },
 ] as const
 
+/** memoryapi.h. */
+export const FILE_MAP = { WRITE: 0x2, READ: 0x4 } as const
+
 /** winternl.h, phnt. */
+/** u32: how often it is suspended. Windows 8.1. */
+export const ThreadSuspendCount = 35
 export const ThreadBasicInformation = 0
 export const THREAD_BASIC_INFORMATION = struct('THREAD_BASIC_INFORMATION', {
   ExitStatus: u32,

@@ -33,6 +33,17 @@ const kernel32 = library(
     ]),
     CreateMutexW: declare<(attributes: Memory, owned: YesNo, name: string) => Handle>(HANDLE, [BUFFER, BOOL, WSTR]),
     ReleaseMutex: declare<(mutex: Handle) => YesNo>(BOOL, [HANDLE]),
+    CreateFileMappingW: declare<
+      (file: Handle, attributes: Memory, protection: number, sizeHigh: number, sizeLow: number, name: string) => Handle
+    >(HANDLE, [HANDLE, BUFFER, DWORD, DWORD, DWORD, WSTR]),
+    OpenFileMappingW: declare<(access: number, inherit: YesNo, name: string) => Handle>(HANDLE, [DWORD, BOOL, WSTR]),
+    MapViewOfFile: declare<(mapping: Handle, access: number, offsetHigh: number, offsetLow: number, size: number) => Wide>(ADDRESS, [
+      HANDLE,
+      DWORD,
+      DWORD,
+      DWORD,
+      SIZE_T,
+    ]),
     WaitForSingleObject: declare<(handle: Handle, milliseconds: number) => number>(DWORD, [HANDLE, DWORD]),
 
     ReadProcessMemory: declare<(process: Handle, address: bigint, buffer: Memory, size: number, read: Memory) => YesNo>(BOOL, [
@@ -75,6 +86,8 @@ const kernel32 = library(
     SuspendThread: declare<(thread: Handle) => number>(DWORD, [HANDLE]),
     ResumeThread: declare<(thread: Handle) => number>(DWORD, [HANDLE]),
     GetThreadContext: declare<(thread: Handle, context: Memory) => YesNo>(BOOL, [HANDLE, BUFFER]),
+    OpenThread: declare<(access: number, inherit: YesNo, id: number) => Handle>(HANDLE, [DWORD, BOOL, DWORD]),
+    GetProcessIdOfThread: declare<(thread: Handle) => number>(DWORD, [HANDLE]),
     GetThreadId: declare<(thread: Handle) => number>(DWORD, [HANDLE]),
     GetExitCodeThread: declare<(thread: Handle, code: Memory) => YesNo>(BOOL, [HANDLE, BUFFER]),
     CreateRemoteThread: declare<

@@ -62,7 +62,11 @@ export function library<const Needed extends Declarations, const Newer extends D
   const lazily = (declarations: Declarations, get: (name: string, declaration: Declaration<Callable>) => Callable | undefined): object => {
     const functions = {}
     for (const [name, declaration] of Object.entries(declarations))
-      Object.defineProperty(functions, name, { enumerable: true, get: () => remember(name, () => get(name, declaration)) })
+      Object.defineProperty(functions, name, {
+        enumerable: true,
+        configurable: true,
+        get: () => remember(name, () => get(name, declaration)),
+      })
     return functions
   }
   return {
@@ -79,6 +83,9 @@ export function library<const Needed extends Declarations, const Newer extends D
 
 /** The address of memory of this process, for structures that hold pointers and for alignment. */
 export const addressOf = (memory: Uint8Array): bigint => BigInt(koffi.address(memory))
+
+/** Memory of this process that is not JavaScript's, as words: what is stored there is stored at once. */
+export const wordsAt = (address: bigint, size: number): Uint32Array => new Uint32Array(koffi.view(address, size))
 
 /** The zero-terminated UTF-16 string at an address of this process. */
 export const wideString = (address: bigint): string => koffi.decode.string16(address)

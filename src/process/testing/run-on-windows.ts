@@ -5,13 +5,14 @@
  */
 import { appendFileSync } from 'node:fs'
 import { CONFORMANCE_CASES, runCase } from './conformance.ts'
+import { WATCHDOG_CASES } from './watchdog-cases.ts'
 import { WINDOWS_CASES } from './windows-cases.ts'
 import { windowsHost } from './windows-host.ts'
 
 const [exe, results, only = ''] = process.argv.slice(2)
 if (exe === undefined || results === undefined) throw new Error('usage: run-on-windows TARGET.EXE RESULTS [NAME]')
 
-for (const conformanceCase of [...CONFORMANCE_CASES, ...WINDOWS_CASES]) {
+for (const conformanceCase of [...CONFORMANCE_CASES, ...WINDOWS_CASES, ...WATCHDOG_CASES]) {
   if (!conformanceCase.name.includes(only)) continue
   const began = performance.now()
   let error: string | undefined

@@ -77,7 +77,7 @@ type Privilege = 'enabled' | 'not held'
 let debugPrivilege: Privilege | undefined
 
 /** Administrators hold SeDebugPrivilege, disabled: with it, other users' processes can be opened. Asked for once. */
-function enableDebugPrivilege(): Privilege {
+export function enableDebugPrivilege(): Privilege {
   debugPrivilege ??= tryDebugPrivilege()
   return debugPrivilege
 }

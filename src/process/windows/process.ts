@@ -18,6 +18,7 @@ import type {
   UnwindRequest,
 } from '../contract.ts'
 import type { PlaceRequest } from '../place.ts'
+import { creationTime } from './creation-time.ts'
 import { lockProcess } from './lock.ts'
 import { mapSegments, unmapSegments } from './mappings.ts'
 import { readMemory, writeMemory } from './memory.ts'
@@ -32,6 +33,7 @@ import { switchCode } from './stop.ts'
 import { hasEnded, type Target } from './target.ts'
 import { threadsOf } from './threads.ts'
 import { registerUnwind, unregisterUnwind } from './unwind.ts'
+import { startWatchdog } from './watchdog.ts'
 
 /** A process of Windows. Opened with the rights for looking; those for changing are asked for at the first change. */
 export class WindowsProcess implements Process {
@@ -51,8 +53,11 @@ export class WindowsProcess implements Process {
     try {
       this.name = processEntries().find((entry) => entry.th32ProcessID === pid)?.szExeFile ?? ''
       this.machine = machineOf(this.#look, pid)
-      this.incarnation = creationTime(this.#look, pid)
-      this.target = { pid, name: this.name, machine: this.machine, look: this.#look, change: () => this.#changeHandle() }
+      const created = creationTime(this.#look)
+      if (created === undefined)
+        throw new HotpatchError('PROCESS_UNSUPPORTED', `the age of process ${pid} cannot be learned: ${errorName(lastError())}`)
+      this.incarnation = `${created}`
+      this.target = { pid, name: this.name, machine: this.machine, created, look: this.#look, change: () => this.#changeHandle() }
       // A process that has ended is still found as long as someone holds a handle to it.
       if (hasEnded(this.target)) throw new HotpatchError('PROCESS_GONE', `process ${pid} has ended`)
     } catch (error) {
@@ -98,7 +103,10 @@ export class WindowsProcess implements Process {
   }
 
   lock(): () => void {
-    return lockProcess(this.target, this.incarnation)
+    const unlock = lockProcess(this.target, this.incarnation)
+    // It needs a moment to come up, which what comes before a stop takes anyway.
+    startWatchdog()
+    return unlock
   }
 
   call(address: bigint, args: readonly CallArgument[], { deadlineMs }: CallOptions): bigint {
@@ -128,12 +136,4 @@ export class WindowsProcess implements Process {
     this.#change ??= openProcess(this.pid, CHANGE)
     return this.#change
   }
-}
-
-/** When it was created, in units of 100 ns since 1601. */
-function creationTime(handle: Handle, pid: number): string {
-  const [creation, exit, kernel, user] = [Buffer.alloc(8), Buffer.alloc(8), Buffer.alloc(8), Buffer.alloc(8)]
-  if (!win32.GetProcessTimes(handle, creation, exit, kernel, user))
-    throw new HotpatchError('PROCESS_UNSUPPORTED', `the age of process ${pid} cannot be learned: ${errorName(lastError())}`)
-  return `${creation.readBigUInt64LE(0)}`
 }

@@ -7,7 +7,7 @@
  * SuspendThread only asks: the thread stops when it next leaves the kernel or takes its interrupt. GetThreadContext waits for
  * that, so a thread whose context was got stands still. Threads are suspended one by one, never the process as a whole, because
  * only so each thread's count is known to have been raised exactly once, whatever the target does with its own threads.
- * Windows does not let a target go when the process that suspended it dies.
+ * Windows does not let a target go when the process that suspended it dies; the watchdog does (watchdog.ts).
  */
 import { HotpatchError } from '../../errors.ts'
 import { CONTEXT_AMD64, CONTEXT_ARM64 } from '../../os/windows/definitions.ts'
@@ -18,8 +18,10 @@ import type { Blocker, CatchRequest, StackWindow, StoppedThreads, SwitchOutcome,
 import { NOBODY } from '../nobody.ts'
 import { flushCode, openPages, readInto, readMemory, storeBytes } from './memory.ts'
 import { Stacks } from './stacks.ts'
+import { BOARD_THREADS, MARK, type StopBoard } from './stop-board.ts'
 import { hasEnded, type Target } from './target.ts'
-import { openThreads, type ThreadHandle, threadHasBegun, threadHasEnded } from './threads.ts'
+import { openThreads, suspendCount, type ThreadHandle, threadHasBegun, threadHasEnded } from './threads.ts'
+import { watchedBoard } from './watchdog.ts'
 
 const SUSPEND_FAILED = 0xffff_ffff
 /** Room for threads that come into being between the preparation and the stop. */
@@ -29,7 +31,7 @@ const SPARE = 64
 export function switchCode(target: Target, request: SwitchRequest): SwitchOutcome {
   const ranges = request.writes.map(({ address, bytes }) => ({ address, length: bytes.length }))
   const pages = openPages(target, ranges)
-  const crew = new Crew(target, new Stacks(target, request.stacks))
+  const crew = new Crew(target, new Stacks(target, request.stacks), watchedBoard())
   let blocker: Blocker | undefined
   let began = 0n
   let ended = 0n
@@ -94,29 +96,36 @@ function writeAll(target: Target, writes: SwitchRequest['writes'], before: reado
   }
 }
 
+/** A thread and its place on the watchdog's board. */
+interface Member extends ThreadHandle {
+  readonly slot: number
+}
+
 /** The threads of a process while they are stopped. */
 class Crew implements StoppedThreads {
   readonly #target: Target
   readonly #layout: typeof CONTEXT_AMD64 | typeof CONTEXT_ARM64
   /** Every thread that was opened, in the order of creation. */
-  readonly #opened: ThreadHandle[] = []
+  readonly #opened: Member[] = []
   readonly #ids = new Set<number>()
   /** Of those, the ids of threads that were seen to run. */
   readonly #begun = new Set<number>()
   /** Those that are suspended by us and stand still; the index is that of the context. */
-  readonly #suspended: ThreadHandle[] = []
+  readonly #suspended: Member[] = []
   /** Those that are suspended by us before their first instruction: they have neither context nor stack. */
-  readonly #unborn: ThreadHandle[] = []
+  readonly #unborn: Member[] = []
   /** Those of the suspended that were caught beforehand. */
-  readonly #caught = new Set<ThreadHandle>()
+  readonly #caught = new Set<Member>()
   #someEnded = false
   readonly #contexts: DataView[] = []
   readonly #buffers: Uint8Array[] = []
   readonly #stacks: Stacks
+  readonly #board: StopBoard
 
-  constructor(target: Target, stacks: Stacks) {
+  constructor(target: Target, stacks: Stacks, board: StopBoard) {
     this.#target = target
     this.#stacks = stacks
+    this.#board = board
     this.#layout = target.machine === 'x64' ? CONTEXT_AMD64 : CONTEXT_ARM64
   }
 
@@ -163,6 +172,7 @@ class Crew implements StoppedThreads {
 
   /** Opens the threads there are, and makes room for their contexts. */
   prepare(): void {
+    this.#board.setTarget(this.#target.pid, this.#target.created)
     this.#openNewer()
     for (const thread of this.#opened) if (threadHasBegun(thread)) this.#begun.add(thread.id)
     this.#reserve(this.#opened.length + SPARE)
@@ -203,7 +213,7 @@ class Crew implements StoppedThreads {
   }
 
   /** true: it stays suspended, or has ended. */
-  #catch(thread: ThreadHandle, isOut: CatchRequest['isOut']): boolean {
+  #catch(thread: Member, isOut: CatchRequest['isOut']): boolean {
     const index = this.#suspended.length
     this.#suspend(thread)
     if (this.#suspended.length === index) return true
@@ -216,18 +226,21 @@ class Crew implements StoppedThreads {
       return true
     }
     this.#suspended.pop()
-    win32.ResumeThread(thread.handle)
+    this.#resume(thread)
     return false
   }
 
-  #suspend(thread: ThreadHandle): void {
+  #suspend(thread: Member): void {
     if (this.#caught.has(thread)) return
+    this.#board.mark(thread.slot, MARK.doubtful)
     if (win32.SuspendThread(thread.handle) !== SUSPEND_FAILED) {
+      this.#board.mark(thread.slot, MARK.held)
       const begun = this.#begun.has(thread.id) || threadHasBegun(thread)
       ;(begun ? this.#suspended : this.#unborn).push(thread)
       return
     }
     const error = lastError()
+    this.#board.mark(thread.slot, MARK.free)
     // A thread that is ending refuses with ERROR_ACCESS_DENIED: it runs no code of the target any more.
     this.#someEnded = true
     if (error === ERROR.ERROR_ACCESS_DENIED || threadHasEnded(thread)) return
@@ -262,11 +275,21 @@ class Crew implements StoppedThreads {
       if (this.#ids.has(thread.id)) again.push(thread)
       else {
         this.#ids.add(thread.id)
-        this.#opened.push(thread)
+        this.#opened.push(this.#onBoard(thread))
       }
     }
     for (const { handle } of again) win32.CloseHandle(handle)
     return this.#opened.length > before
+  }
+
+  #onBoard({ id, handle }: ThreadHandle): Member {
+    const slot = this.#opened.length
+    if (slot === BOARD_THREADS) {
+      win32.CloseHandle(handle)
+      throw new HotpatchError('PROCESS_UNSUPPORTED', `process ${this.#target.pid} has more than ${BOARD_THREADS} threads`)
+    }
+    this.#board.enter(slot, id, suspendCount(handle) ?? 0)
+    return { id, handle, slot }
   }
 
   /** Contexts must lie at multiples of 16. */
@@ -286,8 +309,14 @@ class Crew implements StoppedThreads {
   }
 
   resume(): void {
-    for (const thread of this.#suspended) win32.ResumeThread(thread.handle)
-    for (const thread of this.#unborn) win32.ResumeThread(thread.handle)
+    for (const thread of this.#suspended) this.#resume(thread)
+    for (const thread of this.#unborn) this.#resume(thread)
+  }
+
+  #resume({ handle, slot }: Member): void {
+    this.#board.mark(slot, MARK.doubtful)
+    win32.ResumeThread(handle)
+    this.#board.mark(slot, MARK.free)
   }
 
   close(): void {

@@ -8,6 +8,8 @@ export interface Target {
   readonly pid: number
   readonly name: string
   readonly machine: 'x64' | 'arm64'
+  /** In units of 100 ns since 1601. */
+  readonly created: bigint
   /** Allows queries and reading. */
   readonly look: Handle
   /** Allows everything else; opened at the first change. Throws PERMISSION_DENIED. */

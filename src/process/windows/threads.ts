@@ -1,6 +1,6 @@
 /** The threads of a process, each through a handle of its own. */
 import { HotpatchError } from '../../errors.ts'
-import { THREAD_BASIC_INFORMATION, THREAD_RIGHTS, ThreadBasicInformation } from '../../os/windows/definitions.ts'
+import { THREAD_BASIC_INFORMATION, THREAD_RIGHTS, ThreadBasicInformation, ThreadSuspendCount } from '../../os/windows/definitions.ts'
 import { newerWin32, win32 } from '../../os/windows/kernel32.ts'
 import { type Handle, wideString } from '../../os/windows/library.ts'
 import { nt } from '../../os/windows/ntdll.ts'
@@ -56,6 +56,13 @@ export function threadHasBegun(thread: ThreadHandle): boolean {
   const information = new Uint8Array(THREAD_BASIC_INFORMATION.size)
   const status = nt.NtQueryInformationThread(thread.handle, ThreadBasicInformation, information, information.length, null)
   return status !== STATUS.STATUS_SUCCESS || THREAD_BASIC_INFORMATION.readAt(information, 0).TebBaseAddress !== 0n
+}
+
+/** How often it is suspended; undefined: the system does not say, or it has ended. */
+export function suspendCount(thread: Handle): number | undefined {
+  const count = new Uint32Array(1)
+  const status = nt.NtQueryInformationThread(thread, ThreadSuspendCount, new Uint8Array(count.buffer), 4, null)
+  return status === STATUS.STATUS_SUCCESS ? count[0] : undefined
 }
 
 /** Throws PROCESS_GONE. */
