@@ -1,11 +1,13 @@
 /** `hotpatch diff`: what differs between two builds, and whether it can be hotpatched as far as objects alone tell. */
+import { codePairings } from './code-pairings.ts'
 import { readProgram } from './inputs.ts'
 import { type Change, type Classified, classify } from './passes/classify.ts'
 import { comparison } from './passes/compare.ts'
 import { correlate } from './passes/correlate.ts'
+import { lineNoise } from './passes/line-noise.ts'
 import { markConstants } from './passes/mark-constants.ts'
 import { entryOf, functionSize } from './places.ts'
-import type { Program, Twins } from './program.ts'
+import { afterGraphs, beforeGraphs, ownersOf, type Program, type Twins } from './program.ts'
 import { refuses, sortReasons } from './reasons.ts'
 import type { ChangeCounts, DiffItem, DiffReport, ItemKind } from './report.ts'
 
@@ -31,16 +33,21 @@ export function difference(program: Program): Difference {
   markConstants(program)
   // Which block is which.
   const twins = correlate(program)
+  // Functions instruction by instruction, where their bytes differ.
+  const owners = ownersOf([...beforeGraphs(program), ...afterGraphs(program)])
+  const pairings = codePairings((block) => owners.get(block)?.machine)
   // Whether bytes and references mean the same.
-  const compare = comparison(twins)
+  const compare = comparison(twins, pairings.samePlace)
+  // Whether what differs is nothing but line numbers that moved.
+  const noise = lineNoise(pairings, compare, (block) => owners.get(block))
   // What that makes of each, and what speaks against it.
-  const classified = classify(program, twins, compare)
+  const classified = classify(program, twins, compare, noise)
   return { twins, classified }
 }
 
 export function diffReport(program: Program, { changes }: Classified): DiffReport {
   const items = changes.map(itemOf).sort(byFileKindName)
-  const relevant = items.filter((item) => item.kind !== 'unwind')
+  const relevant = items.filter((item) => item.kind !== 'unwind' && item.kind !== 'line-numbers')
   const count = (kinds: readonly ItemKind[]): ChangeCounts => {
     const of = (change: DiffItem['change']) => items.filter((i) => kinds.includes(i.kind) && i.change === change).length
     return { changed: of('changed'), added: of('added'), removed: of('removed') }
@@ -54,6 +61,7 @@ export function diffReport(program: Program, { changes }: Classified): DiffRepor
       rodata: count(['rodata']),
       importsAdded: items.filter((i) => i.kind === 'import').length,
       unwindChanged: items.filter((i) => i.kind === 'unwind').length,
+      linesMoved: items.filter((i) => i.kind === 'line-numbers').length,
     },
     outcome: relevant.length === 0 ? 'same' : relevant.every((i) => i.patchable) ? 'patchable' : 'refused',
     notes: program.notes,
@@ -77,7 +85,7 @@ function itemOf({ kind, change, name, file, before, after, reasons }: Change): D
   }
 }
 
-const KIND_ORDER: readonly ItemKind[] = ['function', 'rodata', 'data', 'thread-local', 'section', 'import', 'unwind']
+const KIND_ORDER: readonly ItemKind[] = ['function', 'rodata', 'data', 'thread-local', 'section', 'import', 'unwind', 'line-numbers']
 
 function byFileKindName(a: DiffItem, b: DiffItem): number {
   const key = (i: DiffItem) => [i.file, KIND_ORDER.indexOf(i.kind), i.name, i.change].join('\0')

@@ -91,4 +91,26 @@ export interface LinkGraph {
   readonly symbols: GraphSymbol[]
   /** What the front end could not represent, said once per kind (e.g. a section that is neither code nor data). */
   readonly notes: string[]
+  /** undefined: the compiler left no record of where code came from. */
+  readonly lines?: SourceLines
+}
+
+/** From which lines code was made, by the compiler's own record. Read when first asked for. */
+export interface SourceLines {
+  /** Rows that begin in the block, by ascending offset; more than one may begin at one offset. Empty where nothing is known. */
+  rowsOf(block: Block): readonly SourceRow[]
+  /** Folder in which the compiler ran; '' where that is not known. */
+  readonly folder: string
+}
+
+/** From `offset` up to the next row's, code was made from this line. */
+export interface SourceRow {
+  /** From the start of the block. */
+  readonly offset: number
+  /** As the compiler was given it: relative to `folder`, or absolute. */
+  readonly file: string
+  /** From 1; 0: from no line. */
+  readonly line: number
+  /** From 1; 0: not known. */
+  readonly column: number
 }

@@ -113,6 +113,7 @@ export const REASONS = {
     'the function runs once, when the program starts: a running process has left it behind or is still inside it',
     'nothing to do if only new processes need the change',
   ),
+  LINES_ONLY: note('only line numbers in the code moved (`__LINE__` in an assert); what runs serves', 'nothing to do'),
   UNWIND_ONLY: note('only unwind information changed, not the code', 'nothing to do'),
 } as const satisfies Record<string, ReasonEntry>
 

@@ -1,7 +1,7 @@
 /** What `diff` and `build` tell: plain values, fit for JSON. Names are the linker's; files are paths in the folder given. */
 import type { Reason } from './reasons.ts'
 
-export type ItemKind = 'function' | 'data' | 'rodata' | 'thread-local' | 'import' | 'unwind' | 'section'
+export type ItemKind = 'function' | 'data' | 'rodata' | 'thread-local' | 'import' | 'unwind' | 'section' | 'line-numbers'
 export type ItemChange = 'changed' | 'added' | 'removed'
 
 export interface DiffItem {
@@ -29,6 +29,8 @@ export interface DiffReport {
     readonly rodata: ChangeCounts
     readonly importsAdded: number
     readonly unwindChanged: number
+    /** Functions in which nothing differs but line numbers that moved: they are not patched. */
+    readonly linesMoved: number
   }
   /** same: nothing differs that a process could notice. */
   readonly outcome: 'same' | 'patchable' | 'refused'

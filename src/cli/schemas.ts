@@ -39,7 +39,7 @@ const diff = z.strictObject({
     z.strictObject({
       name: text,
       file: text,
-      kind: z.enum(['function', 'data', 'rodata', 'thread-local', 'import', 'unwind', 'section']),
+      kind: z.enum(['function', 'data', 'rodata', 'thread-local', 'import', 'unwind', 'section', 'line-numbers']),
       change: z.enum(['changed', 'added', 'removed']),
       sizeBefore: bytes.optional(),
       sizeAfter: bytes.optional(),
@@ -47,7 +47,14 @@ const diff = z.strictObject({
       reasons: z.array(reason),
     }),
   ),
-  counts: z.strictObject({ functions: changes, data: changes, rodata: changes, importsAdded: count, unwindChanged: count }),
+  counts: z.strictObject({
+    functions: changes,
+    data: changes,
+    rodata: changes,
+    importsAdded: count,
+    unwindChanged: count,
+    linesMoved: count.describe('functions in which only line numbers moved: not patched'),
+  }),
   outcome: z.enum(['same', 'patchable', 'refused']),
   notes: z.array(text),
 })

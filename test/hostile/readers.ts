@@ -20,7 +20,10 @@ export interface Sample {
 }
 
 const READERS = {
-  object: (bytes: Uint8Array) => void readObject(bytes, 'damaged'),
+  object: (bytes: Uint8Array) => {
+    const { blocks, lines } = readObject(bytes, 'damaged')
+    for (const block of blocks) lines?.rowsOf(block)
+  },
   archive: (bytes: Uint8Array) => {
     for (const { data } of readArchive(bytes)) if (/object$/.test(inputFormat(data))) readObject(data, 'damaged')
   },

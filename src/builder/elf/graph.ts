@@ -6,6 +6,7 @@ import { HotpatchError } from '../../errors.ts'
 import { EDGE_KINDS } from '../../machine/edges.ts'
 import type { Block, Edge, GraphSymbol, LinkGraph } from '../graph.ts'
 import { type Crossing, crossingsOf } from './crossings.ts'
+import { elfLines } from './lines.ts'
 import { type CutSection, isSingle, lowerBound, type Piece, piecesOf, type SectionUse } from './pieces.ts'
 import { aimOf, type Reference, referencesOf } from './references.ts'
 import { findEntryPads, type KeptSection, keptSections } from './sections.ts'
@@ -71,6 +72,7 @@ class ElfGraph {
     for (const { blocks } of this.#cut.values()) for (const block of blocks) block.symbols.sort((a, b) => a.offset - b.offset)
     this.#connect()
     for (const cut of this.#cut.values()) if (cut.kept.kind === 'unwind') attachUnwind(cut, (block) => this.#anchor(block), this.#notes)
+    const lines = elfLines(this.#elf, this.#cut.values())
     return {
       path: this.#path,
       sourceFile: this.#elf.symbols().find((s) => s.type === STT.FILE && s.name !== '')?.name,
@@ -79,6 +81,7 @@ class ElfGraph {
       blocks: [...[...this.#cut.values()].flatMap(({ blocks }) => blocks), ...this.#common],
       symbols: [...this.#symbols.values(), ...this.#anonymous.values()],
       notes: [...this.#notes],
+      ...(lines && { lines }),
     }
   }
 

@@ -9,6 +9,7 @@ import type { Program, Twins } from '../program.ts'
 import { type Reason, type ReasonCode, reason } from '../reasons.ts'
 import type { ItemChange, ItemKind } from '../report.ts'
 import { type Comparison, sameBytes } from './compare.ts'
+import type { LineNoise } from './line-noise.ts'
 
 /** One difference. */
 export interface Change {
@@ -33,15 +34,17 @@ export interface Classified {
   readonly differing: ReadonlySet<Block>
 }
 
-export function classify(program: Program, twins: Twins, compare: Comparison): Classified {
-  const changes = [...codeAndData(program, twins, compare), ...importsAdded(program)]
+export function classify(program: Program, twins: Twins, compare: Comparison, noise: LineNoise): Classified {
+  const changes = [...codeAndData(program, twins, compare, noise), ...importsAdded(program)]
   const differing = new Set<Block>()
-  for (const change of changes)
-    if (change.after !== undefined && change.kind !== 'import' && change.kind !== 'unwind') differing.add(change.after.block)
+  for (const change of changes) if (change.after !== undefined && !NO_CHANGE_OF_CODE.has(change.kind)) differing.add(change.after.block)
   const lookups: Lookups = { program, twins, differing }
   for (const change of changes) for (const r of reasonsFor(change, lookups)) change.reasons.push(r)
   return { changes, differing }
 }
+
+/** Kinds of differences that leave what lies in the base image as good as it was. */
+const NO_CHANGE_OF_CODE: ReadonlySet<ItemKind> = new Set(['import', 'unwind', 'line-numbers'])
 
 interface Lookups {
   readonly program: Program
@@ -49,37 +52,47 @@ interface Lookups {
   readonly differing: ReadonlySet<Block>
 }
 
-function* codeAndData(program: Program, twins: Twins, compare: Comparison): Generator<Change> {
+function* codeAndData(program: Program, twins: Twins, compare: Comparison, noise: LineNoise): Generator<Change> {
   const homes = homesOf(program)
+  const degree = (before: Block, after: Block): Degree => degreeOf(before, after, compare, noise)
   for (const { before, after } of program.pairs) {
-    /** Functions whose cold part changed: the two are one function. */
-    const broken = new Set<Block>()
+    /** How much the cold parts of functions differ: the two are one function. */
+    const parts = new Map<Block, Degree>()
+    const addPart = (parent: Block, of: Degree) => parts.set(parent, worse(of, parts.get(parent) ?? 'same'))
     for (const block of after?.blocks ?? []) {
       const twin = twins.after.get(block)
       const parent = parentOf(block, after)
-      if (parent !== undefined && (twin === undefined || !sameFunction(twin, block, compare))) broken.add(parent)
+      if (parent !== undefined) addPart(parent, twin === undefined ? 'different' : degree(twin, block))
     }
     for (const block of before?.blocks ?? []) {
       const parent = parentOf(block, before)
       const twinOfParent = parent === undefined ? undefined : twins.before.get(parent)
-      if (twinOfParent !== undefined && !twins.before.has(block)) broken.add(twinOfParent)
+      if (twinOfParent !== undefined && !twins.before.has(block)) addPart(twinOfParent, 'different')
     }
     for (const block of after?.blocks ?? []) {
       if (after === undefined || !isListed(block) || parentOf(block, after) !== undefined) continue
       const here = { graph: after, block }
       const twin = twins.after.get(block)
-      if (twin === undefined) yield changeOf('added', undefined, here)
-      else {
-        const there = { graph: homes.get(twin) ?? after, block: twin }
-        if (broken.has(block) || !sameItem(twin, block, compare)) yield changeOf('changed', there, here)
-        else if (block.kind === 'code' && !sameUnwind(twin, block, compare)) yield { ...changeOf('changed', there, here), kind: 'unwind' }
+      if (twin === undefined) {
+        yield changeOf('added', undefined, here)
+        continue
       }
+      const there = { graph: homes.get(twin) ?? after, block: twin }
+      const whole = worse(degree(twin, block), parts.get(block) ?? 'same')
+      if (whole === 'different') yield changeOf('changed', there, here)
+      else if (whole === 'noise') yield { ...changeOf('changed', there, here), kind: 'line-numbers' }
+      else if (block.kind === 'code' && !sameUnwind(twin, block, compare)) yield { ...changeOf('changed', there, here), kind: 'unwind' }
     }
     for (const block of before?.blocks ?? [])
       if (before !== undefined && isListed(block) && parentOf(block, before) === undefined && !twins.before.has(block))
         yield changeOf('removed', { graph: before, block }, undefined)
   }
 }
+
+/** How much two versions differ; noise: in nothing but line numbers that moved. */
+type Degree = 'same' | 'noise' | 'different'
+const DEGREES: readonly Degree[] = ['same', 'noise', 'different']
+const worse = (a: Degree, b: Degree): Degree => (DEGREES.indexOf(a) > DEGREES.indexOf(b) ? a : b)
 
 const isListed = (block: Block): boolean => isOfInterest(block) && !isAnonymous(block)
 
@@ -115,15 +128,17 @@ function itemKind(block: Block): ItemKind {
   }
 }
 
-function sameItem(before: Block, after: Block, compare: Comparison): boolean {
-  if (before.kind === 'code') return sameFunction(before, after, compare)
+function degreeOf(before: Block, after: Block, compare: Comparison, noise: LineNoise): Degree {
+  if (before.kind === 'code') {
+    if (entryOf(before) !== entryOf(after) || !sameTables(before, after, compare)) return 'different'
+    return compare.same(before, after) ? 'same' : noise.isAll(before, after) ? 'noise' : 'different'
+  }
   const settled = (before.kind === 'rodata') === (after.kind === 'rodata')
-  return settled && before.alignment === after.alignment && compare.same(before, after)
+  return settled && before.alignment === after.alignment && compare.same(before, after) ? 'same' : 'different'
 }
 
-/** Code, and the exception table that its unwind record leads to: what a catch clause catches is what the function does. */
-function sameFunction(before: Block, after: Block, compare: Comparison): boolean {
-  if (entryOf(before) !== entryOf(after) || !compare.same(before, after)) return false
+/** The exception tables that the unwind records lead to: what a catch clause catches is what the function does. */
+function sameTables(before: Block, after: Block, compare: Comparison): boolean {
   const tables = (block: Block) => block.companions.flatMap((c) => c.edges.filter((e) => isTable(e.target.block)))
   const ofBefore = tables(before)
   const ofAfter = tables(after)
@@ -189,6 +204,7 @@ const RULES: readonly Rule[] = [
   (c) =>
     c.kind === 'section' ? because(c, 'STARTUP_CHANGED', `an entry of ${(c.after ?? c.before)?.block.section} was ${c.change}`) : undefined,
   (c) => (c.kind === 'import' ? because(c, 'IMPORT_NEW', `no object of the build before uses or defines ${c.name}`) : undefined),
+  (c) => (c.kind === 'line-numbers' ? because(c, 'LINES_ONLY', `nothing of ${c.name} differs but line numbers that moved`) : undefined),
   (c) => (c.kind === 'unwind' ? because(c, 'UNWIND_ONLY', `the unwind records of ${c.name} differ`) : undefined),
   dataRule,
   rodataRule,

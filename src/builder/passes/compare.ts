@@ -3,6 +3,7 @@
  * the same thing. Named things are the same if they are twins: what they hold is their own matter. Anonymous things are the same
  * if what they hold is, and so on, through jump tables and tables of strings; a cycle of such references is the same until shown otherwise.
  */
+import { EDGE_KINDS } from '../../machine/edges.ts'
 import type { Block, Edge } from '../graph.ts'
 import { aimOf, contentOf, isAnonymous } from '../places.ts'
 import type { Twins } from '../program.ts'
@@ -16,7 +17,10 @@ export interface Comparison {
   sameUnwind(before: Block, after: Block): boolean
 }
 
-export function comparison(twins: Twins): Comparison {
+/** Whether two offsets are the same place of a function, the same instruction, though its code may have moved. */
+export type SamePlace = (before: Block, at: number, after: Block, atAfter: number) => boolean
+
+export function comparison(twins: Twins, samePlace: SamePlace = (_before, at, _after, atAfter) => at === atAfter): Comparison {
   /** Settled results about anonymous things, by the two blocks and the offsets that are looked at. */
   const settled = new Map<Block, Map<string, boolean>>()
   /** Assumed the same while they are being looked at; dropped again when the whole turns out to differ. */
@@ -37,17 +41,29 @@ export function comparison(twins: Twins): Comparison {
     else known.set(key, result)
   }
 
-  const sameEdges = (before: readonly Edge[], after: readonly Edge[], shift: number): boolean =>
+  /** @param table where it begins in the block of `before`, if the edges are those of a table */
+  const sameEdges = (before: readonly Edge[], after: readonly Edge[], shift: number, table?: number): boolean =>
     before.length === after.length &&
     before.every((b, i) => {
       const a = after[i]
-      return a !== undefined && a.offset === b.offset + shift && a.kind === b.kind && a.size === b.size && sameTarget(b, a)
+      return (
+        a !== undefined &&
+        a.offset === b.offset + shift &&
+        a.kind === b.kind &&
+        a.size === b.size &&
+        leadsToSame(b, a, table === undefined ? undefined : b.offset - table)
+      )
     })
 
-  const sameBlocks = (before: Block, after: Block): boolean =>
-    before.size === after.size && sameBytes(contentOf(before), contentOf(after)) && sameEdges(before.edges, after.edges, 0)
+  const sameContent = (before: Block, after: Block): boolean => before.size === after.size && sameBytes(contentOf(before), contentOf(after))
+  const sameBlocks = (before: Block, after: Block): boolean => sameContent(before, after) && sameEdges(before.edges, after.edges, 0)
+  const sameTables = (before: Block, after: Block, at: number): boolean =>
+    sameContent(before, after) && sameEdges(before.edges, after.edges, 0, at)
 
-  const sameTarget = (b: Edge, a: Edge): boolean => {
+  const sameTarget = (b: Edge, a: Edge): boolean => leadsToSame(b, a, undefined)
+
+  /** @param entry of the field in its table; undefined: it is no table's */
+  const leadsToSame = (b: Edge, a: Edge, entry: number | undefined): boolean => {
     const before = b.target
     const after = a.target
     if (before.absolute !== undefined || after.absolute !== undefined) return before.absolute === after.absolute && b.addend === a.addend
@@ -60,7 +76,9 @@ export function comparison(twins: Twins): Comparison {
     if (anonymous !== isAnonymous(after.block)) return false
     if (!anonymous) {
       const same = twins.before.get(before.block) === after.block || (before.block === after.block && !twins.before.has(before.block))
-      return (same || sameVisibleName(b, a)) && before.offset + b.addend === after.offset + a.addend
+      if (!same && !sameVisibleName(b, a)) return false
+      if (!same || before.block.kind !== 'code' || after.block.kind !== 'code') return before.offset + b.addend === after.offset + a.addend
+      return samePlace(before.block, placeIn(b, entry), after.block, placeIn(a, entry))
     }
     return sameConstant(before.block, aimOf(b), after.block, aimOf(a))
   }
@@ -76,7 +94,7 @@ export function comparison(twins: Twins): Comparison {
       before.kind === after.kind &&
       (before.constant === 'strings' && after.constant === 'strings'
         ? sameString(before, at, after, atAfter)
-        : (at === atAfter && sameBlocks(before, after)) || sameExtent(before, at, after, atAfter))
+        : (at === atAfter && sameTables(before, after, at)) || sameExtent(before, at, after, atAfter))
     if (!result) {
       // What was assumed on the way here may have leant on this: forget it, keep what was refuted.
       for (const [block, assumedKey] of assumed) settled.get(block)?.delete(assumedKey)
@@ -99,7 +117,7 @@ export function comparison(twins: Twins): Comparison {
     // What is longer on one side may only be padding.
     if (!bytes.subarray(common).every((x) => x === 0) || !bytesAfter.subarray(common).every((x) => x === 0)) return false
     const within = (edges: readonly Edge[], from: number, to: number) => edges.filter((e) => e.offset >= from && e.offset < to)
-    return sameEdges(within(before.edges, at, at + length), within(after.edges, atAfter, atAfter + lengthAfter), atAfter - at)
+    return sameEdges(within(before.edges, at, at + length), within(after.edges, atAfter, atAfter + lengthAfter), atAfter - at, at)
   }
 
   const extent = (block: Block, at: number): number => {
@@ -119,6 +137,10 @@ export function comparison(twins: Twins): Comparison {
 
   return { same: sameBlocks, sameTarget, sameUnwind }
 }
+
+/** The place in its target that an edge means. Distances in a table count from the table's start, `entry` bytes before the field. */
+const placeIn = (edge: Edge, entry: number | undefined): number =>
+  entry === undefined || !EDGE_KINDS[edge.kind].pcRelative ? aimOf(edge) : edge.target.offset + edge.addend - entry
 
 const sameVisibleName = (b: Edge, a: Edge): boolean =>
   b.target.binding !== 'local' && a.target.binding !== 'local' && b.target.name === a.target.name && b.target.kind !== 'section'

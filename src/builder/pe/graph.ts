@@ -5,7 +5,9 @@ import { type CoffSymbol, isFunctionSymbol } from '../../binary/coff/symbols.ts'
 import { HotpatchError } from '../../errors.ts'
 import { EDGE_KINDS } from '../../machine/edges.ts'
 import type { Block, GraphSymbol, LinkGraph } from '../graph.ts'
+import type { BlockPlace } from '../source-lines.ts'
 import { indexAtMost } from './ascending.ts'
+import { coffLines } from './lines.ts'
 import { entriesOf, type Piece, piecesOf } from './pieces.ts'
 import { effectiveOffset, type Reference, referencesOf } from './references.ts'
 import { isSectionSymbol, type KeptSection, keptSections } from './sections.ts'
@@ -57,6 +59,10 @@ class CoffGraph {
     this.#defineSymbols()
     for (const reference of references) this.#connect(reference)
     this.#attachUnwind()
+    const places = new Map<Block, BlockPlace>()
+    for (const [section, { kept, starts, blocks }] of this.#sections)
+      if (kept.kind === 'code') for (const [i, block] of blocks.entries()) places.set(block, { section, offset: starts[i] as number })
+    const lines = coffLines(this.#object, places)
     return {
       path: this.#path,
       sourceFile: this.#sourceFile(),
@@ -68,6 +74,7 @@ class CoffGraph {
       ),
       symbols: [...new Set([...this.#symbols.values(), ...this.#anonymous.values()])],
       notes: [...this.#notes],
+      ...(lines && { lines }),
     }
   }
 

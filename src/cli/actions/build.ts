@@ -4,7 +4,7 @@ import type { BuildReport } from '../../builder/report.ts'
 import { writeOutput } from '../../files.ts'
 import { type Answer, done, type JsonFlag } from '../answer.ts'
 import { dim, good, hex, plural, strong, table } from '../words.ts'
-import { noteLines, reasonLines } from './diff.ts'
+import { lineNumbers, noteLines, reasonLines } from './diff.ts'
 
 export interface BuildFlags extends JsonFlag {
   readonly before: string
@@ -30,6 +30,7 @@ export function build(flags: BuildFlags): Answer {
   if (built.outcome === 'nothing')
     return done('nothing-to-patch', { report: built.report }, [
       'Nothing to patch: the base image would behave the same.',
+      ...lineNumbers(built.report.diff),
       ...reasonLines(built.report.remarks),
       ...noteLines(built.report.diff.notes),
     ])
@@ -63,6 +64,7 @@ function words(file: string, size: number, report: BuildReport): string[] {
     ...(report.imports.length > 0
       ? [`  reached through the base image's import slots: ${report.imports.map(({ name }) => name).join(', ')}`]
       : []),
+    ...lineNumbers(report.diff).map((line) => `  ${line}`),
     ...reasonLines(report.remarks),
     ...noteLines(report.diff.notes),
     dim(`  base image: ${report.base.buildId ? `build id ${report.base.buildId}` : `text ${report.base.textSha256}`}`),

@@ -17,9 +17,11 @@ export function diff(before: string, after: string): Answer {
 }
 
 export function diffWords(report: DiffReport): string[] {
-  const { objects, items } = report
+  const { objects } = report
   const compared = `${plural(objects.after, 'object')} compared, ${objects.identical} identical.`
-  if (items.length === 0) return [compared, 'Nothing differs that a process could notice.', ...noteLines(report.notes)]
+  const items = report.items.filter(({ kind }) => kind !== 'line-numbers')
+  if (items.length === 0)
+    return [compared, ...lineNumbers(report), 'Nothing differs that a process could notice.', ...noteLines(report.notes)]
   return [
     compared,
     '',
@@ -29,8 +31,22 @@ export function diffWords(report: DiffReport): string[] {
     ),
     ...reasonLines(items.flatMap(({ reasons }) => reasons)),
     '',
+    ...lineNumbers(report),
     verdict(report),
     ...noteLines(report.notes),
+  ]
+}
+
+/** More names than these are counted. */
+const MOST_NAMES = 8
+
+/** The functions that are no change, though their bytes differ. */
+export function lineNumbers({ items }: DiffReport): string[] {
+  const names = [...new Set(items.filter(({ kind }) => kind === 'line-numbers').map(({ name }) => name))]
+  if (names.length === 0) return []
+  const more = names.length > MOST_NAMES ? ` and ${names.length - MOST_NAMES} more` : ''
+  return [
+    `Only line numbers moved in ${plural(names.length, 'function')}, which no patch needs: ${names.slice(0, MOST_NAMES).join(', ')}${more}.`,
   ]
 }
 

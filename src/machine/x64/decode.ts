@@ -132,6 +132,37 @@ export function encodedFields(code: Uint8Array, offset: number): EncodedField[] 
   }
 }
 
+/** The immediate operand of an instruction. */
+export interface Immediate extends EncodedField {
+  /** As the instruction uses it: extended to the size of its operation. */
+  readonly value: bigint
+  /** The instruction does nothing with it but putting it somewhere: `mov` to a register or to memory, `push`. */
+  readonly loads: boolean
+}
+
+/** Of the instruction at `offset`; undefined: it has none, or more than one. Branch distances are no immediates. */
+export function immediateOf(code: Uint8Array, offset: number): Immediate | undefined {
+  const { Decoder, DecoderOptions, Mnemonic, OpKind } = iced()
+  const decoder = new Decoder(64, code.subarray(offset, offset + LONGEST), DecoderOptions.None)
+  const instruction = decoder.decode()
+  const constants = decoder.getConstantOffsets(instruction)
+  try {
+    if (instruction.isInvalid || !constants.hasImmediate || constants.hasImmediate2) return undefined
+    for (let operand = 0; operand < instruction.opCount; operand++) {
+      const kind = instruction.opKind(operand)
+      if (kind < OpKind.Immediate8 || kind > OpKind.Immediate32to64) continue
+      const loads = instruction.mnemonic === Mnemonic.Mov || instruction.mnemonic === Mnemonic.Push
+      const { immediateOffset, immediateSize } = constants
+      return { offset: offset + immediateOffset, size: immediateSize, value: instruction.immediate(operand), loads }
+    }
+    return undefined
+  } finally {
+    constants.free()
+    instruction.free()
+    decoder.free()
+  }
+}
+
 /** One line of assembly for every instruction, in iced's Intel dialect: for people and tests, never for decisions. */
 export function disassemble(code: Uint8Array, address: bigint): string[] {
   const { Decoder, DecoderOptions, Instruction: IcedInstruction, Formatter, FormatterSyntax } = iced()
