@@ -2,8 +2,11 @@
 import { HotpatchError } from '../errors.ts'
 import type { BaseImage } from './base-image.ts'
 import { type Difference, difference, diffReport } from './diff.ts'
+import type { LinkGraph } from './graph.ts'
 import { type Choice, choose } from './passes/choose.ts'
-import { locator } from './passes/locate.ts'
+import { judgeLayouts } from './passes/judge-layouts.ts'
+import type { Layouts } from './passes/layouts.ts'
+import { type Locator, locator } from './passes/locate.ts'
 import { plan as makePlan, type Naming, sizeAfter } from './passes/plan.ts'
 import { resolve } from './passes/resolve.ts'
 import { synthesize } from './passes/synthesize.ts'
@@ -34,12 +37,27 @@ export function buildPlan(program: Program, base: BaseImage, naming: Naming): Pl
   const synthesized = synthesize(resolved, base)
   // How each old function is redirected.
   const { plan, reasons } = makePlan(choice, synthesized, resolved.graphOf, base, naming)
+  // Which types may not be laid out otherwise while the process runs.
+  const layouts = layoutReasons(program, found.layouts, choice, places)
   // Whether two ways of finding the same thing agree, and all reasons against a patch at once.
-  const all = verify(program, choice, places, [choice.reasons, resolved.reasons, synthesized.reasons, reasons].flat())
+  const all = verify(program, choice, places, [choice.reasons, resolved.reasons, synthesized.reasons, reasons, layouts].flat())
   const blockers = all.filter(refuses)
   if (blockers.length > 0) throw refusal(blockers)
   const built = choice.functions.length === 0 ? undefined : plan
   return { plan: built, report: reportOf(program, found, choice, all, base, naming, built) }
+}
+
+/** Where nothing is patched no code comes upon old objects; and types of other programs of the same build are their matter. */
+function layoutReasons(program: Program, { changes }: Layouts, choice: Choice, places: Locator): Reason[] {
+  if (choice.functions.length === 0) return []
+  const inBase = new Set(program.pairs.flatMap(({ path, before }) => (before !== undefined && isIn(before, places) ? [path] : [])))
+  const concerned = changes.filter(({ files }) => files.some((file) => inBase.has(file)))
+  return judgeLayouts(concerned, program).flatMap(({ reasons }) => reasons)
+}
+
+function isIn(graph: LinkGraph, places: Locator): boolean {
+  const { same, different } = places.agreement(graph)
+  return same > different
 }
 
 function refusal(reasons: readonly Reason[]): HotpatchError {
@@ -50,7 +68,7 @@ function refusal(reasons: readonly Reason[]): HotpatchError {
 
 function reportOf(
   program: Program,
-  { classified }: Difference,
+  found: Difference,
   choice: Choice,
   reasons: readonly Reason[],
   base: BaseImage,
@@ -75,6 +93,6 @@ function reportOf(
     added: plan === undefined ? [] : addedBlocks(plan).map(({ name, kind, size }) => ({ name, kind, size })),
     imports: plan === undefined ? [] : importsOf(plan),
     remarks: sortReasons(reasons.filter((r) => !refuses(r))),
-    diff: diffReport(program, classified),
+    diff: diffReport(program, found),
   }
 }

@@ -4,6 +4,8 @@ import { readProgram } from './inputs.ts'
 import { type Change, type Classified, classify } from './passes/classify.ts'
 import { comparison } from './passes/compare.ts'
 import { correlate } from './passes/correlate.ts'
+import { type JudgedLayout, judgeLayouts } from './passes/judge-layouts.ts'
+import { compareLayouts, type Layouts } from './passes/layouts.ts'
 import { lineNoise } from './passes/line-noise.ts'
 import { markConstants } from './passes/mark-constants.ts'
 import { entryOf, functionSize } from './places.ts'
@@ -19,12 +21,13 @@ import type { ChangeCounts, DiffItem, DiffReport, ItemKind } from './report.ts'
 export function diffBuilds(before: string, after: string): DiffReport {
   // Read, and set aside what is the same byte for byte.
   const program = readProgram(before, after)
-  return diffReport(program, difference(program).classified)
+  return diffReport(program, difference(program))
 }
 
 export interface Difference {
   readonly twins: Twins
   readonly classified: Classified
+  readonly layouts: Layouts
 }
 
 /** The passes that need no base image. */
@@ -42,12 +45,15 @@ export function difference(program: Program): Difference {
   const noise = lineNoise(pairings, compare, (block) => owners.get(block))
   // What that makes of each, and what speaks against it.
   const classified = classify(program, twins, compare, noise)
-  return { twins, classified }
+  // Which types are laid out otherwise.
+  const layouts = compareLayouts(program)
+  return { twins, classified, layouts }
 }
 
-export function diffReport(program: Program, { changes }: Classified): DiffReport {
-  const items = changes.map(itemOf).sort(byFileKindName)
-  const relevant = items.filter((item) => item.kind !== 'unwind' && item.kind !== 'line-numbers')
+export function diffReport(program: Program, { classified, layouts }: Difference): DiffReport {
+  const types = judgeLayouts(layouts.changes, program).map(typeItem)
+  const items = [...classified.changes.map(itemOf), ...types].sort(byFileKindName)
+  const relevant = items.filter(({ kind }) => kind !== 'unwind' && kind !== 'type' && kind !== 'line-numbers')
   const count = (kinds: readonly ItemKind[]): ChangeCounts => {
     const of = (change: DiffItem['change']) => items.filter((i) => kinds.includes(i.kind) && i.change === change).length
     return { changed: of('changed'), added: of('added'), removed: of('removed') }
@@ -63,8 +69,9 @@ export function diffReport(program: Program, { changes }: Classified): DiffRepor
       unwindChanged: items.filter((i) => i.kind === 'unwind').length,
       linesMoved: items.filter((i) => i.kind === 'line-numbers').length,
     },
-    outcome: relevant.length === 0 ? 'same' : relevant.every((i) => i.patchable) ? 'patchable' : 'refused',
-    notes: program.notes,
+    outcome: relevant.length === 0 ? 'same' : items.every((i) => i.patchable) ? 'patchable' : 'refused',
+    layouts: { compared: layouts.compared, without: layouts.without },
+    notes: [...program.notes, ...withoutTypes(layouts.without)],
   }
 }
 
@@ -85,7 +92,30 @@ function itemOf({ kind, change, name, file, before, after, reasons }: Change): D
   }
 }
 
-const KIND_ORDER: readonly ItemKind[] = ['function', 'rodata', 'data', 'thread-local', 'section', 'import', 'unwind', 'line-numbers']
+function typeItem({ change, reasons }: JudgedLayout): DiffItem {
+  const [file = ''] = change.files
+  const { key: name, sizeBefore, sizeAfter } = change
+  return { name, file, kind: 'type', change: 'changed', sizeBefore, sizeAfter, patchable: !reasons.some(refuses), reasons }
+}
+
+function withoutTypes(files: readonly string[]): string[] {
+  const [first, ...others] = files
+  if (first === undefined) return []
+  const more = others.length === 0 ? 'has' : `and ${others.length} more have`
+  return [`layouts were not compared: ${first} ${more} no debug information (compile both builds with -g)`]
+}
+
+const KIND_ORDER: readonly ItemKind[] = [
+  'function',
+  'rodata',
+  'data',
+  'thread-local',
+  'section',
+  'import',
+  'unwind',
+  'line-numbers',
+  'type',
+]
 
 function byFileKindName(a: DiffItem, b: DiffItem): number {
   const key = (i: DiffItem) => [i.file, KIND_ORDER.indexOf(i.kind), i.name, i.change].join('\0')

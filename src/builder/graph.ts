@@ -2,6 +2,7 @@
  * The link graph: what the builder thinks in. Front ends make it from object files; passes correlate, compare and select;
  * back ends write it. It knows no file format. The shape follows LLVM's JITLink: blocks, symbols, edges.
  */
+import type { DebugTypes } from '../binary/types/model.ts'
 import type { EdgeKind } from '../machine/edges.ts'
 
 export type Machine = 'x64' | 'arm64'
@@ -93,6 +94,8 @@ export interface LinkGraph {
   readonly notes: string[]
   /** undefined: the compiler left no record of where code came from. */
   readonly lines?: SourceLines
+  /** What its debug information says about types; gives undefined where it has none. Parsed at the first call. Throws TRUNCATED, MALFORMED. */
+  readonly types?: (() => DebugTypes | undefined) | undefined
 }
 
 /** From which lines code was made, by the compiler's own record. Read when first asked for. */

@@ -38,6 +38,20 @@ export const REASONS = {
     'move the change into a function that uses no thread-local variable (errno is none)',
   ),
 
+  // Types of what lives in the running process.
+  LAYOUT_CHANGED: refuse(
+    'the layout of a type changed that objects in the running process have; the new code would read and write them wrongly',
+    'leave the type as it is and keep new members beside it (shadow data); docs/layout-rules.md says which changes are let through',
+  ),
+  ENUM_CHANGED: refuse(
+    'the meaning of an enumeration changed; the running process holds values of the old one',
+    'keep the values that were there, and give new names the values behind them',
+  ),
+  LAYOUT_SAFE: note(
+    'the layout of a type changed in a way that no object in the running process can notice',
+    'nothing to do; docs/layout-rules.md has the rule and its proof',
+  ),
+
   // References.
   IMPORT_NEW: refuse(
     'the fix uses a function or variable of a library that the base image does not import',

@@ -1,7 +1,7 @@
 /** What `diff` and `build` tell: plain values, fit for JSON. Names are the linker's; files are paths in the folder given. */
 import type { Reason } from './reasons.ts'
 
-export type ItemKind = 'function' | 'data' | 'rodata' | 'thread-local' | 'import' | 'unwind' | 'section' | 'line-numbers'
+export type ItemKind = 'function' | 'data' | 'rodata' | 'thread-local' | 'import' | 'unwind' | 'section' | 'line-numbers' | 'type'
 export type ItemChange = 'changed' | 'added' | 'removed'
 
 export interface DiffItem {
@@ -31,6 +31,13 @@ export interface DiffReport {
     readonly unwindChanged: number
     /** Functions in which nothing differs but line numbers that moved: they are not patched. */
     readonly linesMoved: number
+  }
+  /** Whether layouts of types were compared. */
+  readonly layouts: {
+    /** Objects that differ and whose debug information was read. */
+    readonly compared: number
+    /** Objects that differ and of which one side or both have no debug information. */
+    readonly without: readonly string[]
   }
   /** same: nothing differs that a process could notice. */
   readonly outcome: 'same' | 'patchable' | 'refused'

@@ -39,7 +39,7 @@ const diff = z.strictObject({
     z.strictObject({
       name: text,
       file: text,
-      kind: z.enum(['function', 'data', 'rodata', 'thread-local', 'import', 'unwind', 'section', 'line-numbers']),
+      kind: z.enum(['function', 'data', 'rodata', 'thread-local', 'import', 'unwind', 'section', 'line-numbers', 'type']),
       change: z.enum(['changed', 'added', 'removed']),
       sizeBefore: bytes.optional(),
       sizeAfter: bytes.optional(),
@@ -54,6 +54,10 @@ const diff = z.strictObject({
     importsAdded: count,
     unwindChanged: count,
     linesMoved: count.describe('functions in which only line numbers moved: not patched'),
+  }),
+  layouts: z.strictObject({
+    compared: count.describe('objects that differ and whose debug information was read'),
+    without: z.array(text).describe('objects that differ and have no debug information: their types were not compared'),
   }),
   outcome: z.enum(['same', 'patchable', 'refused']),
   notes: z.array(text),

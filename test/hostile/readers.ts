@@ -3,9 +3,12 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { readArchive } from '../../src/binary/archive/reader.ts'
+import { dwarfTypes } from '../../src/binary/dwarf/debug-info-types.ts'
+import { elfDebugSections } from '../../src/binary/elf/debug-sections.ts'
 import { readElf } from '../../src/binary/elf/reader.ts'
 import { readBaseRelocations, readExports, readImports, readRuntimeFunctions } from '../../src/binary/pe/directories.ts'
 import { readPe } from '../../src/binary/pe/reader.ts'
+import type { DebugTypes } from '../../src/binary/types/model.ts'
 import { readElfBase } from '../../src/builder/elf/base.ts'
 import { inputFormat, readObject } from '../../src/builder/formats.ts'
 import { readPeBase } from '../../src/builder/pe/base.ts'
@@ -21,8 +24,10 @@ export interface Sample {
 
 const READERS = {
   object: (bytes: Uint8Array) => {
-    const { blocks, lines } = readObject(bytes, 'damaged')
+    const { blocks, lines, types } = readObject(bytes, 'damaged')
     for (const block of blocks) lines?.rowsOf(block)
+    const described = types?.()
+    if (described !== undefined) readTypes(described)
   },
   archive: (bytes: Uint8Array) => {
     for (const { data } of readArchive(bytes)) if (/object$/.test(inputFormat(data))) readObject(data, 'damaged')
@@ -30,6 +35,8 @@ const READERS = {
   'elf-image': (bytes: Uint8Array) => {
     readElf(bytes)
     readElfBase(bytes, 'damaged').importSlots.length
+    const debug = elfDebugSections(readElf(bytes))
+    if (debug !== undefined) readTypes(dwarfTypes(debug))
   },
   'pe-image': (bytes: Uint8Array) => {
     const image = readPe(bytes)
@@ -41,6 +48,15 @@ const READERS = {
   },
   patch: (bytes: Uint8Array) => void readPatchImage(bytes),
 } as const
+
+function readTypes(types: DebugTypes): void {
+  for (const key of types.keys) {
+    types.fingerprint(key)
+    types.definitions(key)
+  }
+  for (const f of types.functions()) f.variables()
+  types.variables()
+}
 
 function readerFor(bytes: Uint8Array): Sample['reader'] | undefined {
   const format = inputFormat(bytes)

@@ -87,4 +87,42 @@ export class Cursor {
     }
     throw new HotpatchError('MALFORMED', `a SLEB128 number before offset ${this.at} exceeds 53 bits`)
   }
+
+  /** Moves on by `length` bytes. */
+  skip(length: number): void {
+    this.take(length)
+  }
+
+  /** Moves behind a LEB128 number of whatever size. */
+  skipLeb(): void {
+    while ((this.u8() & 0x80) !== 0);
+  }
+
+  /** Moves behind a zero-terminated string. */
+  skipString(): void {
+    const end = this.data.indexOf(0, this.at)
+    this.take((end < 0 ? this.end : end) + 1 - this.at)
+  }
+
+  /** A ULEB128 number of up to 64 bits, rounded to what a double can hold. */
+  looseUleb(): number {
+    return this.#looseLeb(false)
+  }
+
+  /** A SLEB128 number of up to 64 bits, rounded to what a double can hold. */
+  looseSleb(): number {
+    return this.#looseLeb(true)
+  }
+
+  #looseLeb(signed: boolean): number {
+    let value = 0
+    let scale = 1
+    for (let i = 0; i < 10; i++) {
+      const byte = this.u8()
+      value += (byte & 0x7f) * scale
+      scale *= 128
+      if ((byte & 0x80) === 0) return signed && (byte & 0x40) !== 0 ? value - scale : value
+    }
+    throw new HotpatchError('MALFORMED', `a LEB128 number before offset ${this.at} exceeds 64 bits`)
+  }
 }

@@ -10,6 +10,7 @@ import { elfLines } from './lines.ts'
 import { type CutSection, isSingle, lowerBound, type Piece, piecesOf, type SectionUse } from './pieces.ts'
 import { aimOf, type Reference, referencesOf } from './references.ts'
 import { findEntryPads, type KeptSection, keptSections } from './sections.ts'
+import { elfTypes } from './types.ts'
 import { attachUnwind, unwindPieces } from './unwind.ts'
 
 /**
@@ -82,6 +83,7 @@ class ElfGraph {
       symbols: [...this.#symbols.values(), ...this.#anonymous.values()],
       notes: [...this.#notes],
       ...(lines && { lines }),
+      types: elfTypes(this.#elf),
     }
   }
 

@@ -11,6 +11,7 @@ import { coffLines } from './lines.ts'
 import { entriesOf, type Piece, piecesOf } from './pieces.ts'
 import { effectiveOffset, type Reference, referencesOf } from './references.ts'
 import { isSectionSymbol, type KeptSection, keptSections } from './sections.ts'
+import { coffTypes } from './types.ts'
 
 /**
  * `path` is what the graph is called. A short import gives an empty graph.
@@ -75,6 +76,7 @@ class CoffGraph {
       symbols: [...new Set([...this.#symbols.values(), ...this.#anonymous.values()])],
       notes: [...this.#notes],
       ...(lines && { lines }),
+      types: coffTypes(this.#object),
     }
   }
 

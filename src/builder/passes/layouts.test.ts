@@ -1,0 +1,52 @@
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it } from 'vitest'
+import { diffBuilds } from '../diff.ts'
+
+const fixture = (name: string): string => fileURLToPath(new URL(`../layouts/fixtures/${name}`, import.meta.url))
+const report = (name: string) => diffBuilds(fixture(`before-${name}`), fixture(`after-${name}`))
+
+/** What is said of each type of cases.c. */
+const VERDICTS: Readonly<Record<string, string>> = {
+  'enum grown': 'LAYOUT_SAFE',
+  'enum shifted': 'ENUM_CHANGED',
+  'struct bits': 'LAYOUT_CHANGED',
+  'struct framed': 'LAYOUT_CHANGED',
+  'struct kept': 'LAYOUT_CHANGED',
+  'struct listed': 'LAYOUT_CHANGED',
+  'struct padded': 'LAYOUT_CHANGED',
+  'struct raw': 'LAYOUT_CHANGED',
+  'struct resigned': 'LAYOUT_CHANGED',
+  unnamed_t: 'LAYOUT_CHANGED',
+}
+
+describe.each(['gcc-12.o', 'gcc-12-dwarf4.o', 'clang-19.o', 'mingw-gcc-12.o'])('layouts of %s', (name) => {
+  const { items, outcome, layouts, notes } = report(name)
+  const types = items.filter(({ kind }) => kind === 'type')
+
+  it('names every type that changed and no other', () => {
+    expect(Object.fromEntries(types.map((item) => [item.name, item.reasons.map(({ code }) => code).join()]))).toEqual(VERDICTS)
+    expect(outcome).toBe('refused')
+    expect(layouts).toEqual({ compared: 1, without: [] })
+    expect(notes.filter((note) => note.includes('layouts'))).toEqual([])
+  })
+
+  it('says the sizes, the members and who uses it', () => {
+    const [padded] = types.filter((item) => item.name === 'struct padded')
+    expect(padded).toMatchObject({ sizeBefore: 520, sizeAfter: 520 })
+    expect(padded?.reasons[0]?.detail).toMatch(/delegated was added \(unsigned char, 1 byte at byte 205\).*paddeds/)
+    const [listed] = types.filter((item) => item.name === 'struct listed')
+    expect(listed).toMatchObject({ sizeBefore: 16, patchable: false })
+    expect(listed?.reasons[0]?.detail).toMatch(/limit was added .* at byte 16\).*reached through .*first.*used in .*add_listed/)
+    const [unnamed] = types.filter((item) => item.name === 'unnamed_t')
+    expect(unnamed?.reasons[0]?.detail).toMatch(/the variables unnamed/)
+  })
+})
+
+describe('objects without debug information', () => {
+  it('are named in a warning, and nothing is concluded from their silence', () => {
+    const { items, layouts, notes } = report('gcc-12-nothing.o')
+    expect(items.filter(({ kind }) => kind === 'type')).toEqual([])
+    expect(layouts).toEqual({ compared: 0, without: ['after-gcc-12-nothing.o'] })
+    expect(notes).toContainEqual(expect.stringMatching(/^layouts were not compared: after-gcc-12-nothing\.o has no debug information/))
+  })
+})

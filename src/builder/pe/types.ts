@@ -1,0 +1,17 @@
+/** What a COFF object's debug information says about types. */
+import { coffDebugSections } from '../../binary/coff/debug-sections.ts'
+import type { CoffObject } from '../../binary/coff/reader.ts'
+import { dwarfTypes } from '../../binary/dwarf/debug-info-types.ts'
+import type { DebugTypes } from '../../binary/types/model.ts'
+
+/** Gives undefined where there is none. Parsed at the first call, which throws TRUNCATED, MALFORMED. */
+export function coffTypes(object: CoffObject): () => DebugTypes | undefined {
+  let parsed: { readonly types: DebugTypes | undefined } | undefined
+  return () => {
+    if (parsed === undefined) {
+      const sections = coffDebugSections(object)
+      parsed = { types: sections && dwarfTypes(sections) }
+    }
+    return parsed.types
+  }
+}
