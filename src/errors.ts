@@ -60,6 +60,11 @@ export const ERRORS = {
     'the file is for a processor that hotpatch does not patch',
     'x64 is patched; see the README for what is planned',
   ),
+  SYMBOLS_MISMATCH: entry(
+    'badInput',
+    'a file with symbols belongs to another build than the base image',
+    'give the one that was made with the image: its build id, check sum or GUID must be the same',
+  ),
   ARCHIVE_THIN: entry(
     'badInput',
     'the archive is a thin one: it names its members instead of holding them',

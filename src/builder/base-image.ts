@@ -18,6 +18,10 @@ export interface BaseImage {
   readonly imageSize: number
   readonly sections: readonly BaseSection[]
   readonly symbols: readonly BaseSymbol[]
+  /** The file beside the image that its symbols were taken from; undefined: from the image itself. */
+  readonly symbolFile: string | undefined
+  /** Whether a name that `symbols` do not have is really not in the image. `isLocal`: it is one that only its own object sees. */
+  lacks(name: string, isLocal: boolean): boolean
   /** Pointers that the loader fills with addresses of other modules: the import address table, the GOT. */
   readonly importSlots: readonly ImportSlot[]
   /** Initialised bytes as mapped before relocation, or undefined where the range is not (wholly) file-backed. */

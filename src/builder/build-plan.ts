@@ -86,13 +86,19 @@ function reportOf(
     found: f.how,
   }))
   return {
-    base: { name: base.name, buildId: base.identity.buildId, textSha256: Buffer.from(base.identity.textSha256).toString('hex') },
+    base: {
+      name: base.name,
+      buildId: base.identity.buildId,
+      textSha256: Buffer.from(base.identity.textSha256).toString('hex'),
+      symbols: base.symbolFile,
+    },
     id: naming.id,
     sequence: naming.sequence,
     functions,
     added: plan === undefined ? [] : addedBlocks(plan).map(({ name, kind, size }) => ({ name, kind, size })),
     imports: plan === undefined ? [] : importsOf(plan),
     remarks: sortReasons(reasons.filter((r) => !refuses(r))),
+    notes: [],
     diff: diffReport(program, found),
   }
 }

@@ -1,6 +1,7 @@
 /** `hotpatch build`: two builds and a base image in, one patch image or a reasoned refusal out. */
+import type { BaseImage } from './base-image.ts'
 import { buildPlan } from './build-plan.ts'
-import { readBase, writePatch } from './images.ts'
+import { readBases, writePatch } from './images.ts'
 import { readProgram } from './inputs.ts'
 import type { Naming } from './passes/plan.ts'
 import type { BuildReport } from './report.ts'
@@ -12,6 +13,8 @@ export interface BuildOptions extends Naming {
   readonly after: string
   /** The program, library or DLL that runs. */
   readonly base: string
+  /** Files with the symbols of a stripped base image, and folders in which they are looked for. */
+  readonly symbols?: readonly string[]
 }
 
 export type BuildOutcome =
@@ -25,9 +28,9 @@ export type BuildOutcome =
  */
 export function buildPatch(options: BuildOptions): BuildOutcome {
   const program = readProgram(options.before, options.after)
-  const base = readBase(options.base)
-  const planned = buildPlan(program, base, options)
-  return planned.plan === undefined
-    ? { outcome: 'nothing', report: planned.report }
-    : { outcome: 'built', image: writePatch(planned.plan), report: planned.report }
+  const { bases, notes } = readBases([options.base], options.symbols ?? [])
+  const [base] = bases as [BaseImage]
+  const { plan, report: planned } = buildPlan(program, base, options)
+  const report = { ...planned, notes }
+  return plan === undefined ? { outcome: 'nothing', report } : { outcome: 'built', image: writePatch(plan), report }
 }

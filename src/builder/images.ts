@@ -1,25 +1,89 @@
-/** Which base reader and back end is for which image. */
+/** Which base reader and back end is for which image, and where an image's symbols are looked for. */
+import { existsSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { HotpatchError } from '../errors.ts'
 import { readInput } from '../files.ts'
 import type { BaseImage } from './base-image.ts'
 import { readElfBase } from './elf/base.ts'
+import { elfSymbolFiles } from './elf/separate-symbols.ts'
 import { writeElfPatch } from './elf/writer.ts'
 import { inputFormat } from './formats.ts'
 import { readPeBase } from './pe/base.ts'
+import { peSymbolFiles } from './pe/separate-symbols.ts'
 import { writePePatch } from './pe/writer.ts'
 import type { PatchPlan } from './plan.ts'
+import type { SeparateSymbols, SymbolSource } from './symbol-source.ts'
+
+const READERS = {
+  'elf-image': { base: readElfBase, symbolFiles: elfSymbolFiles },
+  'pe-image': { base: readPeBase, symbolFiles: peSymbolFiles },
+} as const
 
 /** Throws FILE_UNREADABLE, FORMAT_UNKNOWN and what the readers throw. */
-export function readBase(path: string): BaseImage {
-  const data = readInput(path)
-  switch (inputFormat(data)) {
-    case 'pe-image':
-      return readPeBase(data, path)
-    case 'elf-image':
-      return readElfBase(data, path)
-    default:
-      throw new HotpatchError('FORMAT_UNKNOWN', `${path} is no linked program or library`)
-  }
+export const readBase = (path: string): BaseImage => readBases([path], []).bases[0] as BaseImage
+
+export interface BaseImages {
+  /** In the order given. */
+  readonly bases: readonly BaseImage[]
+  /** Symbols that are there and cannot be used, in words. */
+  readonly notes: readonly string[]
 }
+
+/**
+ * Base images with their symbols: from `symbols`, files and folders that a person gave; for a stripped image without one there, from where the
+ * system and the linker put them; else the image's own. Throws SYMBOLS_MISMATCH (a file given is none of these images'), FILE_UNREADABLE,
+ * FORMAT_UNKNOWN and what the readers throw.
+ */
+export function readBases(paths: readonly string[], symbols: readonly string[]): BaseImages {
+  const notes: string[] = []
+  const folders = symbols.filter(isFolder)
+  const files = symbols.filter((path) => !isFolder(path)).map((path) => ({ path, data: readInput(path) }))
+  const refusals = new Map<string, string[]>(files.map(({ path }) => [path, []]))
+  const bases = paths.map((path) => {
+    const data = readInput(path)
+    const format = inputFormat(data)
+    if (format !== 'elf-image' && format !== 'pe-image')
+      throw new HotpatchError('FORMAT_UNKNOWN', `${path} is no linked program or library`)
+    const separate = READERS[format].symbolFiles(data, path)
+    let source: SymbolSource | undefined
+    for (const file of files) {
+      const read = separate.read(file)
+      if ('why' in read) refusals.get(file.path)?.push(`${path}: ${read.why}`)
+      else {
+        refusals.delete(file.path)
+        source ??= read
+      }
+    }
+    source ??= search(
+      separate,
+      folders.flatMap((folder) => separate.names.map((name) => join(folder, name))),
+      notes,
+    )
+    if (source === undefined && separate.stripped) source = search(separate, separate.places, notes)
+    if (source === undefined && separate.stripped) notes.push(...separate.notes)
+    return READERS[format].base(data, path, source)
+  })
+  const [unused] = refusals
+  if (unused !== undefined) throw new HotpatchError('SYMBOLS_MISMATCH', `${unused[0]} is not of ${unused[1].join('; nor of ')}`)
+  return { bases, notes }
+}
+
+/** The first of the files that there is and that is the image's. What is damaged or another's is passed over with a note. */
+function search(separate: SeparateSymbols, places: readonly string[], notes: string[]): SymbolSource | undefined {
+  for (const path of places) {
+    if (!existsSync(path)) continue
+    try {
+      const read = separate.read({ path, data: readInput(path) })
+      if (!('why' in read)) return read
+      notes.push(`${path} has no symbols for this image: ${read.why}`)
+    } catch (error) {
+      if (!(error instanceof HotpatchError)) throw error
+      notes.push(`${path} cannot be read: ${error.detail}`)
+    }
+  }
+  return undefined
+}
+
+const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
 
 export const writePatch = (plan: PatchPlan): Uint8Array => (plan.base.format === 'pe' ? writePePatch(plan) : writeElfPatch(plan))

@@ -63,11 +63,11 @@ export const REASONS = {
   ),
   SYMBOL_MISSING: refuse(
     'something that the patch refers to cannot be found in the base image',
-    'give the base image with its symbol table (not stripped), as it was linked from the objects of the build before the fix',
+    'give the base image with its symbols (not stripped, or with --symbols), as it was linked from the objects of the build before the fix',
   ),
   SYMBOL_AMBIGUOUS: refuse(
     'something that the patch refers to can be more than one thing in the base image, and nothing tells which',
-    'give the base image with its symbol table, or rename one of the symbols of that name in the next baseline',
+    'give the base image with its symbols (--symbols), or rename one of the symbols of that name in the next baseline',
   ),
   REMOVED_REFERENCED: refuse(
     'something was removed that code outside the patch goes on using',

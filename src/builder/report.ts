@@ -52,7 +52,13 @@ export interface ChangeCounts {
 }
 
 export interface BuildReport {
-  readonly base: { readonly name: string; readonly buildId: string | undefined; readonly textSha256: string }
+  readonly base: {
+    readonly name: string
+    readonly buildId: string | undefined
+    readonly textSha256: string
+    /** The file beside it that its symbols were taken from. */
+    readonly symbols: string | undefined
+  }
   readonly id: string
   readonly sequence: number
   /** The functions that are redirected, by ascending RVA in the base image. Empty where there is nothing to patch. */
@@ -63,6 +69,8 @@ export interface BuildReport {
   readonly imports: readonly { readonly name: string; readonly library: string | undefined }[]
   /** Remarks: reasons that do not refuse. */
   readonly remarks: readonly Reason[]
+  /** Symbols of the base image that are there and could not be used, in words. */
+  readonly notes: readonly string[]
   readonly diff: DiffReport
 }
 

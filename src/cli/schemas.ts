@@ -64,7 +64,7 @@ const diff = z.strictObject({
 })
 
 const buildReport = z.strictObject({
-  base: z.strictObject({ name: text, buildId: text.optional(), textSha256: hex }),
+  base: z.strictObject({ name: text, buildId: text.optional(), textSha256: hex, symbols: text.optional() }),
   id: text,
   sequence: count,
   functions: z.array(
@@ -81,6 +81,7 @@ const buildReport = z.strictObject({
   added: z.array(z.strictObject({ name: text, kind: z.enum(['function', 'data', 'rodata']), size: bytes })),
   imports: z.array(z.strictObject({ name: text, library: text.optional() })),
   remarks: z.array(reason),
+  notes: z.array(text),
   diff,
 })
 

@@ -7,7 +7,15 @@ import { runHostile } from './run.ts'
 const MUTATIONS = 100_000
 
 test('there is a sample for every reader', () => {
-  expect([...new Set(SAMPLES.map(({ reader }) => reader))].sort()).toEqual(['archive', 'elf-image', 'object', 'patch', 'pe-image'])
+  expect([...new Set(SAMPLES.map(({ reader }) => reader))].sort()).toEqual([
+    'archive',
+    'elf-image',
+    'map',
+    'object',
+    'patch',
+    'pdb',
+    'pe-image',
+  ])
 })
 
 test.each(SAMPLES.map((sample) => [sample.name, sample] as const))('%s is read undamaged', (_name, sample) => {

@@ -6,12 +6,17 @@ import { readArchive } from '../../src/binary/archive/reader.ts'
 import { dwarfTypes } from '../../src/binary/dwarf/debug-info-types.ts'
 import { elfDebugSections } from '../../src/binary/elf/debug-sections.ts'
 import { readElf } from '../../src/binary/elf/reader.ts'
+import { readLinkerMap } from '../../src/binary/linker-map/reader.ts'
+import { isMsf } from '../../src/binary/pdb/msf.ts'
+import { readPdb } from '../../src/binary/pdb/reader.ts'
 import { readBaseRelocations, readExports, readImports, readRuntimeFunctions } from '../../src/binary/pe/directories.ts'
 import { readPe } from '../../src/binary/pe/reader.ts'
 import type { DebugTypes } from '../../src/binary/types/model.ts'
 import { readElfBase } from '../../src/builder/elf/base.ts'
+import { elfSymbolFiles } from '../../src/builder/elf/separate-symbols.ts'
 import { inputFormat, readObject } from '../../src/builder/formats.ts'
 import { readPeBase } from '../../src/builder/pe/base.ts'
+import { peSymbolFiles } from '../../src/builder/pe/separate-symbols.ts'
 import { HotpatchError } from '../../src/errors.ts'
 import { isPatchImage, readPatchImage } from '../../src/patch/read.ts'
 
@@ -37,6 +42,7 @@ const READERS = {
     readElfBase(bytes, 'damaged').importSlots.length
     const debug = elfDebugSections(readElf(bytes))
     if (debug !== undefined) readTypes(dwarfTypes(debug))
+    elfSymbolFiles(bytes, 'damaged').read({ path: 'damaged', data: bytes })
   },
   'pe-image': (bytes: Uint8Array) => {
     const image = readPe(bytes)
@@ -45,7 +51,14 @@ const READERS = {
     readBaseRelocations(image)
     readRuntimeFunctions(image)
     readPeBase(bytes, 'damaged')
+    peSymbolFiles(bytes, 'damaged').read({ path: 'damaged', data: bytes })
   },
+  pdb: (bytes: Uint8Array) => {
+    const pdb = readPdb(bytes)
+    pdb.globals()
+    pdb.modules()
+  },
+  map: (bytes: Uint8Array) => void readLinkerMap(bytes),
   patch: (bytes: Uint8Array) => void readPatchImage(bytes),
 } as const
 
@@ -59,6 +72,8 @@ function readTypes(types: DebugTypes): void {
 }
 
 function readerFor(bytes: Uint8Array): Sample['reader'] | undefined {
+  if (isMsf(bytes)) return 'pdb'
+  if (readLinkerMap(bytes) !== undefined) return 'map'
   const format = inputFormat(bytes)
   switch (format) {
     case 'elf-object':
@@ -75,7 +90,7 @@ function readerFor(bytes: Uint8Array): Sample['reader'] | undefined {
 }
 
 const root = new URL('../../src/', import.meta.url)
-const BINARY = /\.(o|obj|a|lib|so|dll|exe|elf|sys)$/
+const BINARY = /\.(o|obj|a|lib|so|dll|exe|elf|sys|debug|pdb|map)$/
 
 export const SAMPLES: readonly Sample[] = readdirSync(root, { recursive: true, withFileTypes: true })
   .filter((entry) => entry.isFile())

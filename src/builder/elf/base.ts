@@ -7,12 +7,16 @@ import { type ElfFile, type ElfSection, isAllocated, readElf } from '../../binar
 import { HotpatchError } from '../../errors.ts'
 import type { BaseIdentity } from '../../patch/identity.ts'
 import type { BaseImage, BaseSection, ImportSlot } from '../base-image.ts'
+import { type SymbolSource, tableSource, withSource } from '../symbol-source.ts'
 import { imageSymbols } from './symbols.ts'
 
 const PAGE = 0x1000n
 
-/** Throws FORMAT_UNKNOWN (not ELF, or not linked), MACHINE_UNSUPPORTED, TRUNCATED, MALFORMED. */
-export function readElfBase(data: Uint8Array, path: string): BaseImage {
+/**
+ * `separate`: symbols that another file has of this image, as elfSymbolFiles reads them.
+ * Throws FORMAT_UNKNOWN (not ELF, or not linked), MACHINE_UNSUPPORTED, TRUNCATED, MALFORMED.
+ */
+export function readElfBase(data: Uint8Array, path: string, separate?: SymbolSource): BaseImage {
   const elf = readElf(data)
   if (elf.type !== ET.EXEC && elf.type !== ET.DYN)
     throw new HotpatchError('FORMAT_UNKNOWN', `${path} is an ELF file, but no program or library`)
@@ -29,7 +33,7 @@ export function readElfBase(data: Uint8Array, path: string): BaseImage {
     relocatable: elf.type === ET.DYN,
     imageSize: imageSize(elf, floor),
     sections: baseSections(elf, floor),
-    symbols: imageSymbols(elf, floor),
+    ...withSource(separate ?? tableSource(imageSymbols(elf, floor))),
     importSlots: importSlots(elf, floor),
     bytes: (rva, length) => {
       const address = floor + BigInt(rva)
@@ -75,7 +79,7 @@ function kindOf({ name, type, flags }: ElfSection): BaseSection['kind'] {
  * By ascending RVA, but for .tbss, which is last: it takes no place in the image, its address is that of what follows it.
  * Without section headers, the segments stand for sections.
  */
-function baseSections(elf: ElfFile, floor: bigint): BaseSection[] {
+export function baseSections(elf: ElfFile, floor: bigint): BaseSection[] {
   const placed = elf.sections.filter((s) => isAllocated(s) && s.size > 0 && s.addr >= floor)
   if (placed.length === 0) return segmentSections(elf, floor)
   const noPlace = (s: ElfSection): number => (s.flags & SHF.TLS && s.type === SHT.NOBITS ? 1 : 0)

@@ -24,8 +24,9 @@ const bindingOf = ({ binding }: ElfSymbol): BaseSymbol['binding'] =>
 /**
  * Names have no default version (`f@@V1` is f); one that is not the default stays (`f@V0`), for several may have one name. A
  * variable that the program copied from a library (R_X86_64_COPY) has no version: it is the program's now.
+ * `table`: the symbol table, where another file has it.
  */
-export function imageSymbols(elf: ElfFile, floor: bigint): BaseSymbol[] {
+export function imageSymbols(elf: ElfFile, floor: bigint, table: readonly ElfSymbol[] = elf.symbols()): BaseSymbol[] {
   const tls = elf.segments.find((s) => s.type === PT.TLS)?.vaddr ?? floor
   const rvaOf = ({ type, value }: ElfSymbol): number => Number((type === STT.TLS ? tls : 0n) + value - floor)
   const copies = new Set<number>()
@@ -59,7 +60,7 @@ export function imageSymbols(elf: ElfFile, floor: bigint): BaseSymbol[] {
       exported: symbol.binding !== STB.LOCAL && exported.get(name) === rva,
     })
   }
-  for (const symbol of elf.symbols()) if (isDefined(symbol)) add(symbol, staticName(symbol, copies.has(rvaOf(symbol))))
+  for (const symbol of table) if (isDefined(symbol)) add(symbol, staticName(symbol, copies.has(rvaOf(symbol))))
   for (const symbol of dynamic) add(symbol, dynamicName(symbol))
   return symbols
 }

@@ -25,6 +25,11 @@ export interface Locator {
   visible(name: string): readonly BaseSymbol[]
   /** Import slots of the base image for this name. */
   slots(name: string): readonly ImportSlot[]
+  /**
+   * Where functions of these objects, as they lie in the base image, find what they know by this name only. What is called may be a stub
+   * for it: good for calls (`calls`), not for its address.
+   */
+  seenAs(name: string, graphs: Iterable<LinkGraph>, calls: boolean): readonly number[]
   /** How well an object's functions agree with the base image. */
   agreement(graph: LinkGraph): { readonly same: number; readonly different: number }
 }
@@ -34,11 +39,6 @@ export function locator(base: BaseImage): Locator {
   for (const symbol of base.symbols) append(symbols, unversioned(symbol.name), symbol)
   const slotsByName = new Map<string, ImportSlot[]>()
   for (const slot of base.importSlots) append(slotsByName, unversioned(slot.name), slot)
-  /** Whether a name that is missing is really not there: a stripped image has only what it exports, `strip -x` leaves no local functions. */
-  const complete = {
-    visible: base.symbols.some((s) => !s.exported),
-    local: base.symbols.some((s) => s.binding === 'local' && (s.kind === 'function' || s.file !== undefined)),
-  }
 
   const findings = new Map<Block, Finding>()
   const searching = new Set<Block>()
@@ -113,18 +113,19 @@ export function locator(base: BaseImage): Locator {
       const places = [...candidates.keys()].map(hex).join(' and ')
       return { found: false, code: 'BASE_MISMATCH', detail: `${base.name} has other bytes at ${places} than ${graph.path}` }
     }
-    if (primarySymbol(block)?.binding === 'local' ? complete.local : complete.visible)
+    const symbol = primarySymbol(block)
+    if (base.lacks(symbol?.name ?? '', symbol?.binding === 'local'))
       return { found: false, code: 'NOT_IN_BASE', detail: `${base.name} has no symbol of this name` }
     return searchContents(block)
   }
 
-  /** A stripped image: the function is where its bytes are, if that is one place. */
+  /** No symbols for it: the function is where its bytes are, if that is one place. */
   const searchContents = (block: Block): Finding => {
-    const missing = (detail: string): Finding => ({ found: false, code: 'SYMBOL_MISSING', detail })
-    if (block.kind !== 'code' || block.content === undefined)
-      return missing(`${base.name} is stripped, and nothing that was found leads to it`)
+    const unnamed = base.symbolFile === undefined ? `${base.name} is stripped` : `${base.symbolFile} does not name it`
+    const missing = (detail: string): Finding => ({ found: false, code: 'SYMBOL_MISSING', detail: `${unnamed}, and ${detail}` })
+    if (block.kind !== 'code' || block.content === undefined) return missing('nothing that was found leads to it')
     const anchor = longestFixedRun(block)
-    if (anchor.length < SHORTEST_ANCHOR) return missing(`${base.name} is stripped, and the function is too short to be told by its bytes`)
+    if (anchor.length < SHORTEST_ANCHOR) return missing('the function is too short to be told by its bytes')
     const places: number[] = []
     for (const section of base.sections) {
       if (section.kind !== 'code') continue
@@ -135,11 +136,11 @@ export function locator(base: BaseImage): Locator {
         const rva = section.rva + at - anchor.offset
         if (prove(block, base, rva) === 'same') places.push(rva)
         if (places.length > 1)
-          return { found: false, code: 'SYMBOL_AMBIGUOUS', detail: `${base.name} is stripped and has its bytes more than once` }
+          return { found: false, code: 'SYMBOL_AMBIGUOUS', detail: `${unnamed}, and its bytes are there more than once` }
       }
     }
     const [rva] = places
-    return rva === undefined ? missing(`${base.name} is stripped and has its bytes nowhere`) : { found: true, rva, how: 'content' }
+    return rva === undefined ? missing('its bytes are nowhere') : { found: true, rva, how: 'content' }
   }
 
   return {
@@ -159,6 +160,23 @@ export function locator(base: BaseImage): Locator {
       return global.length > 0 ? global : named
     },
     slots: (name) => slotsByName.get(unversioned(name)) ?? [],
+    seenAs(name, graphs, calls) {
+      const places = new Set<number>()
+      for (const graph of graphs) {
+        if (!graph.symbols.some((s) => s.name === name && s.block === undefined)) continue
+        for (const block of graph.blocks) {
+          if (block.kind !== 'code') continue
+          const uses = block.edges.filter((e) => e.target.name === name && !isThreadLocal(e) && (calls || e.kind !== 'branch32'))
+          const place = uses.length === 0 ? undefined : find(graph, block)
+          if (place?.found !== true) continue
+          for (const edge of uses) {
+            const seen = seenTarget(block, edge, base, place.rva)
+            if (seen?.at === 'rva' && importBehind(base, seen.rva) === undefined) places.add(seen.rva)
+          }
+        }
+      }
+      return [...places]
+    },
     agreement(graph) {
       let known = agreements.get(graph)
       if (known === undefined) {

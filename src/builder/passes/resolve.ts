@@ -293,6 +293,11 @@ function targetOfName(edge: Edge, context: Context): Outcome {
         : { to: 'base', rva: symbol.rva }
   const slots = importSlots(target.name, locator)
   if (slots !== undefined) return slots
+  // No symbol table tells: where the old functions find it, there it is.
+  if (!locator.base.lacks(target.name, false)) {
+    const [seen, ...others] = locator.seenAs(target.name, beforeGraphs(context.program), edge.kind === 'branch32')
+    if (seen !== undefined && others.length === 0) return { to: 'base', rva: seen }
+  }
   // Hidden from other modules, the linker has made it local: the object that defines it says which one it is.
   const definition = context.visibleIdentical().get(target.name)?.[0]
   if (definition !== undefined) {

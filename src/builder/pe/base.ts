@@ -2,22 +2,23 @@
 import { basename } from 'node:path'
 import { IMAGE_FILE, IMAGE_FILE_MACHINE, IMAGE_SCN } from '../../binary/coff/definitions.ts'
 import { IMAGE_REL_BASED } from '../../binary/pe/definitions.ts'
-import { type PeImport, readBaseRelocations, readExports, readImports, readRuntimeFunctions } from '../../binary/pe/directories.ts'
+import { type PeImport, readBaseRelocations, readImports } from '../../binary/pe/directories.ts'
 import { readPeIdentity } from '../../binary/pe/identity.ts'
 import { type PeImage, type PeSection, readPe, sectionAt } from '../../binary/pe/reader.ts'
 import { HotpatchError } from '../../errors.ts'
 import type { BaseImage, BaseSection, BaseSymbol, ImportSlot } from '../base-image.ts'
-import { imageSymbols } from './symbols.ts'
+import { type SymbolSource, tableSource, withSource } from '../symbol-source.ts'
+import { imageSymbols, symbolsOfTable } from './symbols.ts'
 
-/** Throws FORMAT_UNKNOWN, MACHINE_UNSUPPORTED, TRUNCATED, MALFORMED. */
-export function readPeBase(data: Uint8Array, path: string): BaseImage {
+/**
+ * `separate`: symbols that another file has of this image, as peSymbolFiles reads them.
+ * Throws FORMAT_UNKNOWN, MACHINE_UNSUPPORTED, TRUNCATED, MALFORMED.
+ */
+export function readPeBase(data: Uint8Array, path: string, separate?: SymbolSource): BaseImage {
   const image = readPe(data)
   if (image.fileHeader.Machine !== IMAGE_FILE_MACHINE.AMD64)
     throw new HotpatchError('MACHINE_UNSUPPORTED', `${path} is for machine 0x${image.fileHeader.Machine.toString(16)}`)
-  const sizes = new Map<number, number>()
-  for (const { BeginAddress, EndAddress } of readRuntimeFunctions(image))
-    if (EndAddress > BeginAddress) sizes.set(BeginAddress, EndAddress - BeginAddress)
-  const symbols = imageSymbols(image, readExports(image), sizes)
+  const source = separate ?? tableSource(imageSymbols(image, symbolsOfTable(image)))
   const relocated = new Set<number>()
   for (const { rva, type } of readBaseRelocations(image))
     if (type === IMAGE_REL_BASED.DIR64 || type === IMAGE_REL_BASED.HIGHLOW) relocated.add(rva)
@@ -31,8 +32,8 @@ export function readPeBase(data: Uint8Array, path: string): BaseImage {
     relocatable: (image.fileHeader.Characteristics & IMAGE_FILE.RELOCS_STRIPPED) === 0,
     imageSize: image.optionalHeader.SizeOfImage,
     sections: image.sections.map(toBaseSection),
-    symbols,
-    importSlots: importSlots(readImports(image), symbols),
+    ...withSource(source),
+    importSlots: importSlots(readImports(image), source.symbols),
     bytes: (rva, length) => fileBacked(image, data, rva, length),
     isRelocated: (rva) => relocated.has(rva),
   }
@@ -55,7 +56,7 @@ const toBaseSection = (section: PeSection): BaseSection => ({
   kind: sectionKind(section),
 })
 
-function sectionKind({ name, characteristics, fileSize }: PeSection): BaseSection['kind'] {
+export function sectionKind({ name, characteristics, fileSize }: PeSection): BaseSection['kind'] {
   if ((characteristics & IMAGE_SCN.MEM_EXECUTE) !== 0) return 'code'
   if (TABLES.test(name) || (characteristics & IMAGE_SCN.MEM_DISCARDABLE) !== 0) return 'other'
   if (name === '.tls') return 'tls'

@@ -1,45 +1,50 @@
 /** The symbols of a linked PE image: from the COFF symbol table, the export directory and the exception directory. */
 import { IMAGE_SCN, IMAGE_SYM, IMAGE_SYM_CLASS } from '../../binary/coff/definitions.ts'
 import { type CoffSymbol, isFunctionSymbol } from '../../binary/coff/symbols.ts'
-import type { PeExports } from '../../binary/pe/directories.ts'
+import { readExports, readRuntimeFunctions } from '../../binary/pe/directories.ts'
 import { type PeImage, readImageSymbols } from '../../binary/pe/reader.ts'
 import type { BaseSymbol } from '../base-image.ts'
 
-interface Found {
+export interface FoundSymbol {
   readonly name: string
   readonly rva: number
+  /** Bytes; 0 or undefined where the source does not say. */
+  readonly size?: number
   readonly kind: BaseSymbol['kind']
   readonly binding: BaseSymbol['binding']
   file: string | undefined
   exported: boolean
 }
 
-/** `sizes`: sizes of functions by RVA. */
-export function imageSymbols(image: PeImage, exports: PeExports | undefined, sizes: ReadonlyMap<number, number>): BaseSymbol[] {
-  const found = fromTable(image)
-  const byName = new Map<string, Found>()
+/** What was found in a symbol table or a file beside the image, with what the image itself says: what it exports, sizes of functions. */
+export function imageSymbols(image: PeImage, given: readonly FoundSymbol[]): BaseSymbol[] {
+  const sizes = new Map<number, number>()
+  for (const { BeginAddress, EndAddress } of readRuntimeFunctions(image))
+    if (EndAddress > BeginAddress) sizes.set(BeginAddress, EndAddress - BeginAddress)
+  const found = [...given]
+  const byName = new Map<string, FoundSymbol>()
   for (const symbol of found) if (symbol.binding !== 'local') byName.set(symbol.name, symbol)
-  for (const { name, rva } of exports?.exports ?? []) {
+  for (const { name, rva } of readExports(image)?.exports ?? []) {
     if (name === undefined || rva === 0) continue
     const known = byName.get(name)
     if (known !== undefined && known.rva === rva) known.exported = true
     else found.push({ name, rva, kind: isCodeAt(image, rva) ? 'function' : 'object', binding: 'global', file: undefined, exported: true })
   }
-  return found.map((symbol) => ({ ...symbol, size: sizes.get(symbol.rva) ?? 0 })).sort((a, b) => a.rva - b.rva)
+  return found.map((symbol) => ({ ...symbol, size: symbol.size || (sizes.get(symbol.rva) ?? 0) })).sort((a, b) => a.rva - b.rva)
 }
 
-const isCodeAt = (image: PeImage, rva: number): boolean =>
+export const isCodeAt = (image: PeImage, rva: number): boolean =>
   image.sections.some(
     (section) => rva >= section.rva && rva < section.rva + section.size && (section.characteristics & IMAGE_SCN.MEM_EXECUTE) !== 0,
   )
 
 const isSectionSymbol = (symbol: CoffSymbol): boolean => symbol.storageClass === IMAGE_SYM_CLASS.STATIC && symbol.aux?.kind === 'section'
 
-function fromTable(image: PeImage): Found[] {
-  const table = readImageSymbols(image)
+/** `table`: the COFF symbol table, where another file has it. */
+export function symbolsOfTable(image: PeImage, table: readonly CoffSymbol[] = readImageSymbols(image)): FoundSymbol[] {
   const files = new SourceFiles()
   const weakName = weakNames(table)
-  const found: Found[] = []
+  const found: FoundSymbol[] = []
   const seen = new Set<string>()
   const lastSection = table.findLastIndex(isSectionSymbol)
   for (const [i, symbol] of table.entries()) {
@@ -59,7 +64,7 @@ function fromTable(image: PeImage): Found[] {
   return found
 }
 
-function toFound(image: PeImage, symbol: CoffSymbol, weakName: (name: string) => string | undefined): Found | undefined {
+function toFound(image: PeImage, symbol: CoffSymbol, weakName: (name: string) => string | undefined): FoundSymbol | undefined {
   const section = image.sections[symbol.sectionNumber - 1]
   if (section === undefined || isSectionSymbol(symbol) || symbol.name === '') return undefined
   const { storageClass } = symbol
@@ -105,7 +110,7 @@ class SourceFiles {
   #leading: string | undefined
   #textSeen = false
   /** Locals since the last object began that no leading .file claims. */
-  #pending: Found[] = []
+  #pending: FoundSymbol[] = []
 
   /** `next` is undefined where no object's own symbols follow. */
   file(symbol: CoffSymbol, next: CoffSymbol | undefined): void {
@@ -127,7 +132,7 @@ class SourceFiles {
     this.#pending = []
   }
 
-  local(symbol: Found): void {
+  local(symbol: FoundSymbol): void {
     symbol.file = this.#leading
     if (this.#leading === undefined) this.#pending.push(symbol)
   }

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { EDGE_KINDS } from '../../machine/edges.ts'
 import type { BaseImage, BaseSection, BaseSymbol, ImportSlot } from '../base-image.ts'
 import type { Block, BlockKind, Edge, LinkGraph } from '../graph.ts'
+import { tableSource, withSource } from '../symbol-source.ts'
 
 export interface LinkOptions {
   readonly name?: string
@@ -181,7 +182,7 @@ export function link(graphs: readonly LinkGraph[], options: LinkOptions = {}): L
     relocatable: options.relocatable ?? true,
     imageSize: IMAGE_SIZE,
     sections,
-    symbols,
+    ...withSource(tableSource(symbols)),
     importSlots: slots,
     bytes: (rva, length) => (rva < STARTS.code || rva + length > STARTS.bss ? undefined : memory.slice(rva, rva + length)),
     isRelocated: (rva) => relocated.has(rva),

@@ -10,6 +10,7 @@ export interface BuildFlags extends JsonFlag {
   readonly before: string
   readonly after: string
   readonly base: string
+  readonly symbols?: readonly string[]
   readonly out: string
   readonly sequence: number
   readonly id?: string
@@ -22,6 +23,7 @@ export function build(flags: BuildFlags): Answer {
     before: flags.before,
     after: flags.after,
     base: flags.base,
+    symbols: flags.symbols ?? [],
     sequence: flags.sequence,
     id: flags.id ?? defaultId(flags.base, flags.sequence),
     description: flags.description,
@@ -32,7 +34,7 @@ export function build(flags: BuildFlags): Answer {
       'Nothing to patch: the base image would behave the same.',
       ...lineNumbers(built.report.diff),
       ...reasonLines(built.report.remarks),
-      ...noteLines(built.report.diff.notes),
+      ...noteLines([...built.report.notes, ...built.report.diff.notes]),
     ])
   writeOutput(flags.out, built.image)
   return done(
@@ -66,7 +68,8 @@ function words(file: string, size: number, report: BuildReport): string[] {
       : []),
     ...lineNumbers(report.diff).map((line) => `  ${line}`),
     ...reasonLines(report.remarks),
-    ...noteLines(report.diff.notes),
+    ...noteLines([...report.notes, ...report.diff.notes]),
     dim(`  base image: ${report.base.buildId ? `build id ${report.base.buildId}` : `text ${report.base.textSha256}`}`),
+    ...(report.base.symbols ? [dim(`  its symbols: ${report.base.symbols}`)] : []),
   ]
 }

@@ -76,7 +76,7 @@ function imageWords(image: InspectedImage): string[] {
     ...identity(image),
     '',
     ...(image.functions.length === 0
-      ? ['  No functions with sizes: the image is stripped. Keep the one with its symbol table to build patches against.']
+      ? ['  No functions with sizes: the image is stripped. Keep its symbols (debug file, PDB) to build patches with.']
       : table(
           [
             { title: 'function' },

@@ -19,6 +19,14 @@ export const buildCommand = command<BuildFlags, [], Context>({
       before: { kind: 'parsed', parse: path, brief: 'Object file, archive or folder of the build before the fix', placeholder: 'DIR' },
       after: { kind: 'parsed', parse: path, brief: 'The same of the build after the fix', placeholder: 'DIR' },
       base: { kind: 'parsed', parse: path, brief: 'The program, library or DLL that runs, linked from BEFORE', placeholder: 'IMAGE' },
+      symbols: {
+        kind: 'parsed',
+        parse: path,
+        brief: 'Debug file, PDB or linker map of a stripped base image, or a folder of them; may be given several times',
+        optional: true,
+        variadic: true,
+        placeholder: 'FILE',
+      },
       out: { kind: 'parsed', parse: path, brief: 'Where the patch image is written', placeholder: 'PATCH' },
       sequence: {
         kind: 'parsed',

@@ -1,0 +1,90 @@
+/**
+ * Symbols of an ELF image in another file: as distributions ship them (gdb's manual, "Debugging Information in Separate Files"), an
+ * unstripped copy, or a linker map.
+ */
+import { basename, dirname, join } from 'node:path'
+import { crc32 } from 'node:zlib'
+import { imageFloor } from '../../binary/elf/memory.ts'
+import { type ElfFile, isElf, readElf } from '../../binary/elf/reader.ts'
+import { cstring, viewOf } from '../../binary/struct.ts'
+import type { BaseSymbol } from '../base-image.ts'
+import { fittingMap, type PlacedSymbol } from '../linker-map.ts'
+import { isStripped, type NotItsOwn, type SeparateSymbols, type SymbolFile, type SymbolSource, tableSource } from '../symbol-source.ts'
+import { baseSections } from './base.ts'
+import { imageSymbols } from './symbols.ts'
+
+/** Throws TRUNCATED, MALFORMED. */
+export function elfSymbolFiles(data: Uint8Array, path: string): SeparateSymbols {
+  const elf = readElf(data)
+  const floor = imageFloor(elf.segments)
+  const link = debugLink(elf)
+  const buildId = elf.buildId()
+  const byId = buildId === undefined || buildId.length < 4 ? [] : [`.build-id/${buildId.slice(0, 2)}/${buildId.slice(2)}.debug`]
+  const byLink = link === undefined ? [] : [link.name]
+  const folder = dirname(path)
+  return {
+    stripped: isStripped(tableSource(imageSymbols(elf, floor))),
+    names: [...byId, ...byLink, `${basename(path)}.debug`],
+    places: [
+      ...byId.map((name) => join(SYSTEM, name)),
+      ...byLink.flatMap((name) => [join(folder, name), join(folder, '.debug', name), join(SYSTEM, folder, name)]),
+    ],
+    notes: hasMiniDebugInfo(elf)
+      ? [`${path} has a compressed symbol table of its functions (.gnu_debugdata), which hotpatch does not read`]
+      : [],
+    read: (file) => read(file, elf, floor, link),
+  }
+}
+
+const SYSTEM = '/usr/lib/debug'
+
+const hasMiniDebugInfo = (elf: ElfFile): boolean => elf.sections.some((s) => s.name === '.gnu_debugdata')
+
+interface DebugLink {
+  /** Without folders. */
+  readonly name: string
+  /** Of the whole file, as zlib counts it. */
+  readonly crc: number
+}
+
+/** The name, zero-terminated and padded to 4, and the check sum. */
+function debugLink(elf: ElfFile): DebugLink | undefined {
+  const data = elf.sections.find((s) => s.name === '.gnu_debuglink')?.data()
+  if (data === undefined || data.length < 8) return undefined
+  const name = basename(cstring(data, 0, 'the name in .gnu_debuglink'))
+  const at = Math.ceil((name.length + 1) / 4) * 4
+  return name === '' || at + 4 > data.length ? undefined : { name, crc: viewOf(data).getUint32(at, true) }
+}
+
+function read(file: SymbolFile, image: ElfFile, floor: bigint, link: DebugLink | undefined): SymbolSource | NotItsOwn {
+  if (!isElf(file.data)) return readMap(file, image, floor)
+  const other = readElf(file.data)
+  if (other.machine !== image.machine) return { why: 'it is for another processor' }
+  const id = image.buildId()
+  const otherId = other.buildId()
+  if (id !== undefined && otherId !== undefined) {
+    if (id !== otherId) return { why: `its build id is ${otherId}, the image's ${id}` }
+  } else if (link === undefined) return { why: 'the image has neither a build id nor a .gnu_debuglink that would tell' }
+  else if (crc32(file.data) !== link.crc) return { why: 'its check sum is not the one in .gnu_debuglink' }
+  const table = other.symbols()
+  if (table.length === 0) return { why: 'it has no symbol table' }
+  return tableSource(imageSymbols(image, floor, table), file.path)
+}
+
+function readMap(file: SymbolFile, image: ElfFile, floor: bigint): SymbolSource | NotItsOwn {
+  const map = fittingMap(file, { base: Number(floor), sections: baseSections(image, floor), rounding: 1 })
+  if (map === undefined) return { why: 'it is neither an ELF file nor a linker map' }
+  if ('why' in map) return map
+  const own = imageSymbols(image, floor)
+  return { path: file.path, symbols: [...own, ...map.symbols.map(ofMap)], lacks: map.lacks }
+}
+
+const ofMap = ({ name, rva, size, binding }: PlacedSymbol): BaseSymbol => ({
+  name,
+  rva,
+  size,
+  kind: 'none',
+  binding,
+  file: undefined,
+  exported: false,
+})
