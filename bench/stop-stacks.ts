@@ -68,13 +68,13 @@ async function measure(floorProgram: string, program: string, threads: number, o
 function stop(process: Process, address: bigint): number {
   const regions = process.regions()
   const modules = frameModulesOf(process).of(regions)
-  rehearseInspection()
+  rehearseInspection('x64')
   const guards = [{ start: address + 1n, end: address + 16n, function: 0 }]
   const inspection = prepareInspection(process, { instructions: guards, frames: guards }, { modules, regions })
   const outcome = process.switchCode({
     writes: [{ address, bytes: process.read(address, 8) }],
     inspect: inspection.inspect,
-    rehearse: rehearsalOf(inspection),
+    rehearse: rehearsalOf('x64', inspection),
     stopTimeout: 10_000,
     stacks: { bytes: STACK_BYTES, regions },
   })

@@ -6,6 +6,8 @@
  * immediate and a pointer in data put one where it can be copied from. Relative jump tables give addresses that are jumped to at once.
  * Everything else counts as kept.
  */
+import { architectureOf } from '../machine/architectures.ts'
+import { isBranchKind } from '../machine/edges.ts'
 import type { Block, Edge } from './graph.ts'
 import type { PatchPlan } from './plan.ts'
 
@@ -23,7 +25,7 @@ export function escapesOf(plan: PatchPlan): Escapes {
     if (block.kind === 'unwind') continue
     for (const edge of block.edges) {
       const resolution = plan.resolutions.get(edge)
-      if (resolution?.to === 'patch' && !isUsedAtOnce(edge, block, resolution.block)) kept.add(kindOf(resolution.block))
+      if (resolution?.to === 'patch' && !isUsedAtOnce(edge, block, resolution.block, plan)) kept.add(kindOf(resolution.block))
     }
   }
   return { code: kept.has('code'), data: kept.has('data'), constants: kept.has('constants') }
@@ -32,17 +34,8 @@ export function escapesOf(plan: PatchPlan): Escapes {
 const kindOf = ({ kind }: Block): keyof Escapes =>
   kind === 'code' ? 'code' : kind === 'rodata' || kind === 'unwind' ? 'constants' : 'data'
 
-function isUsedAtOnce(edge: Edge, from: Block, to: Block): boolean {
-  if (from.kind === 'code') return edge.kind === 'branch32' || (edge.kind === 'pcrel32' && isAccess(from, edge.offset))
+function isUsedAtOnce(edge: Edge, from: Block, to: Block, { base }: PatchPlan): boolean {
+  if (from.kind === 'code')
+    return isBranchKind(edge.kind) || architectureOf(base.machine).linking.isAccess(edge.kind, from.content, edge.offset)
   return from.kind === 'rodata' && edge.kind === 'pcrel32' && to.kind === 'code'
-}
-
-/** `8D /r` with mod 00 and rm 101: lea reg, [rip + field]. */
-const LEA = 0x8d
-const isRipRelative = (modrm: number): boolean => (modrm & 0xc7) === 0x05
-
-/** Whether the instruction reads or writes what lies there: its operand is memory relative to rip, and it is no `lea`. */
-function isAccess({ content }: Block, offset: number): boolean {
-  const [opcode, modrm] = [content?.[offset - 2], content?.[offset - 1]]
-  return opcode !== undefined && modrm !== undefined && isRipRelative(modrm) && opcode !== LEA
 }

@@ -3,9 +3,10 @@
  * back ends write it. It knows no file format. The shape follows LLVM's JITLink: blocks, symbols, edges.
  */
 import type { DebugTypes } from '../binary/types/model.ts'
+import type { Machine } from '../machine/architecture.ts'
 import type { EdgeKind } from '../machine/edges.ts'
 
-export type Machine = 'x64' | 'arm64'
+export type { Machine } from '../machine/architecture.ts'
 
 export type BlockKind =
   | 'code'

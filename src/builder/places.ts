@@ -1,5 +1,5 @@
 /** Where edges lead, and small questions about blocks that several passes ask. */
-import { EDGE_KINDS } from '../machine/edges.ts'
+import { biasOf, EDGE_KINDS } from '../machine/edges.ts'
 import type { Block, Edge, GraphSymbol } from './graph.ts'
 import { fragmentOf, isBookkeeping, isConstantName, isConstantSection, isPointerName } from './names.ts'
 
@@ -62,21 +62,22 @@ export function parentName(block: Block): string | undefined {
 }
 
 /**
- * The place in the target's block that an edge means, from the block's start, where the field ends its instruction. PC-relative
+ * The place in the target's block that an edge means, from the block's start (x64: where the field ends its instruction). PC-relative
  * fields in data (jump tables) count from somewhere else: for them it means nothing.
  */
 export function aimOf(edge: Edge): number {
-  return edge.target.offset + edge.addend + (EDGE_KINDS[edge.kind].pcRelative ? edge.size : 0)
+  return edge.target.offset + edge.addend + biasOf(edge.kind)
 }
 
 /** Whether the edge leads to the entry of the function `block`. */
 export const aimsAtEntry = (edge: Edge, block: Block): boolean => aimOf(edge) === entryOf(block)
 
-const TLS_KINDS: ReadonlySet<string> = new Set(['tpoff32', 'gottpoff32', 'tlsgd32', 'tlsld32', 'dtpoff32'])
-
 /** Whether the edge reaches thread-local data. COFF reaches it by its distance from the start of the `.tls` section. */
 export const isThreadLocal = (edge: Edge): boolean =>
-  TLS_KINDS.has(edge.kind) || edge.target.kind === 'tls' || edge.target.block?.kind === 'tls' || edge.target.name === '_tls_index'
+  EDGE_KINDS[edge.kind].role === 'tls' ||
+  edge.target.kind === 'tls' ||
+  edge.target.block?.kind === 'tls' ||
+  edge.target.name === '_tls_index'
 
 /** Blocks that have an edge to each block, within what is given. */
 export function referrersIn(blocks: Iterable<Block>): Map<Block, Block[]> {

@@ -1,7 +1,7 @@
 /** How functions of a base image can be redirected, from what lies around them there. */
 
+import { architectureOf } from '../machine/architectures.ts'
 import type { RedirectPlan, RedirectRefusal } from '../machine/redirect.ts'
-import { fallsThrough, planRedirect } from '../machine/x64/redirect.ts'
 import type { BaseImage, BaseSymbol } from './base-image.ts'
 import { sectionAt } from './passes/prove.ts'
 
@@ -42,7 +42,7 @@ export function gapBefore(base: BaseImage, symbols: readonly BaseSymbol[], rva: 
 function gapBehind(base: BaseImage, nearest: BaseSymbol | undefined, end: number, rva: number): number {
   if (nearest === undefined || nearest.size === 0 || end > rva) return 0
   const code = base.bytes(nearest.rva, nearest.size)
-  return code === undefined || fallsThrough(code) ? 0 : rva - end
+  return code === undefined || architectureOf(base.machine).code.fallsThrough(code) ? 0 : rva - end
 }
 
 /** Every function that the symbol table gives a size, by ascending RVA, each once. */
@@ -64,5 +64,5 @@ export function functionSites(base: BaseImage): FunctionSite[] {
 export function planSite(base: BaseImage, { symbol, padding }: FunctionSite): RedirectPlan | RedirectRefusal {
   const code = base.bytes(symbol.rva, symbol.size)
   if (code === undefined) return { refused: 'UNDECODABLE', why: 'does not lie in the file' }
-  return planRedirect({ before: bytesBefore(base, symbol.rva), padding, code, size: symbol.size })
+  return architectureOf(base.machine).redirects.plan({ before: bytesBefore(base, symbol.rva), padding, code, size: symbol.size })
 }

@@ -1,4 +1,6 @@
 /** The final bytes of everything that an apply maps and writes, computed for a place before anything is touched. */
+import type { Redirects } from '../machine/architecture.ts'
+import { architectureOf } from '../machine/architectures.ts'
 import type { PatchImage, PatchSegment } from '../patch/image.ts'
 import { placeImage } from '../patch/place.ts'
 import type { MapRequest, MapSegment, Process, UnwindRequest } from '../process/contract.ts'
@@ -9,7 +11,6 @@ import type { Ledger, LedgerBody, LedgerFunction, LedgerSegment, Site } from './
 import { encodeLedger } from './ledger-codec.ts'
 import { hashPage, stubAddress } from './memory-check.ts'
 import { MAPPING_NAME, PAGE, STUB_SIZE, STUBS_PER_PAGE } from './pages.ts'
-import { type Processor, processorOf } from './processors.ts'
 
 export interface Contents {
   readonly ledger: LedgerBody
@@ -27,7 +28,7 @@ export function makeContents(
   inPlace: Ledger | undefined,
 ): Contents {
   const { base, layout, place } = placed
-  const processor = processorOf(image.machine)
+  const redirects = architectureOf(image.machine).redirects
   const segments = withoutHoles(
     placeImage(image, base.entry, {
       imageAddress: place.image,
@@ -36,8 +37,8 @@ export function makeContents(
     }),
     image.imageSize,
   )
-  const stubPage = processor.stubPage()
-  const ledgerFunctions = ledgerFunctionsOf(functions, placed, stubPage, processor)
+  const stubPage = redirects.stubPage()
+  const ledgerFunctions = ledgerFunctionsOf(functions, placed, stubPage, redirects)
   const ledger: LedgerBody = {
     address: place.region,
     regionSize: layout.regionSize,
@@ -57,7 +58,7 @@ export function makeContents(
     pairsOffset: layout.pairsOffset,
     pairCount: layout.pairCount,
     functions: ledgerFunctions,
-    sites: functions.flatMap((f, i) => sitesOf(f, i, stubAddress(ledgerFunctions[i] as LedgerFunction), processor)),
+    sites: functions.flatMap((f, i) => sitesOf(f, i, stubAddress(ledgerFunctions[i] as LedgerFunction), redirects)),
     segments: segments.map(ledgerSegment),
     names: namesFor(image, base),
   }
@@ -77,14 +78,14 @@ function ledgerFunctionsOf(
   functions: readonly PlannedFunction[],
   { layout, place }: Placed,
   stubPage: Uint8Array,
-  processor: Processor,
+  redirects: Redirects,
 ): LedgerFunction[] {
   let stubs = 0
   const nextStub = (): Pick<LedgerFunction, 'region' | 'stubOffset' | 'stubCode'> => {
-    const [pair, inPage] = [Math.floor(stubs / STUBS_PER_PAGE), (stubs % STUBS_PER_PAGE) * processor.stubSize]
+    const [pair, inPage] = [Math.floor(stubs / STUBS_PER_PAGE), (stubs % STUBS_PER_PAGE) * redirects.stubSize]
     stubs++
     const stubOffset = layout.pairsOffset + pair * 2 * PAGE + inPage
-    return { region: place.region, stubOffset, stubCode: stubPage.slice(inPage, inPage + processor.stubSize) }
+    return { region: place.region, stubOffset, stubCode: stubPage.slice(inPage, inPage + redirects.stubSize) }
   }
   return functions.map(({ name, file, fragments, entryAddress, rva, size, targetRva, targetSize, redirect }) => ({
     name,
@@ -102,9 +103,9 @@ function ledgerFunctionsOf(
   }))
 }
 
-function sitesOf({ entryAddress, redirect }: PlannedFunction, index: number, stub: bigint, processor: Processor): Site[] {
+function sitesOf({ entryAddress, redirect }: PlannedFunction, index: number, stub: bigint, redirects: Redirects): Site[] {
   if (redirect.standing) return redirect.sites.map((site) => ({ ...site, function: index }))
-  const encoded = processor.encodeRedirect(redirect, entryAddress, stub)
+  const encoded = redirects.encode(redirect, entryAddress, stub)
   const site = (phase: Site['phase'], { address, bytes }: { address: bigint; bytes: Uint8Array }): Site => {
     const original = redirect.original.get(Number(address - entryAddress)) ?? new Uint8Array()
     return { address, function: index, phase, original, replacement: bytes }

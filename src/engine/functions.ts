@@ -1,4 +1,6 @@
 /** The functions that a patch redirects, as they stand in the process: their bytes, and how each is redirected there. */
+import type { Redirects } from '../machine/architecture.ts'
+import { architectureOf } from '../machine/architectures.ts'
 import type { RedirectPlan, RedirectRefusal, RedirectSite } from '../machine/redirect.ts'
 import type { PatchImage } from '../patch/image.ts'
 import type { HotPatchRecord } from '../patch/table.ts'
@@ -7,7 +9,6 @@ import type { FoundBase } from './find-base.ts'
 import type { ReadMemory } from './identity.ts'
 import type { Ledger, LedgerFunction, Site } from './ledger.ts'
 import type { RedirectKind } from './ledger-format.ts'
-import { type Processor, processorOf } from './processors.ts'
 import { hexBytes } from './sites.ts'
 
 export interface PlannedFunction {
@@ -53,7 +54,7 @@ export function planFunctions(
   read: ReadMemory,
   inPlace: Ledger | undefined,
 ): (PlannedFunction | Blocker)[] {
-  const processor = processorOf(image.machine)
+  const redirects = architectureOf(image.machine).redirects
   const standing = standingRedirects(inPlace)
   return base.entry.chunks
     .filter((chunk) => chunk.type === 'FUNCTION' && !chunk.inverse)
@@ -61,7 +62,7 @@ export function planFunctions(
     .map((record) => {
       const name = image.manifest.functions.find((f) => f.rva === record.source)?.name ?? `function at RVA 0x${record.source.toString(16)}`
       try {
-        return planFunction(image, base, record, read, processor, standing)
+        return planFunction(image, base, record, read, redirects, standing)
       } catch (error) {
         return blockerOf(error, name)
       }
@@ -73,7 +74,7 @@ function planFunction(
   base: FoundBase,
   record: HotPatchRecord,
   read: ReadMemory,
-  processor: Processor,
+  redirects: Redirects,
   standing: ReadonlyMap<bigint, StandingRedirect>,
 ): PlannedFunction | Blocker {
   const known = image.manifest.functions.find((f) => f.rva === record.source && f.patchRva === record.target)
@@ -103,7 +104,7 @@ function planFunction(
 
   const beforeLength = Math.min(BEFORE, rva)
   const before = read(entryAddress - BigInt(beforeLength), beforeLength)
-  const redirect = planAs(known.redirect, { before, padding: 0, code, size }, processor)
+  const redirect = planAs(known.redirect, { before, padding: 0, code, size }, redirects)
   if ('refused' in redirect) return blocker('REDIRECT_REFUSED', name, `${name} ${redirect.why}`)
 
   const original = new Map(
@@ -142,12 +143,12 @@ function expectedBytes(record: HotPatchRecord): Uint8Array {
  * and that nothing jumps into the bytes that this kind overwrites; so no other kind will do. Over nops there are two forms of one
  * kind: the one without padding needs no proof.
  */
-function planAs(kind: RedirectKind, site: RedirectSite, processor: Processor): RedirectPlan | RedirectRefusal {
+function planAs(kind: RedirectKind, site: RedirectSite, redirects: Redirects): RedirectPlan | RedirectRefusal {
   const withPadding = { ...site, padding: site.before.length }
   const plans = {
-    padding: () => [processor.planRedirect(withPadding)],
-    'entry-nops': () => [processor.planRedirect(site), processor.planRedirect(withPadding)],
-    'first-bytes': () => [processor.planRedirect(site)],
+    padding: () => [redirects.plan(withPadding)],
+    'entry-nops': () => [redirects.plan(site), redirects.plan(withPadding)],
+    'first-bytes': () => [redirects.plan(site)],
   }[kind]()
   const chosen = plans.find((plan) => 'kind' in plan && plan.kind === kind)
   if (chosen !== undefined) return chosen

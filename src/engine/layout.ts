@@ -1,4 +1,5 @@
 /** Where everything that a patch brings into a process lies: sizes first, then a place, both before anything is mapped. */
+import { architectureOf } from '../machine/architectures.ts'
 import type { PatchImage, PatchSegment } from '../patch/image.ts'
 import { reachOf } from '../patch/place.ts'
 import type { Process } from '../process/contract.ts'
@@ -9,7 +10,6 @@ import type { LedgerBody, LedgerSegment, Site } from './ledger.ts'
 import { ledgerSize } from './ledger-codec.ts'
 import { HASH_BYTES } from './ledger-format.ts'
 import { PAGE, pageUp, STUBS_PER_PAGE } from './pages.ts'
-import { processorOf } from './processors.ts'
 
 export interface Layout {
   /** Of the first pair of stub page and pointer page, from the start of the region. */
@@ -75,7 +75,7 @@ export const namesFor = (image: PatchImage, base: FoundBase): LedgerBody['names'
 export function findPlaceFor(process: Process, image: PatchImage, base: FoundBase, layout: Layout): Place | undefined {
   const { base: start, size } = base.module
   const end = start + BigInt(size)
-  const { reach } = processorOf(image.machine)
+  const { reach } = architectureOf(image.machine).redirects
   const total = BigInt(layout.totalSize)
   const images = reachOf(image, base.entry, start)
   const imageOffset = BigInt(layout.imageOffset)

@@ -18,7 +18,8 @@ const threads = (pointers: readonly bigint[]): StoppedThreads => ({
 })
 
 /** Instruction pointers alone. */
-const inspectionOf = (instructions: readonly Guard[]) => prepareInspection({ pid: 1 }, { instructions, frames: [] }, undefined)
+const inspectionOf = (instructions: readonly Guard[]) =>
+  prepareInspection({ pid: 1, machine: 'x64' }, { instructions, frames: [] }, undefined)
 
 test('a thread inside a guard is a blocker, one on its end is not', () => {
   const { inspect } = inspectionOf([

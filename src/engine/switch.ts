@@ -90,7 +90,7 @@ function prepare(process: Process, plan: SwitchPlan, consistency: Consistency): 
   const { writes, copies, guards } = plan
   const regions = process.regions()
   const modules = frameModulesOf(process).of(regions)
-  rehearseInspection()
+  rehearseInspection(process.machine)
   const looked = consistency === 'patch' ? guards : { ...guards, frames: [] }
   const inspection = prepareInspection(process, looked, { modules, regions })
   return {
@@ -98,7 +98,7 @@ function prepare(process: Process, plan: SwitchPlan, consistency: Consistency): 
       writes,
       copies,
       inspect: inspection.inspect,
-      rehearse: rehearsalOf(inspection),
+      rehearse: rehearsalOf(process.machine, inspection),
       stopTimeout: STOP_TIMEOUT_MS,
       stacks: { bytes: STACK_BYTES, regions },
     },

@@ -1,41 +1,50 @@
 /**
- * Edge kinds: how a field of an instruction or a datum refers to an address. They belong to the processor, not to a file
- * format. Value conventions: see Edge in builder/graph.ts. P is the address of the field.
+ * Edge kinds: how a field of an instruction or a datum refers to an address. Those of instructions belong to the processor, none to a file
+ * format. Value conventions: see Edge in builder/graph.ts.
  */
-export interface EdgeKindFacts {
-  /** Of the field, in bytes. */
-  readonly size: number
-  readonly pcRelative: boolean
-  /** What the field holds. */
-  readonly what: string
-}
+import { ARM64_EDGE_KINDS } from './arm64/edges.ts'
+import type { EdgeKindFacts } from './edge-facts.ts'
+import { X64_EDGE_KINDS } from './x64/edges.ts'
 
-const X64_EDGE_KINDS = {
+export type { EdgeKindFacts } from './edge-facts.ts'
+
+const COMMON_EDGE_KINDS = {
   abs64: { size: 8, pcRelative: false, what: 'S + A' },
   abs32: { size: 4, pcRelative: false, what: 'S + A, zero-extended by its user' },
-  abs32s: { size: 4, pcRelative: false, what: 'S + A, sign-extended by its user' },
-  pcrel32: { size: 4, pcRelative: true, what: 'S + A - P' },
-  pcrel64: { size: 8, pcRelative: true, what: 'S + A - P' },
-  /** A call or jump: may be led through a stub. */
-  branch32: { size: 4, pcRelative: true, what: 'S + A - P' },
-  /** The 8-byte slot that holds S, relative to P: GOTPCREL and its relaxable forms. */
-  gotpcrel32: { size: 4, pcRelative: true, what: 'GOT slot of S + A - P' },
+  /** In data on any processor, in instructions on x64. */
+  pcrel32: { size: 4, pcRelative: true, fromEnd: true, what: 'S + A - P' },
+  pcrel64: { size: 8, pcRelative: true, fromEnd: true, what: 'S + A - P' },
   /** COFF ADDR32NB. */
   image32: { size: 4, pcRelative: false, what: 'S + A - image base' },
   /** COFF SECREL and SECTION: only debug and thread-local data use them. */
   secrel32: { size: 4, pcRelative: false, what: 'S + A - start of its section' },
   section16: { size: 2, pcRelative: false, what: 'number of the section of S' },
-  tpoff32: { size: 4, pcRelative: false, what: 'S + A - thread pointer (local exec)' },
-  gottpoff32: { size: 4, pcRelative: true, what: 'GOT slot of the thread offset of S + A - P (initial exec)' },
-  tlsgd32: { size: 4, pcRelative: true, what: 'GOT pair of S for __tls_get_addr + A - P (general dynamic)' },
-  tlsld32: { size: 4, pcRelative: true, what: 'GOT pair of the module + A - P (local dynamic)' },
-  dtpoff32: { size: 4, pcRelative: false, what: "S + A - start of the module's thread-local block" },
   size32: { size: 4, pcRelative: false, what: 'size of S + A' },
   size64: { size: 8, pcRelative: false, what: 'size of S + A' },
   /** An FDE's distance back to its CIE; rewritten by the back end. */
-  cie32: { size: 4, pcRelative: true, what: 'P - start of the CIE' },
+  cie32: { size: 4, pcRelative: true, fromEnd: true, what: 'P - start of the CIE' },
 } as const satisfies Record<string, EdgeKindFacts>
 
-export type EdgeKind = keyof typeof X64_EDGE_KINDS
+const KINDS = { ...COMMON_EDGE_KINDS, ...X64_EDGE_KINDS, ...ARM64_EDGE_KINDS } as const
 
-export const EDGE_KINDS: Readonly<Record<EdgeKind, EdgeKindFacts>> = X64_EDGE_KINDS
+export type EdgeKind = keyof typeof KINDS
+
+export const EDGE_KINDS: Readonly<Record<EdgeKind, EdgeKindFacts>> = KINDS
+
+/** A direct call or jump. */
+export const isBranchKind = (kind: EdgeKind): boolean => EDGE_KINDS[kind].role === 'branch'
+
+/** From a field to what a reference's addend counts from: the end of the field where the processor counts from there. */
+export const biasOf = (kind: EdgeKind): number => (EDGE_KINDS[kind].fromEnd === true ? EDGE_KINDS[kind].size : 0)
+
+/** Puts zero where the field of `kind` at `offset` is. */
+export function clearField(content: Uint8Array, offset: number, kind: EdgeKind): void {
+  const { size, mask = -1 } = EDGE_KINDS[kind]
+  for (let i = 0; i < size; i++) content[offset + i] = (content[offset + i] as number) & ~(mask >>> (8 * (i % 4)))
+}
+
+/** Sets the bits of the field of `kind` at `offset`. */
+export function markField(bits: Uint8Array, offset: number, kind: EdgeKind): void {
+  const { size, mask = -1 } = EDGE_KINDS[kind]
+  for (let i = 0; i < size; i++) bits[offset + i] = (bits[offset + i] as number) | (mask >>> (8 * (i % 4)))
+}

@@ -1,6 +1,6 @@
 /** A linked ELF image as the builder sees it. */
 import { basename } from 'node:path'
-import { EM, ET, PF, PT, R_X86_64, SHF, SHT } from '../../binary/elf/definitions.ts'
+import { ET, PF, PT, SHF, SHT } from '../../binary/elf/definitions.ts'
 import { identityWords, textSha256 } from '../../binary/elf/identity.ts'
 import { imageFloor } from '../../binary/elf/memory.ts'
 import { type ElfFile, type ElfSection, isAllocated, readElf } from '../../binary/elf/reader.ts'
@@ -8,6 +8,7 @@ import { HotpatchError } from '../../errors.ts'
 import type { BaseIdentity } from '../../patch/identity.ts'
 import type { BaseImage, BaseSection, ImportSlot } from '../base-image.ts'
 import { type SymbolSource, tableSource, withSource } from '../symbol-source.ts'
+import { type ElfMachine, elfMachine } from './machines.ts'
 import { imageSymbols } from './symbols.ts'
 
 const PAGE = 0x1000n
@@ -20,21 +21,21 @@ export function readElfBase(data: Uint8Array, path: string, separate?: SymbolSou
   const elf = readElf(data)
   if (elf.type !== ET.EXEC && elf.type !== ET.DYN)
     throw new HotpatchError('FORMAT_UNKNOWN', `${path} is an ELF file, but no program or library`)
-  if (elf.machine !== EM.X86_64) throw new HotpatchError('MACHINE_UNSUPPORTED', `${path} is for machine ${elf.machine}`)
+  const machine = elfMachine(elf.machine, path)
   const floor = imageFloor(elf.segments)
   let relocated: ReadonlySet<number> | undefined
   return {
     path,
     name: basename(path),
     format: 'elf',
-    machine: 'x64',
+    machine: machine.architecture.machine,
     identity: identityOf(elf),
     preferredBase: floor,
     relocatable: elf.type === ET.DYN,
     imageSize: imageSize(elf, floor),
     sections: baseSections(elf, floor),
-    ...withSource(separate ?? tableSource(imageSymbols(elf, floor))),
-    importSlots: importSlots(elf, floor),
+    ...withSource(separate ?? tableSource(imageSymbols(elf, floor, machine))),
+    importSlots: importSlots(elf, floor, machine),
     bytes: (rva, length) => {
       const address = floor + BigInt(rva)
       return rva >= 0 && length >= 0 && elf.space.available(address) >= length ? elf.space.at(address, length, 'the image') : undefined
@@ -107,7 +108,7 @@ const OF_EXCEPTIONS = /^(_ZTI|__\w+_personality_)/
  * Slots that hold another module's address: JUMP_SLOTs, GLOB_DATs, and pointers that the program cannot have changed since: in what
  * is read-only after relocation, or for exception tables.
  */
-function importSlots(elf: ElfFile, floor: bigint): ImportSlot[] {
+function importSlots(elf: ElfFile, floor: bigint, machine: ElfMachine): ImportSlot[] {
   const symbols = elf.dynamicSymbols()
   const { ordinary, plt } = elf.dynamicRelocations()
   const callBinding = elf.dynamic()?.bindNow ? 'eager' : 'lazy'
@@ -119,10 +120,10 @@ function importSlots(elf: ElfFile, floor: bigint): ImportSlot[] {
     const target = symbols[symbol]
     if (!target || target.name === '') continue
     const rva = offset - Number(floor)
-    if (type === R_X86_64.JUMP_SLOT) slots.push({ name: target.name, library: undefined, rva, binding: callBinding })
-    else if (type === R_X86_64.GLOB_DAT) slots.push({ name: target.name, library: undefined, rva, binding: 'eager' })
+    if (type === machine.jumpSlot) slots.push({ name: target.name, library: undefined, rva, binding: callBinding })
+    else if (type === machine.globDat) slots.push({ name: target.name, library: undefined, rva, binding: 'eager' })
     else if (
-      type === R_X86_64['64'] &&
+      type === machine.address &&
       addend === 0 &&
       target.place === 'undefined' &&
       (isConstant(offset) || OF_EXCEPTIONS.test(target.name))

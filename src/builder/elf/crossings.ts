@@ -3,43 +3,40 @@
  * functions are apart, each must be an edge.
  */
 
+import type { CodeReading } from '../../machine/architecture.ts'
 import type { EdgeKind } from '../../machine/edges.ts'
-import { decode, encodedFields } from '../../machine/x64/decode.ts'
 import { lowerBound, type Piece } from './pieces.ts'
 
 export interface Crossing {
-  /** Of the 4-byte field, from the start of the section. */
+  /** Of the field, from the start of the section. */
   readonly offset: number
   readonly kind: EdgeKind
   /** What it means, from the start of the section. */
   readonly aim: number
-  /** From the field to the end of its instruction. */
-  readonly toEnd: number
+  /** From the field to what the reference counts from. */
+  readonly origin: number
 }
 
 /**
  * @param relocated offsets of the section's relocated fields, ascending
  * undefined: the pieces can't be parted, since one cannot be decoded, or a field of one byte leads from one to another.
  */
-export function crossingsOf(content: Uint8Array, pieces: readonly Piece[], relocated: readonly number[]): Crossing[] | undefined {
+export function crossingsOf(
+  content: Uint8Array,
+  pieces: readonly Piece[],
+  relocated: readonly number[],
+  code: CodeReading,
+): Crossing[] | undefined {
   const crossings: Crossing[] = []
   for (const { start, end } of pieces) {
-    const code = content.subarray(start, end)
-    const { instructions, stoppedAt } = decode(code)
-    if (stoppedAt !== undefined) return undefined
-    for (const { offset, length, target, ripTarget } of instructions) {
-      const aim = target ?? ripTarget
-      if (aim === undefined || (aim >= 0 && aim < code.length)) continue
+    const references = code.outwardReferences(content.subarray(start, end))
+    if (references === undefined) return undefined
+    for (const { offset, length, kind, target, field, origin } of references) {
       const at = start + offset
       if ((relocated[lowerBound(relocated, at)] ?? Number.POSITIVE_INFINITY) < at + length) continue
-      const field = encodedFields(code, offset).find((f) => f.size === 4)
-      if (!field) return undefined
-      crossings.push({
-        offset: start + field.offset,
-        kind: target === undefined ? 'pcrel32' : 'branch32',
-        aim: start + aim,
-        toEnd: offset + length - field.offset,
-      })
+      const found = field()
+      if (found === undefined) return undefined
+      crossings.push({ offset: start + found, kind, aim: start + target, origin: origin(found) })
     }
   }
   const starts = pieces.map((p) => p.start)

@@ -1,12 +1,13 @@
 /** The link graph of an ELF object: the front end of the builder for ELF. */
-import { EM, ET, STB, STT, STV } from '../../binary/elf/definitions.ts'
+import { ET, STB, STT, STV } from '../../binary/elf/definitions.ts'
 import { type ElfFile, readElf } from '../../binary/elf/reader.ts'
 import type { ElfSymbol } from '../../binary/elf/symbols.ts'
 import { HotpatchError } from '../../errors.ts'
-import { EDGE_KINDS } from '../../machine/edges.ts'
+import { clearField, EDGE_KINDS } from '../../machine/edges.ts'
 import type { Block, Edge, GraphSymbol, LinkGraph } from '../graph.ts'
 import { type Crossing, crossingsOf } from './crossings.ts'
 import { elfLines } from './lines.ts'
+import { type ElfMachine, elfMachine } from './machines.ts'
 import { type CutSection, isSingle, lowerBound, type Piece, piecesOf, type SectionUse } from './pieces.ts'
 import { aimOf, type Reference, referencesOf } from './references.ts'
 import { findEntryPads, type KeptSection, keptSections } from './sections.ts'
@@ -20,7 +21,6 @@ import { attachUnwind, unwindPieces } from './unwind.ts'
 export function graphFromElf(data: Uint8Array, path: string): LinkGraph {
   const elf = readElf(data)
   if (elf.type !== ET.REL) throw new HotpatchError('FORMAT_UNKNOWN', `${path} is an ELF image, not an object file`)
-  if (elf.machine !== EM.X86_64) throw new HotpatchError('MACHINE_UNSUPPORTED', `${path} is for machine ${elf.machine}`)
   return new ElfGraph(elf, path).build()
 }
 
@@ -28,6 +28,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 class ElfGraph {
   readonly #elf: ElfFile
+  readonly #machine: ElfMachine
   readonly #path: string
   readonly #notes = new Set<string>()
   readonly #kept: ReadonlyMap<number, KeptSection>
@@ -43,6 +44,7 @@ class ElfGraph {
   constructor(elf: ElfFile, path: string) {
     this.#elf = elf
     this.#path = path
+    this.#machine = elfMachine(elf.machine, path)
     const kept = keptSections(elf, this.#notes)
     for (const symbol of elf.symbols()) {
       if (symbol.place !== 'section' || symbol.type === STT.SECTION || symbol.type === STT.FILE) continue
@@ -53,8 +55,8 @@ class ElfGraph {
       section.symbols.push(symbol)
     }
     for (const { symbols } of kept.values()) symbols.sort((a, b) => Number(a.value - b.value) || a.index - b.index)
-    findEntryPads(elf, kept)
-    this.#references = new Map([...kept.values()].map((section) => [section, referencesOf(elf, section)]))
+    findEntryPads(elf, kept, this.#machine)
+    this.#references = new Map([...kept.values()].map((section) => [section, referencesOf(elf, section, this.#machine)]))
     this.#kept = kept
     this.#dropEmpty(kept)
   }
@@ -77,7 +79,7 @@ class ElfGraph {
     return {
       path: this.#path,
       sourceFile: this.#elf.symbols().find((s) => s.type === STT.FILE && s.name !== '')?.name,
-      machine: 'x64',
+      machine: this.#machine.architecture.machine,
       format: 'elf',
       blocks: [...[...this.#cut.values()].flatMap(({ blocks }) => blocks), ...this.#common],
       symbols: [...this.#symbols.values(), ...this.#anonymous.values()],
@@ -106,7 +108,7 @@ class ElfGraph {
   #aim(reference: Reference, tableStart: number): number | undefined {
     const { from, offset, kind } = reference
     const { start, end } = from.kind === 'code' && kind === 'pcrel32' ? this.#functionAround(from, offset) : { start: tableStart, end: 0 }
-    return aimOf(reference, start, end)
+    return aimOf(reference, start, end, this.#machine.architecture.code)
   }
 
   #cutSections(): void {
@@ -146,12 +148,13 @@ class ElfGraph {
 
   #pieces(kept: KeptSection, use: SectionUse): readonly Piece[] {
     if (kept.kind === 'unwind' && kept.content) return unwindPieces(kept.content)
-    const pieces = piecesOf(kept, use)
+    const { code } = this.#machine.architecture
+    const pieces = piecesOf(kept, use, code)
     if (kept.kind !== 'code' || pieces.length < 2 || !kept.content) return pieces
-    const crossings = crossingsOf(kept.content, pieces, use.relocated)
+    const crossings = crossingsOf(kept.content, pieces, use.relocated, code)
     if (!crossings) {
       this.#notes.add(`the functions of section ${kept.section.name} cannot be told apart: compile with -ffunction-sections`)
-      return piecesOf(kept, { ...use, undivided: true })
+      return piecesOf(kept, { ...use, undivided: true }, code)
     }
     this.#crossings.set(kept, crossings)
     return pieces
@@ -160,8 +163,8 @@ class ElfGraph {
   #makeBlocks(kept: KeptSection, pieces: readonly Piece[]): CutSection {
     const { section, kind, comdat } = kept
     const content = kept.content?.slice()
-    for (const { offset, kind: edge } of this.#references.get(kept) ?? []) content?.fill(0, offset, offset + EDGE_KINDS[edge].size)
-    for (const { offset, kind: edge } of this.#crossings.get(kept) ?? []) content?.fill(0, offset, offset + EDGE_KINDS[edge].size)
+    const fields = [...(this.#references.get(kept) ?? []), ...(this.#crossings.get(kept) ?? [])]
+    if (content !== undefined) for (const { offset, kind: edge } of fields) clearField(content, offset, edge)
     let next = 0
     const blocks = pieces.map(({ start, end, constant }): Block => {
       while (next < kept.symbols.length && Number(kept.symbols[next]?.value) < start) next++
@@ -245,12 +248,20 @@ class ElfGraph {
       }
     }
     for (const [kept, crossings] of this.#crossings) {
-      for (const { offset, kind, aim, toEnd } of crossings) {
+      for (const { offset, kind, aim, origin } of crossings) {
         const from = this.#blockAt(kept, offset)
         const to = this.#blockAt(kept, aim)
         const target = this.#anchor(to.block)
-        const addend = aim - to.start - target.offset - toEnd
-        from.block.edges.push({ offset: offset - from.start, size: 4, kind, target, addend, origin: 'decoded', confidence: 1 })
+        const addend = aim - to.start - target.offset - origin
+        from.block.edges.push({
+          offset: offset - from.start,
+          size: EDGE_KINDS[kind].size,
+          kind,
+          target,
+          addend,
+          origin: 'decoded',
+          confidence: 1,
+        })
       }
       if (crossings.length > 0) for (const { edges } of this.#cut.get(kept)?.blocks ?? []) edges.sort((a, b) => a.offset - b.offset)
     }

@@ -1,7 +1,7 @@
 /** Where sections are cut into what moves as a unit. */
 import { SHF, SHT, STT } from '../../binary/elf/definitions.ts'
 import type { ElfSymbol } from '../../binary/elf/symbols.ts'
-import { decode } from '../../machine/x64/decode.ts'
+import type { CodeReading } from '../../machine/architecture.ts'
 import type { Block } from '../graph.ts'
 import type { KeptSection } from './sections.ts'
 
@@ -78,15 +78,8 @@ export function isSingle(kept: KeptSection): boolean {
 
 const isFunction = ({ type }: ElfSymbol): boolean => type === STT.FUNC || type === STT.GNU_IFUNC
 
-/** Nops, zeros, int3: what assemblers fill up with. */
-function isCodePadding(bytes: Uint8Array): boolean {
-  if (bytes.every((b) => b === 0) || bytes.every((b) => b === 0xcc)) return true
-  const { instructions, stoppedAt } = decode(bytes)
-  return stoppedAt === undefined && instructions.every((i) => i.nop)
-}
-
 /** Several functions of one section, apart; the pads that `-fpatchable-function-entry` put before a function go with it. */
-export function codePieces(kept: KeptSection, use: SectionUse): Piece[] {
+export function codePieces(kept: KeptSection, use: SectionUse, code: CodeReading): Piece[] {
   const { section, content, symbols, entryPads } = kept
   const functions = rangesOf(symbols.filter(isFunction), section.size)
   if (functions.length < 2 || use.undivided || !content) return whole(kept)
@@ -97,7 +90,7 @@ export function codePieces(kept: KeptSection, use: SectionUse): Piece[] {
     const pad = entryPads[lowerBound(entryPads, end)]
     const start = pad !== undefined && pad < range.start ? pad : range.start
     const free = !anyIn(offsets, end, start) && !anyIn(use.relocated, end, start) && !anyIn(use.aims, end, start)
-    if (start > end && !(free && isCodePadding(content.subarray(end, start)))) pieces.push(piece(end, start))
+    if (start > end && !(free && code.isPadding(content.subarray(end, start)))) pieces.push(piece(end, start))
     if (range.end > start) pieces.push(piece(start, range.end))
     end = range.end
   }
@@ -174,12 +167,12 @@ function fixedPieces({ section }: KeptSection): Piece[] {
 }
 
 /** By ascending start, not overlapping; what no piece covers is padding. */
-export function piecesOf(kept: KeptSection, use: SectionUse): Piece[] {
+export function piecesOf(kept: KeptSection, use: SectionUse, code: CodeReading): Piece[] {
   const { section, kind, merge } = kept
   if (section.size === 0) return whole(kept)
   if (merge && section.type !== SHT.NOBITS && use.relocated.length === 0 && !use.undivided)
     return merge === 'strings' ? stringPieces(kept) : fixedPieces(kept)
-  if (kind === 'code') return codePieces(kept, use)
+  if (kind === 'code') return codePieces(kept, use, code)
   if (section.name.startsWith('.gcc_except_table') && !use.undivided && !(section.flags & SHF.WRITE))
     return exceptionPieces(section.size, use.aims)
   return dataPieces(kept, use)

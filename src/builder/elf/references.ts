@@ -5,13 +5,13 @@
  * last of its instruction (PC-relative fields count from the instruction's end), for 17 when a one-byte immediate follows.
  * In data, a 4-byte PC-relative field is an entry of a table (`.long .L4 - .Ltable`): its addend counts from the table's start.
  */
-import { R_X86_64 } from '../../binary/elf/definitions.ts'
 import type { ElfFile } from '../../binary/elf/reader.ts'
 import type { ElfSymbol } from '../../binary/elf/symbols.ts'
 import { viewOf } from '../../binary/struct.ts'
 import { HotpatchError } from '../../errors.ts'
-import { EDGE_KINDS, type EdgeKind } from '../../machine/edges.ts'
-import { instructionEnd } from '../../machine/x64/fields.ts'
+import type { CodeReading } from '../../machine/architecture.ts'
+import { biasOf, EDGE_KINDS, type EdgeKind } from '../../machine/edges.ts'
+import type { ElfMachine } from './machines.ts'
 import type { KeptSection } from './sections.ts'
 
 export interface Reference {
@@ -23,31 +23,6 @@ export interface Reference {
   readonly addend: number
 }
 
-const KINDS: Readonly<Record<number, EdgeKind>> = {
-  [R_X86_64['64']]: 'abs64',
-  [R_X86_64.PC32]: 'pcrel32',
-  [R_X86_64.PLT32]: 'pcrel32',
-  [R_X86_64['32']]: 'abs32',
-  [R_X86_64['32S']]: 'abs32s',
-  [R_X86_64.PC64]: 'pcrel64',
-  [R_X86_64.GOTPCREL]: 'gotpcrel32',
-  [R_X86_64.GOTPCRELX]: 'gotpcrel32',
-  [R_X86_64.REX_GOTPCRELX]: 'gotpcrel32',
-  [R_X86_64.TLSGD]: 'tlsgd32',
-  [R_X86_64.TLSLD]: 'tlsld32',
-  [R_X86_64.DTPOFF32]: 'dtpoff32',
-  [R_X86_64.GOTTPOFF]: 'gottpoff32',
-  [R_X86_64.TPOFF32]: 'tpoff32',
-  [R_X86_64.SIZE32]: 'size32',
-  [R_X86_64.SIZE64]: 'size64',
-}
-
-/** E8 call and E9 jmp, 0F 80 to 0F 8F conditional jumps. A RIP-relative ModRM byte (mod 00, r/m 101) is none of these. */
-function isBranch(code: Uint8Array, field: number): boolean {
-  const last = code[field - 1] ?? 0
-  return last === 0xe8 || last === 0xe9 || ((last & 0xf0) === 0x80 && code[field - 2] === 0x0f)
-}
-
 function fieldValue(content: Uint8Array, offset: number, size: number): number {
   const view = viewOf(content)
   return size === 8 ? Number(view.getBigInt64(offset, true)) : view.getInt32(offset, true)
@@ -57,13 +32,13 @@ function fieldValue(content: Uint8Array, offset: number, size: number): number {
  * The relocations of a section, by ascending offset.
  * Throws RELOCATION_UNSUPPORTED, MALFORMED.
  */
-export function referencesOf(elf: ElfFile, from: KeptSection): Reference[] {
+export function referencesOf(elf: ElfFile, from: KeptSection, machine: ElfMachine): Reference[] {
   const { section, content, kind: sectionKind } = from
   const symbols = elf.symbols()
   const references: Reference[] = []
   for (const { offset, type, symbol, addend } of elf.relocations(section.index)) {
-    if (type === R_X86_64.NONE) continue
-    const plain = KINDS[type]
+    if (machine.ignored.has(type)) continue
+    const plain = machine.kinds[type]
     if (plain === undefined)
       throw new HotpatchError('RELOCATION_UNSUPPORTED', `section ${section.name} has a relocation of type ${type} at offset ${offset}`)
     const { size } = EDGE_KINDS[plain]
@@ -71,7 +46,7 @@ export function referencesOf(elf: ElfFile, from: KeptSection): Reference[] {
       throw new HotpatchError('MALFORMED', `section ${section.name} has a relocation at offset ${offset}, outside its bytes`)
     const target = symbols[symbol]
     if (!target) throw new HotpatchError('MALFORMED', `section ${section.name} has a relocation to symbol ${symbol}, which is missing`)
-    const kind = plain === 'pcrel32' && sectionKind === 'code' && isBranch(content, offset) ? 'branch32' : plain
+    const kind = sectionKind === 'code' ? machine.refine(plain, content, offset) : plain
     references.push({ from, offset, kind, target, addend: addend ?? fieldValue(content, offset, size) })
   }
   references.sort((a, b) => a.offset - b.offset)
@@ -92,14 +67,19 @@ const countsFromField = ({ kind, section }: KeptSection): boolean => kind === 'u
  * @param pieceEnd one past it
  * undefined: it can't be told.
  */
-export function aimOf({ from, offset, kind, target, addend }: Reference, pieceStart: number, pieceEnd: number): number | undefined {
+export function aimOf(
+  { from, offset, kind, target, addend }: Reference,
+  pieceStart: number,
+  pieceEnd: number,
+  { originOf }: CodeReading,
+): number | undefined {
   const place = Number(target.value) + addend
   if (!EDGE_KINDS[kind].pcRelative) return place
   if (from.kind === 'code') {
-    if (kind !== 'pcrel32') return place + EDGE_KINDS[kind].size
+    if (kind !== 'pcrel32') return place + biasOf(kind)
     const code = functionBytes(from, pieceStart, pieceEnd)
     try {
-      return place + instructionEnd(code, offset - pieceStart) - (offset - pieceStart)
+      return place + originOf(code, offset - pieceStart)
     } catch (error) {
       if (error instanceof HotpatchError && error.code === 'CODE_UNDECODABLE') return undefined
       throw error

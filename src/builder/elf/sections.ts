@@ -1,8 +1,9 @@
 /** Which sections of an object become blocks, and of what kind. */
-import { R_X86_64, SHF, SHT } from '../../binary/elf/definitions.ts'
+import { SHF, SHT } from '../../binary/elf/definitions.ts'
 import { type ElfFile, type ElfSection, isAllocated } from '../../binary/elf/reader.ts'
 import type { ElfSymbol } from '../../binary/elf/symbols.ts'
 import type { BlockKind } from '../graph.ts'
+import type { ElfMachine } from './machines.ts'
 
 export interface KeptSection {
   readonly section: ElfSection
@@ -79,13 +80,13 @@ export function keptSections(elf: ElfFile, notes: Set<string>): Map<number, Kept
 }
 
 /** Fills `entryPads` from the relocations of the compilers' lists of patchable entries. */
-export function findEntryPads(elf: ElfFile, kept: ReadonlyMap<number, KeptSection>): void {
+export function findEntryPads(elf: ElfFile, kept: ReadonlyMap<number, KeptSection>, { address }: ElfMachine): void {
   const symbols = elf.symbols()
   for (const list of elf.sections) {
     if (list.name !== '__patchable_function_entries') continue
     for (const { type, symbol, addend } of elf.relocations(list.index)) {
       const target = symbols[symbol]
-      if (type !== R_X86_64['64'] || target?.place !== 'section') continue
+      if (type !== address || target?.place !== 'section') continue
       kept.get(target.section)?.entryPads.push(Number(target.value) + (addend ?? 0))
     }
   }

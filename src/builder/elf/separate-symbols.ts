@@ -11,6 +11,7 @@ import type { BaseSymbol } from '../base-image.ts'
 import { fittingMap, type PlacedSymbol } from '../linker-map.ts'
 import { isStripped, type NotItsOwn, type SeparateSymbols, type SymbolFile, type SymbolSource, tableSource } from '../symbol-source.ts'
 import { baseSections } from './base.ts'
+import { type ElfMachine, elfMachine } from './machines.ts'
 import { imageSymbols } from './symbols.ts'
 
 /** Throws TRUNCATED, MALFORMED. */
@@ -23,7 +24,7 @@ export function elfSymbolFiles(data: Uint8Array, path: string): SeparateSymbols 
   const byLink = link === undefined ? [] : [link.name]
   const folder = dirname(path)
   return {
-    stripped: isStripped(tableSource(imageSymbols(elf, floor))),
+    stripped: isStripped(tableSource(imageSymbols(elf, floor, elfMachine(elf.machine, path)))),
     names: [...byId, ...byLink, `${basename(path)}.debug`],
     places: [
       ...byId.map((name) => join(SYSTEM, name)),
@@ -32,8 +33,14 @@ export function elfSymbolFiles(data: Uint8Array, path: string): SeparateSymbols 
     notes: hasMiniDebugInfo(elf)
       ? [`${path} has a compressed symbol table of its functions (.gnu_debugdata), which hotpatch does not read`]
       : [],
-    read: (file) => read(file, elf, floor, link),
+    read: (file) => read(file, { elf, floor, machine: elfMachine(elf.machine, path) }, link),
   }
+}
+
+interface Image {
+  readonly elf: ElfFile
+  readonly floor: bigint
+  readonly machine: ElfMachine
 }
 
 const SYSTEM = '/usr/lib/debug'
@@ -56,11 +63,12 @@ function debugLink(elf: ElfFile): DebugLink | undefined {
   return name === '' || at + 4 > data.length ? undefined : { name, crc: viewOf(data).getUint32(at, true) }
 }
 
-function read(file: SymbolFile, image: ElfFile, floor: bigint, link: DebugLink | undefined): SymbolSource | NotItsOwn {
-  if (!isElf(file.data)) return readMap(file, image, floor)
+function read(file: SymbolFile, image: Image, link: DebugLink | undefined): SymbolSource | NotItsOwn {
+  const { elf, floor, machine } = image
+  if (!isElf(file.data)) return readMap(file, image)
   const other = readElf(file.data)
-  if (other.machine !== image.machine) return { why: 'it is for another processor' }
-  const id = image.buildId()
+  if (other.machine !== elf.machine) return { why: 'it is for another processor' }
+  const id = elf.buildId()
   const otherId = other.buildId()
   if (id !== undefined && otherId !== undefined) {
     if (id !== otherId) return { why: `its build id is ${otherId}, the image's ${id}` }
@@ -68,14 +76,14 @@ function read(file: SymbolFile, image: ElfFile, floor: bigint, link: DebugLink |
   else if (crc32(file.data) !== link.crc) return { why: 'its check sum is not the one in .gnu_debuglink' }
   const table = other.symbols()
   if (table.length === 0) return { why: 'it has no symbol table' }
-  return tableSource(imageSymbols(image, floor, table), file.path)
+  return tableSource(imageSymbols(elf, floor, machine, table), file.path)
 }
 
-function readMap(file: SymbolFile, image: ElfFile, floor: bigint): SymbolSource | NotItsOwn {
-  const map = fittingMap(file, { base: Number(floor), sections: baseSections(image, floor), rounding: 1 })
+function readMap(file: SymbolFile, { elf, floor, machine }: Image): SymbolSource | NotItsOwn {
+  const map = fittingMap(file, { base: Number(floor), sections: baseSections(elf, floor), rounding: 1 })
   if (map === undefined) return { why: 'it is neither an ELF file nor a linker map' }
   if ('why' in map) return map
-  const own = imageSymbols(image, floor)
+  const own = imageSymbols(elf, floor, machine)
   return { path: file.path, symbols: [...own, ...map.symbols.map(ofMap)], lacks: map.lacks }
 }
 

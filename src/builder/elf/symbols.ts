@@ -1,8 +1,9 @@
 /** The symbols of a linked ELF image: .symtab, and what only .dynsym has. */
-import { PT, R_X86_64, STB, STT, STV } from '../../binary/elf/definitions.ts'
+import { PT, STB, STT, STV } from '../../binary/elf/definitions.ts'
 import type { ElfFile } from '../../binary/elf/reader.ts'
 import type { ElfSymbol } from '../../binary/elf/symbols.ts'
 import type { BaseSymbol } from '../base-image.ts'
+import type { ElfMachine } from './machines.ts'
 
 const KINDS: Readonly<Record<number, BaseSymbol['kind']>> = {
   [STT.FUNC]: 'function',
@@ -23,14 +24,14 @@ const bindingOf = ({ binding }: ElfSymbol): BaseSymbol['binding'] =>
 
 /**
  * Names have no default version (`f@@V1` is f); one that is not the default stays (`f@V0`), for several may have one name. A
- * variable that the program copied from a library (R_X86_64_COPY) has no version: it is the program's now.
+ * variable that the program copied from a library (R_*_COPY) has no version: it is the program's now.
  * `table`: the symbol table, where another file has it.
  */
-export function imageSymbols(elf: ElfFile, floor: bigint, table: readonly ElfSymbol[] = elf.symbols()): BaseSymbol[] {
+export function imageSymbols(elf: ElfFile, floor: bigint, machine: ElfMachine, table: readonly ElfSymbol[] = elf.symbols()): BaseSymbol[] {
   const tls = elf.segments.find((s) => s.type === PT.TLS)?.vaddr ?? floor
   const rvaOf = ({ type, value }: ElfSymbol): number => Number((type === STT.TLS ? tls : 0n) + value - floor)
   const copies = new Set<number>()
-  for (const { type, offset } of elf.dynamicRelocations().ordinary) if (type === R_X86_64.COPY) copies.add(offset - Number(floor))
+  for (const { type, offset } of elf.dynamicRelocations().ordinary) if (type === machine.copy) copies.add(offset - Number(floor))
 
   const dynamic = elf.dynamicSymbols().filter(isDefined)
   const versions = dynamic.length > 0 ? elf.versions() : () => undefined

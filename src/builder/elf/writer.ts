@@ -3,7 +3,7 @@
  * can map it, debuggers can read it: what makes it a patch image is the `.hotpatch` table, found through a note.
  */
 import { ehFrameHdrSize, encodeEhFrameHdr } from '../../binary/dwarf/eh-frame-hdr.ts'
-import { DT, Elf64_Dyn, Elf64_Rela, Elf64_Sym, EM, ET, NT_GNU, PF, PT, R_X86_64, SHF, SHT, STB } from '../../binary/elf/definitions.ts'
+import { DT, Elf64_Dyn, Elf64_Rela, Elf64_Sym, EM, ET, NT_GNU, PF, PT, SHF, SHT, STB } from '../../binary/elf/definitions.ts'
 import { encodeNote } from '../../binary/elf/notes.ts'
 import {
   encodeDynamic,
@@ -30,12 +30,17 @@ import { encodeHotPatchTable } from '../../patch/encode.ts'
 import { encodeManifest } from '../../patch/manifest-codec.ts'
 import { ImageSignature } from '../../patch/signature.ts'
 import { fixUp } from '../fixups.ts'
-import type { Block } from '../graph.ts'
+import type { Block, Machine } from '../graph.ts'
 import type { PatchPlan } from '../plan.ts'
 import { manifestFor, tableFor } from '../tables.ts'
 import { type EhFrameLayout, encodeEhFrame, fdeAddresses, layOutEhFrame } from './eh-frame.ts'
+import { elfMachine } from './machines.ts'
 import { type FilledSection, fillSections, OUTPUT_SECTIONS, type SectionName } from './output.ts'
 import { exportedSymbols, type ImageSymbol, staticSymbols, toOutputSymbol } from './output-symbols.ts'
+
+const MACHINES = { x64: EM.X86_64, arm64: EM.AARCH64 } as const
+
+const emOf = (machine: Machine): number => MACHINES[machine]
 
 /** What the image will hold, before it is known where. */
 interface Parts {
@@ -148,7 +153,7 @@ function imageOf(parts: Parts): OutputImage {
   })
   return {
     type: ET.DYN,
-    machine: EM.X86_64,
+    machine: emOf(parts.plan.base.machine),
     segments: [
       { flags: PF.R, sections: [...tables, ...filled('.rodata'), ...filled('.gcc_except_table'), ...frames] },
       { flags: PF.R | PF.X, sections: filled('.text') },
@@ -214,7 +219,7 @@ function contentsOf(parts: Parts, layout: PlacedImage, { rva, section }: Places)
   if (relocationCount > 0) {
     const fields = relative.map(({ block, offset, addend }) => ({
       offset: rva(block) + offset,
-      type: R_X86_64.RELATIVE,
+      type: elfMachine(emOf(plan.base.machine), plan.base.name).relative,
       symbol: 0,
       addend,
     }))

@@ -3,6 +3,7 @@
  * to, or by the contents; and what has contents is held against the image's bytes before it is believed. Two places that
  * are equally good, or two sources that disagree, are a reason to refuse, never a choice.
  */
+import { EDGE_KINDS } from '../../machine/edges.ts'
 import type { BaseImage, BaseSymbol, ImportSlot } from '../base-image.ts'
 import type { Block, GraphSymbol, LinkGraph } from '../graph.ts'
 import { fileName, unversioned } from '../names.ts'
@@ -219,7 +220,7 @@ function longestFixedRun(block: Block): { offset: number; length: number; bytes:
   let from = entryOf(block)
   for (const edge of [...block.edges, undefined]) {
     // Around these fields linkers may rewrite instructions: see prove.ts.
-    const rewritten = edge !== undefined && (edge.kind === 'gotpcrel32' || isThreadLocal(edge))
+    const rewritten = edge !== undefined && (EDGE_KINDS[edge.kind].role === 'got' || isThreadLocal(edge))
     const to = edge === undefined ? end : Math.max(from, edge.offset - (rewritten ? 4 : 0))
     if (to - from > best.length) best = { offset: from, length: to - from }
     if (edge !== undefined) from = Math.max(from, edge.offset + (rewritten ? 12 : edge.size))

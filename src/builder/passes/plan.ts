@@ -1,7 +1,8 @@
 /** The last pass but one: what the back end writes, and how each old function is redirected. */
 
 import { viewOf } from '../../binary/struct.ts'
-import { planRedirect } from '../../machine/x64/redirect.ts'
+import { architectureOf } from '../../machine/architectures.ts'
+import { isBranchKind } from '../../machine/edges.ts'
 import type { BaseImage, BaseSymbol } from '../base-image.ts'
 import type { Block, Edge, LinkGraph } from '../graph.ts'
 import { aimOf, entryOf, functionSize, isAnonymous } from '../places.ts'
@@ -86,7 +87,7 @@ function redirectOf(
   const first = base.bytes(rva, 4)
   if (code === undefined || first === undefined)
     return reason('FUNCTION_TOO_SHORT', change.name, change.file, `has ${size} bytes in ${base.name}`)
-  const redirect = planRedirect({
+  const redirect = architectureOf(base.machine).redirects.plan({
     before: bytesBefore(base, rva),
     padding: paddingBefore(chosen, base, neighbours),
     code,
@@ -115,7 +116,7 @@ export function branchTargets({ before, graphBefore }: Pick<ChosenFunction, 'bef
     if (block.kind === 'unwind') continue
     for (const edge of block.edges) {
       if (edge.target.block !== before) continue
-      if (block === before && edge.kind === 'branch32') continue
+      if (block === before && isBranchKind(edge.kind)) continue
       const relativeTable = block.kind !== 'code' && edge.kind === 'pcrel32'
       const aim = relativeTable ? tableAim(edge, block, graphBefore.blocks) : aimOf(edge)
       if (aim !== entry || (relativeTable && isAnonymous(block))) targets.add(aim - entry)

@@ -8,6 +8,7 @@
  *   that the process compares or keeps stay what they were, also after the patch is undone.
  */
 
+import { EDGE_KINDS, isBranchKind } from '../../machine/edges.ts'
 import type { ImportSlot } from '../base-image.ts'
 import type { Block, Edge, LinkGraph } from '../graph.ts'
 import { isPointerName } from '../names.ts'
@@ -217,7 +218,7 @@ function targetOfCode(edge: Edge, user: Block, block: Block, offset: number, con
   }
   if (block !== unit || unitOf(user, context) === unit) {
     // Inside one function. Its own address as a value is still the old one's.
-    return edge.kind !== 'branch32' &&
+    return !isBranchKind(edge.kind) &&
       user.kind === 'code' &&
       block === unit &&
       aimsAtEntry({ ...edge, target: { ...edge.target, offset } }, block)
@@ -226,7 +227,7 @@ function targetOfCode(edge: Edge, user: Block, block: Block, offset: number, con
   }
   if (user.kind === 'unwind') return inPatch
   const atEntry = aimsAtEntry({ ...edge, target: { ...edge.target, offset } }, block)
-  if (edge.kind === 'branch32') return preemptible(edge, context) ?? inPatch
+  if (isBranchKind(edge.kind)) return preemptible(edge, context) ?? inPatch
   if (user.kind === 'rodata' && isAnonymous(user) && !isPointerName(primarySymbol(user)?.name ?? '')) {
     // A jump table; 64-bit entries that lead to the entry are pointers.
     return edge.kind === 'abs64' && atEntry ? { to: 'base', rva: function_.rva - entryOf(block) + offset } : inPatch
@@ -240,7 +241,7 @@ function changedElsewhere(edge: Edge, unit: Block, offset: number, context: Cont
   const name = primarySymbol(unit)
   if (name !== undefined && name.binding !== 'local') {
     const copy = [...context.chosen.values()].find((f) => f.change.name === name.name)
-    if (copy !== undefined) return edge.kind === 'branch32' ? { to: 'patch', block: copy.after, offset } : { to: 'base', rva: copy.rva }
+    if (copy !== undefined) return isBranchKind(edge.kind) ? { to: 'patch', block: copy.after, offset } : { to: 'base', rva: copy.rva }
   }
   return inPatch
 }
@@ -266,11 +267,12 @@ function inBase(edge: Edge, block: Block, offset: number, context: Context, othe
 
 /** Where the base image itself reaches its own symbol through a slot, another module may have taken the symbol's place. */
 function preemptible(edge: Edge, { locator }: Context): Target | undefined {
-  if (edge.target.binding === 'local' || edge.target.hidden || (edge.kind !== 'branch32' && edge.kind !== 'gotpcrel32')) return undefined
+  if (edge.target.binding === 'local' || edge.target.hidden || (!isBranchKind(edge.kind) && EDGE_KINDS[edge.kind].role !== 'got'))
+    return undefined
   const slots = locator.slots(edge.target.name)
   const exported = locator.visible(edge.target.name).some((s) => s.exported)
   if (slots.length === 0 || !exported) return undefined
-  return edge.kind === 'branch32' || slots.some((s) => s.binding === 'eager') ? { to: 'import', name: edge.target.name, slots } : undefined
+  return isBranchKind(edge.kind) || slots.some((s) => s.binding === 'eager') ? { to: 'import', name: edge.target.name, slots } : undefined
 }
 
 /** Symbols that no changed object defines. */
@@ -311,7 +313,7 @@ function targetOfName(edge: Edge, context: Context): Outcome {
     )
   }
   if (isLinkersOwn(target.name) && symbol !== undefined && visible.length === 1) return { to: 'base', rva: symbol.rva }
-  if (target.binding === 'weak' && (edge.kind === 'abs64' || edge.kind === 'gotpcrel32')) return { to: 'constant', value: 0n }
+  if (target.binding === 'weak' && (edge.kind === 'abs64' || EDGE_KINDS[edge.kind].role === 'got')) return { to: 'constant', value: 0n }
   return nowhere('IMPORT_NEW', `it uses ${target.name}, which ${locator.base.name} neither defines nor imports`)
 }
 

@@ -6,8 +6,9 @@
  */
 
 import { viewOf } from '../../binary/struct.ts'
-import { EDGE_KINDS } from '../../machine/edges.ts'
-import { encodeNearJump, encodePointerJump, NEAR_JUMP_SIZE, POINTER_JUMP_SIZE } from '../../machine/x64/stubs.ts'
+import type { Linking } from '../../machine/architecture.ts'
+import { architectureOf } from '../../machine/architectures.ts'
+import { biasOf, EDGE_KINDS } from '../../machine/edges.ts'
 import type { BaseImage, ImportSlot } from '../base-image.ts'
 import type { Block, Edge, GraphSymbol } from '../graph.ts'
 import { primarySymbol } from '../places.ts'
@@ -34,6 +35,7 @@ export function synthesize(resolved: Resolved, base: BaseImage): Synthesized {
   const { blocks, places } = copyBlocks(resolved)
   const making: Making = {
     base,
+    linking: architectureOf(base.machine).linking,
     places,
     resolutions: new Map(),
     pointers: new Map(),
@@ -137,6 +139,7 @@ function moveEdge(edge: Edge, { offset }: Place, places: ReadonlyMap<Block, Plac
 
 interface Making {
   readonly base: BaseImage
+  readonly linking: Linking
   readonly places: ReadonlyMap<Block, Place>
   readonly resolutions: Map<Edge, Resolution>
   /** 8-byte pointers and stubs that were made, by what they lead to. */
@@ -169,7 +172,10 @@ const unsupported = (edge: Edge): Refused => ({
 })
 
 /** A field that holds the distance to a pointer now, which itself holds what was wanted. */
-const throughPointer = (edge: Edge, resolution: Resolution): Expressed => ({ edge: { ...edge, kind: 'pcrel32' }, resolution })
+function throughPointer(edge: Edge, resolution: () => Resolution, { linking }: Making): Expressed | Refused {
+  const kind = linking.throughSlot(edge.kind)
+  return kind === undefined ? unsupported(edge) : { edge: { ...edge, kind }, resolution: resolution() }
+}
 
 function toPatch(edge: Edge, target: Target & { to: 'patch' }, making: Making): Expressed | Refused {
   const place = making.places.get(target.block)
@@ -188,10 +194,8 @@ function toPatch(edge: Edge, target: Target & { to: 'patch' }, making: Making): 
       if (making.base.relocatable)
         return { code: 'ABSOLUTE_ADDRESS', detail: `its reference to ${edge.target.name} at offset ${edge.offset} is a 32-bit address` }
       return { edge, resolution }
-    case 'gotpcrel32':
-      return throughPointer(edge, { to: 'patch', block: pointerTo(edge.target, resolution, making), offset: 0 })
     default:
-      return unsupported(edge)
+      return throughPointer(edge, () => ({ to: 'patch', block: pointerTo(edge.target, resolution, making), offset: 0 }), making)
   }
 }
 
@@ -199,7 +203,7 @@ function toBase(edge: Edge, { rva, slot }: Target & { to: 'base' }, making: Maki
   const { base } = making
   if (slot !== undefined) making.imports.set(slot.rva, slot)
   const resolution = { to: 'base', rva } as const
-  const aim = rva + edge.addend + (EDGE_KINDS[edge.kind].pcRelative ? edge.size : 0)
+  const aim = rva + edge.addend + biasOf(edge.kind)
   switch (edge.kind) {
     case 'abs64':
     case 'pcrel32':
@@ -218,15 +222,13 @@ function toBase(edge: Edge, { rva, slot }: Target & { to: 'base' }, making: Maki
           detail: `its reference to ${edge.target.name} is a 32-bit address, but ${base.name} may lie anywhere`,
         }
       return { edge, resolution }
-    case 'gotpcrel32':
-      return throughPointer(edge, { to: 'patch', block: pointerTo(edge.target, resolution, making), offset: 0 })
     case 'image32':
       // RVAs count from the patch image; an exception handler of the base image is reached through a jump.
       return edge.addend === 0
         ? { edge, resolution: { to: 'patch', block: stubTo(edge.target, resolution, making), offset: 0 } }
         : unsupported(edge)
     default:
-      return unsupported(edge)
+      return throughPointer(edge, () => ({ to: 'patch', block: pointerTo(edge.target, resolution, making), offset: 0 }), making)
   }
 }
 
@@ -248,24 +250,17 @@ function toImport(edge: Edge, target: Target & { to: 'import' }, block: Block, m
       const stub = stubTo(edge.target, through(any), making)
       return { edge, resolution: { to: 'patch', block: stub, offset: 0 } }
     }
-    case 'gotpcrel32':
-      if (eager !== undefined) return throughPointer(edge, through(eager))
-      return jumpsThrough(edge, block) ? throughPointer(edge, through(any)) : addressless
     case 'abs64':
       if (eager === undefined) return addressless
       if (edge.addend !== 0) return unsupported(edge)
       through(eager)
       return { edge, resolution: { to: 'base-pointer', rva: eager.rva } }
     default:
-      return addressless
+      if (EDGE_KINDS[edge.kind].role !== 'got') return addressless
+      if (eager !== undefined) return throughPointer(edge, () => through(eager), making)
+      // Calls and jumps are content with a slot that binds at the first call.
+      return making.linking.jumpsThrough(block.content, edge.offset) ? throughPointer(edge, () => through(any), making) : addressless
   }
-}
-
-/** `call *slot(%rip)` and `jmp *slot(%rip)` are content with a slot that binds at the first call. */
-function jumpsThrough(edge: Edge, { content }: Block): boolean {
-  const opcode = content?.[edge.offset - 2]
-  const modrm = content?.[edge.offset - 1]
-  return opcode === 0xff && (modrm === 0x15 || modrm === 0x25)
 }
 
 function toConstant(edge: Edge, value: bigint, block: Block, making: Making): Expressed | Refused {
@@ -283,10 +278,8 @@ function toConstant(edge: Edge, value: bigint, block: Block, making: Making): Ex
       view?.setUint32(edge.offset, Number(BigInt.asUintN(32, sum)), true)
       return { edge: baked, resolution: undefined }
     }
-    case 'gotpcrel32':
-      return throughPointer(edge, { to: 'patch', block: pointerTo(edge.target, value, making), offset: 0 })
     default:
-      return unsupported(edge)
+      return throughPointer(edge, () => ({ to: 'patch', block: pointerTo(edge.target, value, making), offset: 0 }), making)
   }
 }
 
@@ -335,16 +328,17 @@ function pointerTo(symbol: GraphSymbol, value: Resolution | bigint, making: Maki
   return block
 }
 
+const STUB_ALIGNMENT = 16
+
 /** A jump: through the base image's slot for an import, or straight to a place in the base image. */
 function stubTo(symbol: GraphSymbol, resolution: Resolution, making: Making): Block {
   const isSlot = resolution.to === 'base' && making.imports.has(resolution.rva)
   const key = `${isSlot ? 'through' : 'to'} ${keyOf(resolution, making)}`
   const known = making.stubs.get(key)
   if (known !== undefined) return known
-  const content = isSlot ? encodePointerJump(0n, BigInt(POINTER_JUMP_SIZE)) : encodeNearJump(0n, BigInt(NEAR_JUMP_SIZE))
-  const block = made(`stub.${symbol.name}`, 'code', '.text.stubs', 8, content)
-  const offset = content.length - 4
-  addEdge(block, { offset, kind: isSlot ? 'pcrel32' : 'branch32', addend: -4, target: symbol }, resolution, making)
+  const { content, edges } = isSlot ? making.linking.pointerStub : making.linking.jumpStub
+  const block = made(`stub.${symbol.name}`, 'code', '.text.stubs', STUB_ALIGNMENT, content.slice())
+  for (const edge of edges) addEdge(block, { ...edge, target: symbol }, resolution, making)
   making.stubs.set(key, block)
   making.made.push(block)
   return block

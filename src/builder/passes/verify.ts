@@ -2,6 +2,7 @@
  * Verification comes last and collects every reason before anything is refused. What the symbol table says is held against what the
  * machine code of the base image says: each reference of an old function that is replaced must lead to where its target was located.
  */
+import { isBranchKind } from '../../machine/edges.ts'
 import type { Block, LinkGraph } from '../graph.ts'
 import { unversioned } from '../names.ts'
 import { entryOf, isAnonymous, isThreadLocal, parentName } from '../places.ts'
@@ -39,7 +40,7 @@ function* contradictions({ before, graphBefore, change, rva, size }: ChosenFunct
     const expected = target.block === undefined ? byName(target.name, locator) : byBlock(target.block, target.offset, graphBefore, locator)
     if (expected === undefined || expected.includes(place)) continue
     // A call may go through a stub of the linker, to an import or to what another module may replace.
-    if (edge.kind === 'branch32' && importBehind(base, place) !== undefined) continue
+    if (isBranchKind(edge.kind) && importBehind(base, place) !== undefined) continue
     yield reason(
       'SYMBOL_AMBIGUOUS',
       change.name,

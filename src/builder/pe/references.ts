@@ -4,8 +4,8 @@ import type { CoffRelocation } from '../../binary/coff/reader.ts'
 import type { CoffSymbol } from '../../binary/coff/symbols.ts'
 import { viewOf } from '../../binary/struct.ts'
 import { HotpatchError } from '../../errors.ts'
-import { EDGE_KINDS, type EdgeKind } from '../../machine/edges.ts'
-import { instructionEnd } from '../../machine/x64/fields.ts'
+import { architectureOf } from '../../machine/architectures.ts'
+import { biasOf, EDGE_KINDS, type EdgeKind } from '../../machine/edges.ts'
 import { indexAtMost } from './ascending.ts'
 import type { KeptSection } from './sections.ts'
 
@@ -95,7 +95,7 @@ export function effectiveOffset(reference: Reference, entries: readonly number[]
   const { from, offset, kind, target, addend } = reference
   if (!EDGE_KINDS[kind].pcRelative) return target.value + addend
   if (from.kind !== 'code') return tableStart === undefined ? undefined : target.value + addend - (offset - tableStart)
-  if (kind === 'branch32') return target.value + addend + 4
+  if (kind !== 'pcrel32') return target.value + addend + biasOf(kind)
   const content = from.section.content as Uint8Array
-  return target.value + addend + (instructionEnd(content, offset, entries[indexAtMost(entries, offset)]) - offset)
+  return target.value + addend + architectureOf('x64').code.originOf(content, offset, entries[indexAtMost(entries, offset)])
 }

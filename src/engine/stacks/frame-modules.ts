@@ -10,8 +10,8 @@ import { readExports } from '../../binary/pe/directories.ts'
 import { blockwise, type PeFrames, peFrames, runtimeFunctions } from '../../binary/pe/frames.ts'
 import { directory, type PeImage, readPeFromMemory } from '../../binary/pe/reader.ts'
 import { HotpatchError } from '../../errors.ts'
-import { ehFrameTable } from '../../machine/x64/eh-frame-table.ts'
-import { frameTable, leafTable } from '../../machine/x64/frames.ts'
+import type { Unwinding } from '../../machine/architecture.ts'
+import { architectureOf } from '../../machine/architectures.ts'
 import type { FrameModule, WindowsFunctions } from '../../machine/x64/unwind.ts'
 import type { MappedModule, Process, Region } from '../../process/contract.ts'
 import { findLedgers } from '../find-ledgers.ts'
@@ -27,12 +27,14 @@ const VDSO = '[vdso]'
 /** The frame modules of one process. */
 export class FrameModules {
   readonly #process: Process
+  readonly #unwinding: Unwinding
   #known = new Map<string, Compiled>()
   #modules: readonly FrameModule[] = []
   #executable = ''
 
   constructor(process: Process) {
     this.#process = process
+    this.#unwinding = architectureOf(process.machine).unwinding
   }
 
   /**
@@ -51,20 +53,21 @@ export class FrameModules {
 
   #list(regions: readonly Region[]): FrameModule[] {
     const process = this.#process
+    const unwinding = this.#unwinding
     const found = new Map<string, Compiled>()
     const modules: FrameModule[] = []
     const add = (key: string, start: bigint, size: number, compile: () => Compiled): void => {
-      const compiled = this.#known.get(key) ?? compiledOrNone(compile)
+      const compiled = this.#known.get(key) ?? compiledOrNone(compile, unwinding)
       found.set(key, compiled)
       modules.push({ start: Number(start), end: Number(start) + size, ...compiled })
     }
     for (const module of process.modules())
       add(`${module.format} ${module.path} ${module.base} ${module.size} ${module.deleted}`, module.base, module.size, () =>
-        compileModule(process, module),
+        compileModule(process, module, unwinding),
       )
     for (const { name, start, end } of regions)
-      if (name === VDSO) add(`${name} ${start}`, start, Number(end - start), () => compileElf(process, start))
-    for (const ledger of findLedgers(process).ledgers) addOurs(process, ledger, add)
+      if (name === VDSO) add(`${name} ${start}`, start, Number(end - start), () => compileElf(process, start, unwinding))
+    for (const ledger of findLedgers(process).ledgers) addOurs(process, ledger, add, unwinding)
     this.#known = found
     return apart(modules)
   }
@@ -80,16 +83,23 @@ export function frameModulesOf(process: Process): FrameModules {
 }
 
 /** The patch image of a ledger, and its stubs: each is one jump, which moves nothing. */
-function addOurs(process: Process, ledger: Ledger, add: (key: string, start: bigint, size: number, compile: () => Compiled) => void): void {
+function addOurs(
+  process: Process,
+  ledger: Ledger,
+  add: (key: string, start: bigint, size: number, compile: () => Compiled) => void,
+  unwinding: Unwinding,
+): void {
   const { address, size } = ledger.image
   const key = `${ledger.address} ${address} ${Buffer.from(ledger.image.fileSha256).toString('hex')}`
   // While it is being loaded, nothing need be there yet, and nobody is in it.
-  if (ledger.state !== 'loading') add(`image ${key}`, address, size, () => compileImage(process, ledger))
+  if (ledger.state !== 'loading') add(`image ${key}`, address, size, () => compileImage(process, ledger, unwinding))
   for (let pair = 0; pair < ledger.pairCount; pair++)
-    add(`stubs ${key} ${pair}`, ledger.address + BigInt(ledger.pairsOffset + pair * 2 * PAGE), PAGE, () => ({ table: leafTable() }))
+    add(`stubs ${key} ${pair}`, ledger.address + BigInt(ledger.pairsOffset + pair * 2 * PAGE), PAGE, () => ({
+      table: unwinding.leafTable(),
+    }))
 }
 
-function compiledOrNone(compile: () => Compiled): Compiled {
+function compiledOrNone(compile: () => Compiled, { frameTable }: Unwinding): Compiled {
   try {
     return compile()
   } catch (error) {
@@ -98,21 +108,21 @@ function compiledOrNone(compile: () => Compiled): Compiled {
   }
 }
 
-const compileModule = (process: Process, module: MappedModule): Compiled =>
-  module.format === 'elf' ? compileElf(process, module.base) : compilePe(process, module)
+const compileModule = (process: Process, module: MappedModule, unwinding: Unwinding): Compiled =>
+  module.format === 'elf' ? compileElf(process, module.base, unwinding) : compilePe(process, module, unwinding)
 
-function compileElf(process: Process, base: bigint): Compiled {
+function compileElf(process: Process, base: bigint, { frameTable, ehFrameTable }: Unwinding): Compiled {
   const frames = ehFrameInMemory(readElfFromMemory(base, (address, length) => process.read(address, length)))
   return { table: frames === undefined ? frameTable([]) : ehFrameTable(frames.data, Number(frames.address), Number(base)) }
 }
 
-function compilePe(process: Process, { base, size, name }: MappedModule): Compiled {
+function compilePe(process: Process, { base, size, name }: MappedModule, unwinding: Unwinding): Compiled {
   const read = blockwise((rva, length) => process.read(base + BigInt(rva), length), size)
   const image = readPeFromMemory(read)
   const exceptions = directory(image, 'EXCEPTION')
-  if (exceptions === undefined) return forWindows(NO_FRAMES)
+  if (exceptions === undefined) return forWindows(NO_FRAMES, unwinding)
   const frames = peFrames(runtimeFunctions(read(exceptions.rva, exceptions.size)), read)
-  return forWindows(name.toLowerCase() === 'ntdll.dll' ? withDispatchers(frames, image) : frames)
+  return forWindows(name.toLowerCase() === 'ntdll.dll' ? withDispatchers(frames, image) : frames, unwinding)
 }
 
 /**
@@ -131,7 +141,7 @@ function withDispatchers({ functions, stretches }: PeFrames, image: PeImage): Pe
 
 const NO_FRAMES: PeFrames = { functions: [], stretches: [] }
 
-function forWindows({ functions, stretches }: PeFrames): Compiled {
+function forWindows({ functions, stretches }: PeFrames, { frameTable }: Unwinding): Compiled {
   const windows: WindowsFunctions = {
     begins: Uint32Array.from(stretches, ({ begin }) => begin),
     ends: Uint32Array.from(stretches, ({ end }) => end),
@@ -140,15 +150,15 @@ function forWindows({ functions, stretches }: PeFrames): Compiled {
   return { table: frameTable(functions), windows }
 }
 
-function compileImage(process: Process, { image, unwind }: Ledger): Compiled {
+function compileImage(process: Process, { image, unwind }: Ledger, unwinding: Unwinding): Compiled {
   if (unwind?.kind === 'pdata') {
     const read = blockwise((rva, length) => process.read(unwind.imageBase + BigInt(rva), length), image.size)
     const records = process.read(unwind.address, unwind.count * RUNTIME_FUNCTION_SIZE)
-    return forWindows(peFrames(runtimeFunctions(records), read))
+    return forWindows(peFrames(runtimeFunctions(records), read), unwinding)
   }
-  if (unwind === undefined) return { table: frameTable([]) }
+  if (unwind === undefined) return { table: unwinding.frameTable([]) }
   const section = process.read(unwind.address, unwind.size)
-  return { table: ehFrameTable(section, Number(unwind.address), Number(image.address)) }
+  return { table: unwinding.ehFrameTable(section, Number(unwind.address), Number(image.address)) }
 }
 
 /** Ascending, and cut where one would reach into the next. */

@@ -27,7 +27,7 @@ export function framesInside(process: Process, ranges: readonly CodeRange[]): re
   process.switchCode({
     writes: [],
     inspect: inspection.inspect,
-    rehearse: rehearsalOf(inspection),
+    rehearse: rehearsalOf(process.machine, inspection),
     stopTimeout: STOP_TIMEOUT_MS,
     stacks: { bytes: STACK_BYTES, regions },
   })

@@ -74,7 +74,7 @@ const guardFrames = (...numbers: number[]): Guards => ({
 })
 
 const look = (guards: Guards, threads: readonly Thread[], words: ReadonlyMap<number, number>, windowBytes?: number) => {
-  const inspection = prepareInspection({ pid: PID }, guards, KNOWLEDGE)
+  const inspection = prepareInspection({ pid: PID, machine: 'x64' }, guards, KNOWLEDGE)
   const blocker = inspection.inspect(stopped(threads, words, windowBytes))
   return { blocker, blocking: inspection.blocking, scanned: inspection.scanned }
 }
@@ -165,7 +165,7 @@ describe('frames of stacks', () => {
   })
 
   test('isOut looks at one thread and leaves the last result alone', () => {
-    const inspection = prepareInspection({ pid: PID }, guardFrames(3), KNOWLEDGE)
+    const inspection = prepareInspection({ pid: PID, machine: 'x64' }, guardFrames(3), KNOWLEDGE)
     const view = stopped([thread, { ...thread, id: 12, sp: SP + 0x400 }], calls([address(3)]))
     inspection.inspect(view)
     expect([inspection.isOut(view, 0), inspection.isOut(view, 1)]).toEqual([false, true])

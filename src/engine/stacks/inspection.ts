@@ -9,8 +9,9 @@
  * that happen to look like addresses.
  */
 
-import { REGISTER_COUNT, RETURN_ADDRESS, RSP } from '../../machine/x64/frames.ts'
-import { type FrameModule, type FrameVisitor, Walker } from '../../machine/x64/unwind.ts'
+import type { StackWalker } from '../../machine/architecture.ts'
+import { architectureOf } from '../../machine/architectures.ts'
+import type { FrameModule, FrameVisitor } from '../../machine/x64/unwind.ts'
 import type { Blocker, Process, Region, StoppedThreads } from '../../process/contract.ts'
 import { type Guard, type Inspect, Ranges } from '../quiescence.ts'
 import { StoppedMemory } from './stopped-memory.ts'
@@ -73,8 +74,12 @@ export interface Inspection {
 export const STACK_BYTES = 8192
 
 /** `knowledge` undefined: only the innermost frames are looked at. */
-export function prepareInspection(process: Pick<Process, 'pid'>, guards: Guards, knowledge: StackKnowledge | undefined): Inspection {
-  return new Inspector(process.pid, guards, knowledge)
+export function prepareInspection(
+  process: Pick<Process, 'pid' | 'machine'>,
+  guards: Guards,
+  knowledge: StackKnowledge | undefined,
+): Inspection {
+  return new Inspector(process, guards, knowledge)
 }
 
 /** The system's name for the stack of the main thread, whose id is that of the process (Linux). */
@@ -84,9 +89,11 @@ class Inspector implements Inspection {
   blocking: BlockingThread[] = []
   scanned = 0
   readonly #pid: number
+  readonly #instructionPointer: number
+  readonly #stackPointer: number
   readonly #instructions: Ranges
   readonly #frames: Ranges
-  readonly #walker: Walker | undefined
+  readonly #walker: StackWalker | undefined
   readonly #regions: Extents
   readonly #mainStack: number
   readonly #memory = new StoppedMemory()
@@ -99,13 +106,16 @@ class Inspector implements Inspection {
   readonly #outermost = new NotedFrame()
   #standsInBytes = false
 
-  constructor(pid: number, guards: Guards, knowledge: StackKnowledge | undefined) {
+  constructor({ pid, machine }: Pick<Process, 'pid' | 'machine'>, guards: Guards, knowledge: StackKnowledge | undefined) {
+    const { walker, registerCount, instructionPointer, stackPointer } = architectureOf(machine).unwinding
     this.#pid = pid
+    this.#instructionPointer = instructionPointer
+    this.#stackPointer = stackPointer
     this.#instructions = new Ranges(guards.instructions)
     this.#frames = new Ranges(guards.frames)
     const looksAtFrames = knowledge !== undefined && !(this.#frames.empty && this.#instructions.empty)
-    this.#walker = looksAtFrames ? new Walker(knowledge.modules) : undefined
-    this.#registers = this.#walker?.registers ?? new Float64Array(REGISTER_COUNT)
+    this.#walker = looksAtFrames ? walker(knowledge.modules) : undefined
+    this.#registers = this.#walker?.registers ?? new Float64Array(registerCount)
     this.#regions = new Extents(knowledge?.regions ?? [])
     this.#mainStack = Number(knowledge?.regions.find(({ name }) => name === MAIN_STACK)?.start ?? Number.NaN)
     this.#visit = (address, depth, exact) => this.#look(address, depth, exact)
@@ -139,7 +149,7 @@ class Inspector implements Inspection {
   #inspectThread(stopped: StoppedThreads, index: number): void {
     const registers = this.#registers
     stopped.registers(index, registers)
-    const ip = registers[RETURN_ADDRESS] as number
+    const ip = registers[this.#instructionPointer] as number
     const standsIn = this.#instructions.functionAt(ip)
     if (standsIn >= 0) {
       const frame: Frame = { function: standsIn, address: BigInt(ip), depth: 0, found: 'instruction-pointer', frame: 0n }
@@ -147,7 +157,7 @@ class Inspector implements Inspection {
     } else if (this.#walker !== undefined) this.#walk(this.#walker, stopped, index)
   }
 
-  #walk(walker: Walker, stopped: StoppedThreads, index: number): void {
+  #walk(walker: StackWalker, stopped: StoppedThreads, index: number): void {
     this.#innermost.clear()
     this.#outermost.clear()
     this.#standsInBytes = false
@@ -161,7 +171,7 @@ class Inspector implements Inspection {
   #look(address: number, depth: number, exact: boolean): boolean {
     this.#depth = depth
     if (this.#innermost.noted) {
-      const stackPointer = this.#registers[RSP] as number
+      const stackPointer = this.#registers[this.#stackPointer] as number
       this.#innermost.close(stackPointer)
       this.#outermost.close(stackPointer)
     }

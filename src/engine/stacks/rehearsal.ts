@@ -3,7 +3,8 @@
  * still. The rows are of the kinds that real stacks are made of.
  */
 import type { CfaRow } from '../../binary/dwarf/cfa.ts'
-import { frameTable, RBP, RETURN_ADDRESS, RSP } from '../../machine/x64/frames.ts'
+import type { Machine, Unwinding } from '../../machine/architecture.ts'
+import { architectureOf } from '../../machine/architectures.ts'
 import type { StoppedThreads } from '../../process/contract.ts'
 import { BELOW } from '../../process/stack-windows.ts'
 import { type Inspection, prepareInspection } from './inspection.ts'
@@ -16,45 +17,47 @@ const THREADS = 8
 const ROUNDS = 60
 const PREVIEWS = 3
 
-let rehearsal: (() => void) | undefined
+const rehearsals = new Map<Machine, () => void>()
 let compiled = false
 
 /** For SwitchRequest.rehearse. */
-export const rehearsalOf = (inspection: Inspection) => (waiting: StoppedThreads) => {
-  rehearseInspection()
+export const rehearsalOf = (machine: Machine, inspection: Inspection) => (waiting: StoppedThreads) => {
+  rehearseInspection(machine)
   for (let round = 0; round < PREVIEWS; round++) inspection.rehearse(waiting)
 }
 
 /** The first time takes some milliseconds, until everything is compiled; later ones bring it back into the processor's caches. */
-export function rehearseInspection(): void {
-  rehearsal ??= makeRehearsal()
+export function rehearseInspection(machine: Machine): void {
+  const rehearsal = rehearsals.get(machine) ?? makeRehearsal(machine)
+  rehearsals.set(machine, rehearsal)
   for (let round = 0; round < (compiled ? 1 : ROUNDS); round++) rehearsal()
   compiled = true
 }
 
-function makeRehearsal(): () => void {
-  const table = frameTable(
+function makeRehearsal(machine: Machine): () => void {
+  const { unwinding } = architectureOf(machine)
+  const table = unwinding.frameTable(
     Array.from({ length: 200 }, (_, i) => ({
       start: 0x1000 + i * 0x40,
       size: 0x40,
-      rows: [rowAt(0, 8), rowAt(4, FRAME_SIZE)],
+      rows: [rowAt(unwinding, 0, 8), rowAt(unwinding, 4, FRAME_SIZE)],
       signal: false,
     })),
   )
   const modules = [0, 1, 2].map((i) => ({ start: CODE + i * 0x10_0000, end: CODE + (i + 1) * 0x10_0000, table }))
   const frames = [1, 2, 3].map((i) => ({ start: BigInt(CODE - i * 0x100), end: BigInt(CODE - i * 0x100 + 0x40), function: i }))
   const regions = [{ start: BigInt(STACK), end: BigInt(STACK + 0x10000), read: true, write: true, execute: false, name: '' }]
-  const { inspect } = prepareInspection({ pid: 0 }, { instructions: frames, frames }, { modules, regions })
-  const threads = new RehearsedThreads()
+  const { inspect } = prepareInspection({ pid: 0, machine }, { instructions: frames, frames }, { modules, regions })
+  const threads = new RehearsedThreads(unwinding)
   return () => void inspect(threads)
 }
 
-const rowAt = (start: number, offset: number): CfaRow => ({
+const rowAt = ({ stackPointer, framePointer, returnAddress }: Unwinding, start: number, offset: number): CfaRow => ({
   start,
-  cfa: { kind: 'register', register: RSP, offset },
+  cfa: { kind: 'register', register: stackPointer, offset },
   registers: new Map([
-    [RETURN_ADDRESS, { kind: 'offset', offset: -8 }],
-    ...(offset > 8 ? [[RBP, { kind: 'offset', offset: -16 }] as const] : []),
+    [returnAddress, { kind: 'offset', offset: -8 }],
+    ...(offset > 8 ? [[framePointer, { kind: 'offset', offset: -16 }] as const] : []),
   ]),
   returnAddressSigned: false,
 })
@@ -64,7 +67,10 @@ class RehearsedThreads implements StoppedThreads {
   readonly count = THREADS
   readonly #words = new Uint32Array((BELOW + FRAMES * FRAME_SIZE) / 4)
 
-  constructor() {
+  readonly #unwinding: Unwinding
+
+  constructor(unwinding: Unwinding) {
+    this.#unwinding = unwinding
     for (let frame = 0; frame < FRAMES - 1; frame++) {
       const at = (BELOW + (frame + 1) * FRAME_SIZE - 8) / 4
       const address = CODE + (frame % 3) * 0x10_0000 + 0x1000 + frame * 0x40 + 0x10
@@ -87,8 +93,8 @@ class RehearsedThreads implements StoppedThreads {
 
   registers(_index: number, into: Float64Array): void {
     into.fill(0)
-    into[RSP] = STACK + BELOW
-    into[RETURN_ADDRESS] = CODE + 0x1010
+    into[this.#unwinding.stackPointer] = STACK + BELOW
+    into[this.#unwinding.instructionPointer] = CODE + 0x1010
   }
 
   threadPointer(): number {

@@ -209,6 +209,13 @@ export function fallsThrough(code: Uint8Array): boolean {
   return !['jump', 'jump-indirect', 'return', 'call', 'call-indirect', 'trap', 'interrupt'].includes(last.flow)
 }
 
+/** Nops, zeros, int3: what assemblers fill gaps between functions with. */
+export function isPadding(code: Uint8Array): boolean {
+  if (code.every((b) => b === 0) || code.every((b) => b === 0xcc)) return true
+  const { instructions, stoppedAt } = decode(code)
+  return stoppedAt === undefined && instructions.every((i) => i.nop)
+}
+
 /** The plan's bytes for a function at `entry` and a stub at `stub`. Throws REDIRECT_OUT_OF_REACH. */
 export function encodeRedirect(plan: RedirectPlan, entry: bigint, stub: bigint): EncodedRedirect {
   const address = entry + BigInt(plan.switch.offset)

@@ -1,0 +1,150 @@
+/**
+ * What the rest of hotpatch needs of a processor, as a record of data and functions without state: x64/architecture.ts, arm64/architecture.ts.
+ * Code is bytes here; offsets count from its start.
+ */
+import type { FrameFunction } from '../binary/dwarf/frames.ts'
+import type { EdgeKind } from './edges.ts'
+import type { EncodedRedirect, RedirectPlan, RedirectRefusal, RedirectSite } from './redirect.ts'
+import type { FrameTable } from './x64/frames.ts'
+import type { FrameModule, FrameVisitor, StackMemory, WalkEnd } from './x64/unwind.ts'
+
+export type Machine = 'x64' | 'arm64'
+
+export interface Architecture {
+  readonly machine: Machine
+  readonly redirects: Redirects
+  readonly code: CodeReading
+  readonly linking: Linking
+  readonly unwinding: Unwinding
+}
+
+/** How functions are redirected: see redirect.ts. */
+export interface Redirects {
+  /** How far a redirect reaches to its stub, in bytes, both ways. */
+  readonly reach: bigint
+  /** Of a stub of the hotpatch address table, in bytes. */
+  readonly stubSize: number
+  /** A page full of stubs, each of which jumps through the pointer exactly one page behind it. */
+  readonly stubPage: () => Uint8Array
+  readonly plan: (site: RedirectSite) => RedirectPlan | RedirectRefusal
+  /** Throws REDIRECT_OUT_OF_REACH. */
+  readonly encode: (plan: RedirectPlan, entry: bigint, stub: bigint) => EncodedRedirect
+}
+
+export interface CodeReading {
+  /** Whether execution may run out of a function's end into what lies behind it. Code that cannot be decoded counts. */
+  readonly fallsThrough: (code: Uint8Array) => boolean
+  /** Whether it is nothing but what assemblers fill gaps between functions with. */
+  readonly isPadding: (code: Uint8Array) => boolean
+  /** Direct references of the code to what lies outside of it. undefined: it cannot be decoded. */
+  readonly outwardReferences: (code: Uint8Array) => readonly OutwardReference[] | undefined
+  /**
+   * What a PC-relative reference counts from, from the field at `field` on: on x64 the end of the instruction that holds it. `start`: where an
+   * instruction is known to begin. Throws CODE_UNDECODABLE.
+   */
+  readonly originOf: (code: Uint8Array, field: number, start?: number) => number
+}
+
+/** An instruction that refers to what lies outside of the code it is in. */
+export interface OutwardReference {
+  /** Of the instruction. */
+  readonly offset: number
+  readonly length: number
+  readonly kind: EdgeKind
+  /** From the start of the code. */
+  readonly target: number
+  /** Offset of the field; undefined: no edge kind is for such a field. */
+  readonly field: () => number | undefined
+  /** From the field to what the reference counts from. */
+  readonly origin: (field: number) => number
+}
+
+/** What linkers do to code, and what hotpatch as a linker needs. */
+export interface Linking {
+  /** The edge kind of a field that holds the distance or address of a slot instead of that of what the slot leads to; undefined: there is none. */
+  readonly throughSlot: (got: EdgeKind) => EdgeKind | undefined
+  /** Whether the instruction that uses a GOT slot is itself a call or jump through it. */
+  readonly jumpsThrough: (content: Uint8Array | undefined, field: number) => boolean
+  /** Whether the instruction at a reference reads or writes what lies there, and keeps no address. */
+  readonly isAccess: (kind: EdgeKind, content: Uint8Array | undefined, field: number) => boolean
+  /** Jumps to a place; and jumps to where a pointer leads. The addends of their edges make up for what the field counts from. */
+  readonly jumpStub: StubTemplate
+  readonly pointerStub: StubTemplate
+  /** How far a call or jump reaches, in bytes, both ways. */
+  readonly branchReach: number
+  /** What fills the room between functions. */
+  readonly fill: number
+  /**
+   * Marks in `ignored` (a bit set: may differ) what a linker may have rewritten around a field of an object's code, beyond the field itself.
+   * `image` is the code as it was linked, in which the field is at `at`.
+   */
+  readonly excuse: (
+    kind: EdgeKind,
+    threadLocal: boolean,
+    content: Uint8Array,
+    field: number,
+    image: Uint8Array,
+    at: number,
+    ignored: Uint8Array,
+  ) => void
+  /** Where a field of linked code leads. undefined: it does not tell. */
+  readonly seen: (reference: LinkedReference, image: LinkedImage) => SeenTarget | undefined
+  /** The slot that a stub of the linker at `rva` jumps through (a PLT entry, an import thunk). undefined: it is no such stub. */
+  readonly slotOfStub: (image: LinkedImage, rva: number) => number | undefined
+}
+
+export interface StubTemplate {
+  readonly content: Uint8Array
+  readonly edges: readonly { readonly offset: number; readonly kind: EdgeKind; readonly addend: number }[]
+}
+
+export interface LinkedReference {
+  readonly kind: EdgeKind
+  readonly addend: number
+  /** RVA of the field. */
+  readonly place: number
+  /** Other fields of the same code for the same target and addend; `distance` is from this one. */
+  readonly siblings: () => readonly { readonly kind: EdgeKind; readonly distance: number }[]
+  /** The bytes of the object that hold the field, and where it is in them. */
+  readonly content: Uint8Array | undefined
+  readonly field: number
+}
+
+/** A linked image as code is read from it. */
+export interface LinkedImage {
+  readonly preferredBase: bigint
+  readonly relocatable: boolean
+  bytes(rva: number, length: number): Uint8Array | undefined
+}
+
+export type SeenTarget =
+  /** Where the target itself lies (without the addend). */
+  | { readonly at: 'rva'; readonly rva: number }
+  /** Reached through a slot that the loader fills. */
+  | { readonly at: 'slot'; readonly rva: number }
+
+/** Walking the stacks of stopped threads. Registers have DWARF's numbers of the processor. */
+export interface Unwinding {
+  readonly registerCount: number
+  readonly stackPointer: number
+  readonly framePointer: number
+  /** Of a frame: where the thread stands, or will go on. */
+  readonly instructionPointer: number
+  /** Whose rule in unwind data says where the return address is. */
+  readonly returnAddress: number
+  /** `modules` by ascending start, not overlapping. */
+  readonly walker: (modules: readonly FrameModule[]) => StackWalker
+  readonly frameTable: (functions: Iterable<FrameFunction>) => FrameTable
+  /** Of a whole .eh_frame section at `address`; RVAs count from `origin`. Throws nothing. */
+  readonly ehFrameTable: (section: Uint8Array, address: number, origin: number) => FrameTable
+  /** For code that moves nothing anywhere. */
+  readonly leafTable: () => FrameTable
+}
+
+export interface StackWalker {
+  /** NaN: not known. Filled by the caller before each walk. */
+  readonly registers: Float64Array
+  /** After a walk: the stack pointer of the last frame seen, where a search of the rest has to begin. */
+  readonly stackPointer: number
+  walk(memory: StackMemory, visit: FrameVisitor, maxDepth?: number): WalkEnd
+}

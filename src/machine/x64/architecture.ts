@@ -1,0 +1,62 @@
+/** x64 as a record: what the builder and the engine know of the processor. */
+import type { Architecture } from '../architecture.ts'
+import { ehFrameTable } from './eh-frame-table.ts'
+import { instructionEnd } from './fields.ts'
+import { frameTable, leafTable, RBP, REGISTER_COUNT, RETURN_ADDRESS, RSP } from './frames.ts'
+import { excuse, isAccess, jumpsThrough, seen, slotOfStub } from './linking.ts'
+import { outwardReferences } from './outward.ts'
+import { encodeRedirect, fallsThrough, isPadding, planRedirect } from './redirect.ts'
+import { encodeNearJump, encodePointerJump, HPAT_STUB_SIZE, hpatCodePage, NEAR_JUMP_SIZE, POINTER_JUMP_SIZE } from './stubs.ts'
+import { Walker } from './unwind.ts'
+
+/** A 4-byte displacement, and so everything that jumps, reaches 2 GB. */
+const REACH = 2 ** 31
+/** Of the last field of an instruction. */
+const TO_END = -4
+
+export const X64: Architecture = {
+  machine: 'x64',
+  redirects: {
+    reach: BigInt(REACH),
+    stubSize: HPAT_STUB_SIZE,
+    stubPage: hpatCodePage,
+    plan: planRedirect,
+    encode: encodeRedirect,
+  },
+  code: {
+    fallsThrough,
+    isPadding,
+    outwardReferences,
+    originOf: (code, field, start) => instructionEnd(code, field, start) - field,
+  },
+  linking: {
+    throughSlot: (got) => (got === 'gotpcrel32' ? 'pcrel32' : undefined),
+    jumpsThrough,
+    isAccess,
+    jumpStub: {
+      content: encodeNearJump(0n, BigInt(NEAR_JUMP_SIZE)),
+      edges: [{ offset: NEAR_JUMP_SIZE - 4, kind: 'branch32', addend: TO_END }],
+    },
+    pointerStub: {
+      content: encodePointerJump(0n, BigInt(POINTER_JUMP_SIZE)),
+      edges: [{ offset: POINTER_JUMP_SIZE - 4, kind: 'pcrel32', addend: TO_END }],
+    },
+    branchReach: REACH,
+    // int3
+    fill: 0xcc,
+    excuse,
+    seen,
+    slotOfStub,
+  },
+  unwinding: {
+    registerCount: REGISTER_COUNT,
+    stackPointer: RSP,
+    framePointer: RBP,
+    instructionPointer: RETURN_ADDRESS,
+    returnAddress: RETURN_ADDRESS,
+    walker: (modules) => new Walker(modules),
+    frameTable,
+    ehFrameTable,
+    leafTable,
+  },
+}

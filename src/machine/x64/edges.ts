@@ -1,0 +1,14 @@
+/** Edge kinds of x64's instructions. */
+import type { EdgeKindFacts } from '../edge-facts.ts'
+
+export const X64_EDGE_KINDS = {
+  abs32s: { size: 4, pcRelative: false, what: 'S + A, sign-extended by its user' },
+  branch32: { size: 4, pcRelative: true, fromEnd: true, role: 'branch', what: 'S + A - P' },
+  /** GOTPCREL and its relaxable forms. */
+  gotpcrel32: { size: 4, pcRelative: true, fromEnd: true, role: 'got', what: 'GOT slot of S + A - P' },
+  tpoff32: { size: 4, pcRelative: false, role: 'tls', what: 'S + A - thread pointer (local exec)' },
+  gottpoff32: { size: 4, pcRelative: true, fromEnd: true, role: 'tls', what: 'GOT slot of the thread offset of S + A - P (initial exec)' },
+  tlsgd32: { size: 4, pcRelative: true, fromEnd: true, role: 'tls', what: 'GOT pair of S for __tls_get_addr + A - P (general dynamic)' },
+  tlsld32: { size: 4, pcRelative: true, fromEnd: true, role: 'tls', what: 'GOT pair of the module + A - P (local dynamic)' },
+  dtpoff32: { size: 4, pcRelative: false, role: 'tls', what: "S + A - start of the module's thread-local block" },
+} as const satisfies Record<string, EdgeKindFacts>
