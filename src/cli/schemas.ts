@@ -190,6 +190,10 @@ const check = z.looseObject({
   interrupted: z.array(z.strictObject({ id: text, state })),
 })
 
+const reclaimed = z
+  .array(z.strictObject({ id: text, address, size: bytes }))
+  .describe('memory of patches that are in place no more, given back because nothing leads into it')
+
 const apply = z.looseObject({
   pid: count,
   outcome: z.enum(['applied', 'already-applied']),
@@ -211,6 +215,7 @@ const apply = z.looseObject({
   mappings: z.array(z.strictObject({ what: z.enum(['image', 'hpat']), address, size: bytes })),
   signedBy: z.strictObject({ name: text, keyId: hex }).optional(),
   recovered: z.array(recovery),
+  reclaimed,
 })
 
 const patchStatus = z.looseObject({
@@ -228,7 +233,7 @@ const patchStatus = z.looseObject({
   appliedAt: z.iso.datetime().optional(),
   revertedAt: z.iso.datetime().optional(),
   tool: text,
-  image: z.strictObject({ address, size: bytes, sha256: hex }),
+  image: z.strictObject({ address, size: bytes, sha256: hex, mapped: z.boolean().describe('false: it was given back') }),
   region: z.strictObject({ address, size: bytes }),
 })
 
@@ -271,7 +276,8 @@ const rollback = z.looseObject({
   functions: z.array(z.strictObject({ name: text, address })),
   stop: stop.optional(),
   callouts,
-  retired: z.array(z.looseObject({ address, size: bytes })),
+  retired: z.array(z.looseObject({ address, size: bytes })).describe('memory of the patch that stays mapped'),
+  reclaimed,
   recovered: z.array(recovery),
 })
 

@@ -9,13 +9,15 @@ import { type Contents, makeContents } from './contents.ts'
 import { type ExamineOptions, examine } from './examine.ts'
 import { exclusively } from './exclusive.ts'
 import { findLedgers } from './find-ledgers.ts'
-import { type Ledger, type LedgerBody, setState, setUnwindState, writeWord } from './ledger.ts'
+import { type Ledger, type LedgerBody, setState, writeWord } from './ledger.ts'
 import type { RedirectKind } from './ledger-format.ts'
+import { type Reclaimed, reclaim } from './reclaim.ts'
 import { markApplied, planOf, type Recovery, recoverAll, sealSuperseded, writeMissing } from './recover.ts'
 import { deadlineIn } from './retry.ts'
 import { hexAddress } from './sites.ts'
 import { type Consistency, type SwitchOptions, type SwitchReport, switchOptions, switchWithRetries } from './switch.ts'
 import { transition } from './transition.ts'
+import { register } from './unwind-state.ts'
 
 export interface ApplyOptions extends ExamineOptions {
   /** Milliseconds in which the target has to have a safe moment. */
@@ -48,6 +50,8 @@ export interface ApplyReport {
   readonly mappings: readonly { readonly what: 'image' | 'hpat'; readonly address: string; readonly size: number }[]
   /** What an engine that was cut off had left, and what became of it. */
   readonly recovered: readonly Recovery[]
+  /** Memory of patches before it that nothing leads into any more. */
+  readonly reclaimed: readonly Reclaimed[]
 }
 
 export interface Superseded {
@@ -79,12 +83,12 @@ async function applyAlone(process: Process, image: PatchImage, options: ExamineO
   for (let tries = 1; ; tries++) {
     const { applied, inPlace, functions, placed, blockers } = examine(process, image, options)
     refuse(process, image.manifest.id, blockers)
-    if (applied !== undefined) return report(process, 'already-applied', applied, undefined, undefined, recovered)
+    if (applied !== undefined) return report(process, 'already-applied', applied, undefined, undefined, recovered, [])
     if (placed === undefined) throw new HotpatchError('DEFECT', 'an examination without blockers found no place')
     const contents = makeContents(process, image, functions, placed, inPlace)
     try {
       const done = await carryOut(process, contents, inPlace, how)
-      return report(process, 'applied', contents.ledger, inPlace, done, recovered)
+      return report(process, 'applied', contents.ledger, inPlace, done, recovered, reclaim(process))
     } catch (error) {
       if (!(error instanceof HotpatchError) || error.code !== 'PLACE_TAKEN' || tries === PLACE_TRIES) throw error
     }
@@ -106,7 +110,7 @@ async function carryOut(process: Process, contents: Contents, inPlace: Ledger | 
   try {
     process.map(image)
     setState(process, ledger, 'prepared')
-    registerUnwind(process, ledger)
+    register(process, ledger)
     writeMissing(process, way.before)
     callouts.push(...callBefore(process, ledger))
     if (inPlace !== undefined) writeWord(process, inPlace, 'successor', ledger.address)
@@ -121,14 +125,6 @@ async function carryOut(process: Process, contents: Contents, inPlace: Ledger | 
     if ((await undo(process, ledger, error)) && stop !== undefined) return { stop, callouts }
     throw error
   }
-}
-
-function registerUnwind(process: Process, ledger: LedgerBody): void {
-  if (ledger.unwind === undefined) return
-  setUnwindState(process, ledger, 'registering')
-  const registration = process.registerUnwind(ledger.unwind)
-  if (registration !== undefined) writeWord(process, ledger, 'unwindRegistration', registration.address)
-  setUnwindState(process, ledger, registration === undefined ? 'none' : 'registered')
 }
 
 /**
@@ -152,6 +148,7 @@ function report(
   inPlace: Ledger | undefined,
   done: Done | undefined,
   recovered: readonly Recovery[],
+  reclaimed: readonly Reclaimed[],
 ): ApplyReport {
   return {
     pid: process.pid,
@@ -174,6 +171,7 @@ function report(
       { what: 'hpat', address: hexAddress(ledger.address), size: ledger.regionSize },
     ],
     recovered,
+    reclaimed,
   }
 }
 

@@ -53,6 +53,9 @@ export function layOut(image: PatchImage, base: FoundBase, functions: readonly P
   return { pairsOffset, pairCount, regionSize, imageOffset, totalSize: imageOffset + image.imageSize }
 }
 
+/** Nobody knows. */
+const ANY_ESCAPES = { code: true, data: true, constants: true }
+
 const NO_FUNCTION = { target: 0n, region: 0n, stubOffset: 0, stubCode: new Uint8Array(), safeWhileRunning: false }
 const NO_SITE: Site = { address: 0n, function: 0, phase: 'switch', original: new Uint8Array(), replacement: new Uint8Array() }
 
@@ -66,6 +69,7 @@ export const namesFor = (image: PatchImage, base: FoundBase): LedgerBody['names'
   data: image.manifest.added
     .filter(({ kind }) => kind === 'data')
     .map(({ name, file = '', patchRva, size }) => ({ name, file, rva: patchRva, size })),
+  escapes: image.manifest.escapes ?? ANY_ESCAPES,
 })
 
 /**

@@ -288,6 +288,7 @@ function parseNames(data: Uint8Array): LedgerNames {
     baseName: text(names.baseName, 'unknown'),
     basePath: text(names.basePath),
     data: list(names.data).map(datumOf),
+    escapes: escapesOf(names.escapes),
     functions: list(names.functions).map(functionOf),
   }
 }
@@ -299,6 +300,12 @@ function functionOf(value: unknown): LedgerNames['functions'][number] {
     file: text(file),
     fragments: list(fragments).map((fragment) => ({ rva: natural(object(fragment).rva), size: natural(object(fragment).size) })),
   }
+}
+
+/** Where it is not said that no address escapes, some may. */
+function escapesOf(value: unknown): LedgerNames['escapes'] {
+  const { code, data, constants } = object(value)
+  return { code: code !== false, data: data !== false, constants: constants !== false }
 }
 
 function datumOf(value: unknown): LedgerDatum {

@@ -64,6 +64,7 @@ const BODY: LedgerBody = {
     baseName: 'b',
     basePath: '/b',
     data: [{ name: 'counter', file: 'a.c', rva: 0x2008, size: 8 }],
+    escapes: { code: false, data: true, constants: false },
   },
 }
 

@@ -27,9 +27,10 @@
  *     applied    Every entry leads to the patch image.
  *     reverting  As switching: the bytes decide.
  *     reverted   What was before is back. Threads may still be in the patch image or hold pointers into it, so the image and
- *                this region stay mapped, registered for unwinding; they are called retired.
- *     superseded Another patch stands in its place. Retired, too; but it can be resumed, and its region may hold stubs that its
- *                successors use.
+ *                this region stay mapped, registered for unwinding, until it is seen that nothing leads into them (reclaim.ts);
+ *                they are called retired.
+ *     superseded Another patch stands in its place. It can be resumed as long as it is one of the last, and its region may hold stubs
+ *                that its successors use; then retired, too.
  *     resuming   It is about to be in place again: its successor is being rolled back to it.
  *
  * The bytes, not the state, decide between `switching` and `applied`: an entry either leads to its stub or it does
@@ -72,6 +73,8 @@
  * A call cannot be made together with its note either: the word is written before the call, so a callback is called at most once for
  * each operation, and may be told of an undoing without having been told of the beginning. calloutState: none → before → after → undone.
  *
+ * Memory is given back in this order: the image (imageState mapped → unmapping → unmapped), then the region.
+ *
  * Undoing needs the sites: address, original bytes, replacement. Sites of phase `prepare` are pads; sites of phase `switch` are
  * entries. The names are for people: a ledger whose names another version writes differently can still be undone. Only which
  * variable is which (carry.ts) is told by them.
@@ -81,6 +84,7 @@ import type { Process, UnwindRequest } from '../process/contract.ts'
 import {
   CALLOUT_STATES,
   type CalloutState,
+  IMAGE_STATES,
   type ImageState,
   LEDGER_HEADER,
   LEDGER_STATES,
@@ -102,6 +106,8 @@ export interface LedgerNames {
   readonly basePath: string
   /** Variables that the patch brought, in its writable memory. */
   readonly data: readonly LedgerDatum[]
+  /** Whether the program can have come to hold addresses of the image's code, its writable data, its constants. */
+  readonly escapes: { readonly code: boolean; readonly data: boolean; readonly constants: boolean }
   /** In the order of the function records. */
   readonly functions: readonly Pick<LedgerFunction, 'name' | 'file' | 'fragments'>[]
 }
@@ -226,6 +232,9 @@ export const setState = (process: Process, ledger: Pick<LedgerBody, 'address'>, 
 
 export const setUnwindState = (process: Process, ledger: Pick<LedgerBody, 'address'>, state: UnwindState): void =>
   writeWord(process, ledger, 'unwindState', BigInt(UNWIND_STATES[state]))
+
+export const setImageState = (process: Process, ledger: Pick<LedgerBody, 'address'>, state: ImageState): void =>
+  writeWord(process, ledger, 'imageState', BigInt(IMAGE_STATES[state]))
 
 export const setCalloutState = (process: Process, ledger: Pick<LedgerBody, 'address'>, state: CalloutState): void =>
   writeWord(process, ledger, 'calloutState', BigInt(CALLOUT_STATES[state]))

@@ -7,14 +7,16 @@ import type { Process } from '../process/contract.ts'
 import { type CalloutReport, callAfter, callUndone } from './callout.ts'
 import { findLedgers } from './find-ledgers.ts'
 import { guardsFor } from './guards.ts'
-import { isInterrupted, type Ledger, type LedgerBody, setState, setUnwindState, writeWord } from './ledger.ts'
+import { isInterrupted, type Ledger, type LedgerBody, setState, writeWord } from './ledger.ts'
 import type { LedgerState } from './ledger-format.ts'
 import { imageIsOurs } from './memory-check.ts'
+import { finishReclaiming } from './reclaim.ts'
 import type { Deadline } from './retry.ts'
 import { foreignBytes, hexAddress, lookAt, type Store } from './sites.ts'
 import { isOneStore } from './stores.ts'
 import { type SwitchOptions, type SwitchPlan, type SwitchReport, switchWithRetries } from './switch.ts'
 import { type Transition, transition } from './transition.ts'
+import { unregister } from './unwind-state.ts'
 
 export interface Recovery {
   readonly id: string
@@ -48,7 +50,10 @@ export async function recoverAll(process: Process, deadline: Deadline): Promise<
     const [first] = damaged
     if (first !== undefined) throw first
     const ledger = nextInterrupted(ledgers)
-    if (ledger === undefined) return recoveries
+    if (ledger === undefined) {
+      finishReclaiming(process, ledgers)
+      return recoveries
+    }
     const { address, state, names } = ledger
     if (recoveries.some((done) => done.ledger === hexAddress(address) && done.state === state))
       throw new HotpatchError('DEFECT', `the ledger of ${names.id} does not come to rest: it is ${state} again`)
@@ -220,11 +225,4 @@ function withdraw(process: Process, ledger: Ledger, predecessor: Ledger | undefi
   // While loading, the range may hold nothing, or memory that the process has mapped there since: names or contents tell.
   if (ledger.state !== 'loading' || imageIsOurs(process, ledger)) process.unmap(ledger.image.address, ledger.image.size)
   process.unmap(ledger.address, ledger.regionSize)
-}
-
-function unregister(process: Process, ledger: Ledger): void {
-  if (ledger.unwindState === 'none' || ledger.unwind === undefined) return
-  setUnwindState(process, ledger, 'unregistering')
-  process.unregisterUnwind({ kind: ledger.unwind.kind, address: ledger.unwindRegistration })
-  setUnwindState(process, ledger, 'none')
 }

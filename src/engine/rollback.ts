@@ -6,6 +6,7 @@ import { exclusively } from './exclusive.ts'
 import { findLedgers } from './find-ledgers.ts'
 import { isInPlace, type Ledger, setState } from './ledger.ts'
 import { checkImage } from './memory-check.ts'
+import { type Reclaimed, reclaim } from './reclaim.ts'
 import { type Recovery, type Reverted, recoverAll, resume, revert } from './recover.ts'
 import { type Deadline, deadlineIn } from './retry.ts'
 import { foreignBytes, hexAddress, lookAt } from './sites.ts'
@@ -35,8 +36,10 @@ export interface RollbackReport {
   readonly stop: SwitchReport | undefined
   /** What the patch's callback answered, where it has one. */
   readonly callouts: readonly CalloutReport[]
-  /** Memory that stays mapped, since threads may still return into it. */
+  /** Memory of the patch that stays mapped, since something may still lead into it. */
   readonly retired: readonly { readonly address: string; readonly size: number }[]
+  /** Memory of this and other patches that nothing leads into any more. */
+  readonly reclaimed: readonly Reclaimed[]
   /** What an engine that was cut off had left, and what became of it. */
   readonly recovered: readonly Recovery[]
 }
@@ -82,12 +85,19 @@ const report = (
   functions: ledger.functions.map((f) => ({ name: f.name, address: hexAddress(f.entryAddress) })),
   stop,
   callouts,
-  retired: [
-    { address: hexAddress(ledger.image.address), size: ledger.image.size },
-    { address: hexAddress(ledger.address), size: ledger.regionSize },
-  ],
+  ...memoryOf(process, ledger),
   recovered,
 })
+
+/** After what can be given back was given back. */
+function memoryOf(process: Process, ledger: Ledger): Pick<RollbackReport, 'retired' | 'reclaimed'> {
+  const reclaimed = reclaim(process)
+  const memory = [
+    { address: hexAddress(ledger.image.address), size: ledger.image.size },
+    { address: hexAddress(ledger.address), size: ledger.regionSize },
+  ]
+  return { retired: memory.filter(({ address }) => !reclaimed.some((gone) => gone.address === address)), reclaimed }
+}
 
 const nothing = (process: Process, id: string | undefined, recovered: readonly Recovery[]): RollbackReport => ({
   pid: process.pid,
@@ -97,6 +107,7 @@ const nothing = (process: Process, id: string | undefined, recovered: readonly R
   functions: [],
   ...NOTHING_DONE,
   retired: [],
+  reclaimed: [],
   recovered,
 })
 

@@ -42,7 +42,8 @@ export interface PatchStatus {
   readonly revertedAt: string | undefined
   /** The hotpatch that applied it. */
   readonly tool: string
-  readonly image: { readonly address: string; readonly size: number; readonly sha256: string }
+  /** Not mapped: it was given back. */
+  readonly image: { readonly address: string; readonly size: number; readonly sha256: string; readonly mapped: boolean }
   /** The region of stubs, pointers and ledger. */
   readonly region: { readonly address: string; readonly size: number }
 }
@@ -124,7 +125,12 @@ function patchStatus(process: Process, ledger: Ledger, ledgers: readonly Ledger[
     appliedAt: time(ledger.switchedAt),
     revertedAt: time(ledger.revertedAt),
     tool,
-    image: { address: hexAddress(ledger.image.address), size: ledger.image.size, sha256: hexBytes(ledger.image.fileSha256) },
+    image: {
+      address: hexAddress(ledger.image.address),
+      size: ledger.image.size,
+      sha256: hexBytes(ledger.image.fileSha256),
+      mapped: ledger.imageState === 'mapped',
+    },
     region: { address: hexAddress(ledger.address), size: ledger.regionSize },
   }
 }

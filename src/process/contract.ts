@@ -98,8 +98,8 @@ export interface AddressRange {
 }
 
 export interface SearchRequest {
-  /** What is looked for: an address within, at any byte (below 4 GB: at multiples of 4), whatever the uppermost 16 bits are. */
-  readonly range: AddressRange
+  /** What is looked for: an address within one of them, at any byte (below 4 GB: at multiples of 4), whatever the uppermost 16 bits are. */
+  readonly ranges: readonly AddressRange[]
   /** Memory that is not looked through. */
   readonly except: readonly AddressRange[]
   /** How many bytes may be looked through. */

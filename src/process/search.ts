@@ -13,25 +13,24 @@ const BEFORE = 2
 const LENGTH = 6
 
 export class AddressFinder {
-  readonly #range: AddressRange
-  readonly #needles: { readonly bytes: Buffer; readonly unit: bigint }[] = []
+  readonly #needles: { readonly bytes: Buffer; readonly unit: bigint; readonly range: AddressRange }[] = []
 
-  constructor(range: AddressRange) {
-    this.#range = range
-    for (let unit = range.start / UNIT; unit * UNIT < range.end; unit++) {
-      const bytes = Buffer.alloc(4)
-      bytes.writeUInt32LE(Number(BigInt.asUintN(32, unit)))
-      this.#needles.push({ bytes, unit })
-    }
+  constructor(ranges: readonly AddressRange[]) {
+    for (const range of ranges)
+      for (let unit = range.start / UNIT; unit * UNIT < range.end; unit++) {
+        const bytes = Buffer.alloc(4)
+        bytes.writeUInt32LE(Number(BigInt.asUintN(32, unit)))
+        this.#needles.push({ bytes, unit, range })
+      }
   }
 
   /** Offset of an address in `data`, which lies at `start`; -1: there is none that lies in it whole. */
   find(data: Buffer, start: bigint): number {
-    for (const { bytes, unit } of this.#needles)
+    for (const { bytes, unit, range } of this.#needles)
       for (let at = data.indexOf(bytes, BEFORE); at >= 0; at = data.indexOf(bytes, at + 1)) {
         const address = unit * UNIT + BigInt(data.readUInt16LE(at - BEFORE))
         const inPlace = address >= LOW || (start + BigInt(at - BEFORE)) % 4n === 0n
-        if (inPlace && address >= this.#range.start && address < this.#range.end) return at - BEFORE
+        if (inPlace && address >= range.start && address < range.end) return at - BEFORE
       }
     return -1
   }
@@ -45,13 +44,13 @@ const PIECE = 1 << 20
  * @param read as much as can be read from an address on, into the buffer; how much that was
  */
 export function searchParts(
-  { range, except, limit }: SearchRequest,
+  { ranges, except, limit }: SearchRequest,
   parts: readonly AddressRange[],
   read: (address: bigint, into: Buffer) => number,
 ): SearchResult {
   const wanted = parts.flatMap((part) => without(part, except))
   if (wanted.reduce((sum, { start, end }) => sum + Number(end - start), 0) > limit) return 'too-much'
-  const finder = new AddressFinder(range)
+  const finder = new AddressFinder(ranges)
   const buffer = Buffer.alloc(PIECE)
   // Pieces overlap by as much as an address needs.
   for (const { start, end } of wanted)

@@ -89,7 +89,10 @@ describe.skipIf(!onLinux).each(FLAVOURS)('a server under load, $compiler $flags'
     const later = await server.during(200)
     expect(later.old).toBeGreaterThan(1000)
     expect(server.stats().bad).toBe(0)
-    expect(statusOf(target).patches.filter(({ state }) => state === 'reverted')).toHaveLength(50)
+    const left = statusOf(target).patches.length
+    // A jump table of absolute addresses holds places in functions, which might be handed on.
+    if (image.manifest.escapes?.code !== false) expect(left).toBe(50)
+    else expect(left).toBeLessThan(10)
   })
 
   test('a byte changed behind its back is found and named', async () => {

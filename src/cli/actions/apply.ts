@@ -26,7 +26,7 @@ export async function apply(patch: string, flags: ApplyFlags): Promise<Answer> {
 }
 
 function words(
-  { pid, outcome, id, sequence, base, functions, superseded, stop, callouts, mappings, recovered }: ApplyReport,
+  { pid, outcome, id, sequence, base, functions, superseded, stop, callouts, mappings, recovered, reclaimed }: ApplyReport,
   signedBy: TakenPatch['signedBy'],
 ): string[] {
   return [
@@ -39,6 +39,7 @@ function words(
     ...(superseded ? supersededLines(superseded) : []),
     ...(stop ? [stopLine(stop)] : []),
     ...calloutLines(callouts),
+    ...reclaimedLines(reclaimed),
     signedBy ? dim(`  signed by ${signedBy.name} (${signedBy.keyId})`) : '  taken without a signature',
     dim(
       `  ${mappings.map(({ what, address, size }) => `${what === 'image' ? 'patch image' : 'address table and ledger'} at ${address} (${size} bytes)`).join(', ')}`,
@@ -88,6 +89,15 @@ const RECOVERED: Readonly<Record<Recovery['outcome'], string>> = {
   undone: 'it was undone',
   superseded: 'another patch stands in its place',
   resumed: 'it is applied again',
+}
+
+/** Bytes of several stretches of memory. */
+export const total = (stretches: readonly { readonly size: number }[]): number => stretches.reduce((sum, { size }) => sum + size, 0)
+
+export function reclaimedLines(reclaimed: ApplyReport['reclaimed']): string[] {
+  if (reclaimed.length === 0) return []
+  const ids = [...new Set(reclaimed.map(({ id }) => id))].join(', ')
+  return [`  ${plural(total(reclaimed), 'byte')} of ${ids} were given back: nothing leads into them any more`]
 }
 
 export const recoveryLines = (recovered: readonly Recovery[]): string[] =>

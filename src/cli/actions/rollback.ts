@@ -3,7 +3,7 @@ import type { Consistency } from '../../engine/switch.ts'
 import { type Answer, done, type JsonFlag } from '../answer.ts'
 import { withProcess } from '../live.ts'
 import { good, plural, strong } from '../words.ts'
-import { calloutLines, recoveryLines, stopLine } from './apply.ts'
+import { calloutLines, reclaimedLines, recoveryLines, stopLine, total } from './apply.ts'
 
 export interface RollbackFlags extends JsonFlag {
   readonly pid: number
@@ -20,7 +20,7 @@ export async function rollback({ pid, id, to, timeout, consistency, waitForRetur
   return done(report.outcome, report, words(report))
 }
 
-function words({ pid, outcome, id, to, functions, stop, callouts, retired, recovered }: RollbackReport): string[] {
+function words({ pid, outcome, id, to, functions, stop, callouts, retired, reclaimed, recovered }: RollbackReport): string[] {
   const before = recoveryLines(recovered)
   if (outcome === 'nothing-to-roll-back')
     return [...before, `Process ${pid} carries no applied patch${id ? ` ${id}` : ''}: nothing to roll back.`]
@@ -33,9 +33,7 @@ function words({ pid, outcome, id, to, functions, stop, callouts, retired, recov
     }`,
     ...(stop ? [stopLine(stop)] : []),
     ...calloutLines(callouts),
-    `  ${plural(
-      retired.reduce((sum, { size }) => sum + size, 0),
-      'byte',
-    )} stay mapped: threads may still return into the patch image`,
+    ...reclaimedLines(reclaimed),
+    ...(retired.length > 0 ? [`  ${plural(total(retired), 'byte')} stay mapped: something may still lead into the patch image`] : []),
   ]
 }

@@ -91,8 +91,9 @@ function addOurs(
 ): void {
   const { address, size } = ledger.image
   const key = `${ledger.address} ${address} ${Buffer.from(ledger.image.fileSha256).toString('hex')}`
-  // While it is being loaded, nothing need be there yet, and nobody is in it.
-  if (ledger.state !== 'loading') add(`image ${key}`, address, size, () => compileImage(process, ledger, unwinding))
+  // While it is being loaded, nothing need be there yet, and nobody is in it; so it is once it is being taken away.
+  if (ledger.state !== 'loading' && ledger.imageState === 'mapped')
+    add(`image ${key}`, address, size, () => compileImage(process, ledger, unwinding))
   for (let pair = 0; pair < ledger.pairCount; pair++)
     add(`stubs ${key} ${pair}`, ledger.address + BigInt(ledger.pairsOffset + pair * 2 * PAGE), PAGE, () => ({
       table: unwinding.leafTable(),

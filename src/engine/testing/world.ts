@@ -124,6 +124,7 @@ export interface PatchOptions {
   readonly data?: Manifest['added']
   /** It has a callback, at PATCH_RVA.callout. */
   readonly callout?: boolean
+  readonly escapes?: Manifest['escapes']
 }
 
 export type FunctionName = (typeof NAMES)[number]
@@ -135,6 +136,7 @@ export function newPatch({
   functions = NAMES,
   data = [],
   callout = false,
+  escapes,
 }: PatchOptions = {}): PatchImage {
   const readOnly = new Uint8Array(0x1000).fill(content, 0x100)
   const code = new Uint8Array(0x1000).fill(0xcc)
@@ -207,6 +209,7 @@ export function newPatch({
       })),
       added: data,
       ...(callout ? { callout: PATCH_RVA.callout } : {}),
+      ...(escapes ? { escapes } : {}),
       imports: [],
     },
     relativeRelocations: [{ rva: PATCH_RVA.self, addend: 0x1000n }],

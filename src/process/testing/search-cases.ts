@@ -41,7 +41,7 @@ export const SEARCH_CASES: readonly ConformanceCase[] = [
     name: 'search: finds what points to the range, wherever in a word it stands, and nothing else',
     async run({ process, target }) {
       const range = bring(process)
-      const search = () => process.search({ range, except: [], limit: LIMIT })
+      const search = () => process.search({ ranges: [range], except: [], limit: LIMIT })
       assert.equal(search(), 'nothing')
       const data = dataOf(target)
       assert.deepEqual(withValue(process, data, range.start, search), { found: data })
@@ -61,7 +61,7 @@ export const SEARCH_CASES: readonly ConformanceCase[] = [
       const range = bring(process)
       const data = dataOf(target)
       const around = { start: data - 8n, end: data + 8n }
-      const search = (limit: number) => () => process.search({ range, except: [around], limit })
+      const search = (limit: number) => () => process.search({ ranges: [range], except: [around], limit })
       assert.equal(withValue(process, data, range.start, search(LIMIT)), 'nothing')
       assert.equal(search(100)(), 'too-much')
     },
@@ -77,7 +77,7 @@ export const SEARCH_CASES: readonly ConformanceCase[] = [
           writes: [],
           stopTimeout: 5000,
           inspect() {
-            results.push(process.search({ range, except: [], limit: LIMIT }))
+            results.push(process.search({ ranges: [range], except: [], limit: LIMIT }))
             return undefined
           },
         })

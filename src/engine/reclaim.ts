@@ -1,0 +1,217 @@
+/**
+ * Giving back the memory of patches that are in place no more. A mistake here would end the target, so memory goes only when all of this
+ * holds, looked at while all threads stand still:
+ *
+ *     no frame of any stack lies in the image's code or in a stub of the region
+ *     no register of any thread holds an address in the image or the region
+ *     no memory that the target can have written holds one: stacks that no thread is on (coroutines), contexts, the heap
+ *
+ * and, since a pointer that is copied through a vector register is in neither for an instant, it must hold twice, the target having
+ * run in between. What the kernel holds for a program (the handler of a signal, the data of an epoll event) nobody can look at: a patch
+ * whose functions or variables the program can have handed on (manifest: escapes) is never unmapped.
+ *
+ * Unwinders that were told of the image keep its addresses, so they are told to forget it in between: once nothing leads into its code,
+ * nobody can throw through it.
+ *
+ * A ledger goes when its image has gone, its stubs are nobody's way, and no ledger that still counts refers to it. Order of steps, for
+ * an engine that is killed: unwindState unregistering, none; imageState unmapping, (unmap), unmapped; then the region with the ledger.
+ */
+import { HotpatchError } from '../errors.ts'
+import { REGISTER_COUNT } from '../machine/x64/frames.ts'
+import type { AddressRange, Process, StoppedThreads } from '../process/contract.ts'
+import { findLedgers } from './find-ledgers.ts'
+import { guardsFor } from './guards.ts'
+import { isActive, isInterrupted, type Ledger, setImageState } from './ledger.ts'
+import type { ImageState } from './ledger-format.ts'
+import { imageIsOurs } from './memory-check.ts'
+import { PAGE } from './pages.ts'
+import { hexAddress } from './sites.ts'
+import { frameModulesOf } from './stacks/frame-modules.ts'
+import { prepareInspection, STACK_BYTES } from './stacks/inspection.ts'
+import { unregister } from './unwind-state.ts'
+
+/** Memory that was given back. */
+export interface Reclaimed {
+  /** Of the patch. */
+  readonly id: string
+  readonly address: string
+  readonly size: number
+}
+
+/** So many patches before the one that is in place can be gone back to. */
+export const KEPT_PREDECESSORS = 2
+/** Looked through while the target stands still, bytes, and the most address space that is looked at for what is there. */
+const SEARCH_LIMIT = 1 << 24
+const SPACE_LIMIT = 1n << 32n
+/** Patches that are looked at for one command. */
+const AT_ONCE = 8
+const STOP_TIMEOUT_MS = 200
+
+/**
+ * Takes away what can be taken away now; the rest is for the next command. Nothing is owed to whoever called: what fails is left as it
+ * is. Throws PROCESS_GONE only.
+ */
+export function reclaim(process: Process): Reclaimed[] {
+  const gone: Reclaimed[] = []
+  const { ledgers, damaged } = findLedgers(process)
+  if (damaged.length > 0 || ledgers.some(isInterrupted)) return gone
+  const retired = retiredOf(ledgers)
+  for (const ledger of some(retired))
+    attempt(() => {
+      if (!reclaimImage(process, ledger)) return
+      gone.push({ id: ledger.names.id, address: hexAddress(ledger.image.address), size: ledger.image.size })
+    })
+  attempt(() => gone.push(...reclaimRegions(process)))
+  return gone
+}
+
+function attempt(step: () => void): void {
+  try {
+    step()
+  } catch (error) {
+    if (!(error instanceof HotpatchError) || error.code === 'PROCESS_GONE') throw error
+  }
+}
+
+/** At random, so that some that cannot go do not keep others from being looked at. */
+function some(ledgers: readonly Ledger[]): Ledger[] {
+  if (ledgers.length <= AT_ONCE) return [...ledgers]
+  const first = Math.floor(Math.random() * ledgers.length)
+  return [...ledgers, ...ledgers].slice(first, first + AT_ONCE)
+}
+
+/** Those that are in place no more and that nobody can go back to. */
+export function retiredOf(ledgers: readonly Ledger[]): Ledger[] {
+  const kept = new Set<bigint>()
+  for (const standing of ledgers.filter(isActive)) {
+    let before: Ledger | undefined = standing
+    for (let depth = 0; depth <= KEPT_PREDECESSORS && before !== undefined; depth++) {
+      const { address, predecessor }: Ledger = before
+      kept.add(address)
+      before = ledgers.find((other) => other.address === predecessor && other.successor === address && other.state === 'superseded')
+    }
+  }
+  return ledgers.filter((ledger) => !isActive(ledger) && !kept.has(ledger.address))
+}
+
+/** Whether the image has gone just now. */
+function reclaimImage(process: Process, ledger: Ledger): boolean {
+  const { names, imageState, unwindState } = ledger
+  const image = rangeOf(ledger.image)
+  if (imageState === 'unmapped') return false
+  if (imageState === 'mapped') {
+    if (names.escapes.code || names.escapes.data) return false
+    if (unwindState === 'registering' || unwindState === 'unregistering') return false
+    if (unwindState === 'registered') {
+      if (!isUnheld(process, ledger, codeOf(process, ledger))) return false
+      unregister(process, ledger)
+    }
+    for (let look = 0; look < 2; look++) if (!isUnheld(process, ledger, [image])) return false
+    setImageState(process, ledger, 'unmapping')
+  }
+  finishUnmapping(process, ledger, imageState)
+  return true
+}
+
+/** Its state says `unmapping`; `found` is what it said before this engine did anything. */
+function finishUnmapping(process: Process, ledger: Ledger, found: ImageState): void {
+  // An engine may have been killed after it was unmapped, and the target have mapped something of its own there.
+  if (found === 'mapped' || imageIsOurs(process, ledger)) process.unmap(ledger.image.address, ledger.image.size)
+  setImageState(process, ledger, 'unmapped')
+}
+
+/** What an engine that was cut off has begun to take away, before anything new is mapped. */
+export function finishReclaiming(process: Process, ledgers: readonly Ledger[]): void {
+  for (const ledger of ledgers) if (ledger.imageState === 'unmapping') finishUnmapping(process, ledger, 'unmapping')
+}
+
+/** Ledgers without images that nobody needs. */
+function reclaimRegions(process: Process): Reclaimed[] {
+  const { ledgers } = findLedgers(process)
+  const needed = new Set(ledgers.filter((l) => l.imageState === 'mapped' && l.state !== 'reverted').flatMap(addressesIn))
+  const gone: Reclaimed[] = []
+  for (const ledger of some(retiredOf(ledgers).filter((l) => l.imageState === 'unmapped' && !needed.has(l.address))))
+    attempt(() => {
+      const region = { address: ledger.address, size: ledger.regionSize }
+      const hasStubs = ledger.pairCount > 0
+      for (let look = 0; look < 2 && hasStubs; look++) if (!isUnheld(process, ledger, [rangeOf(region)])) return
+      process.unmap(region.address, region.size)
+      gone.push({ id: ledger.names.id, address: hexAddress(region.address), size: region.size })
+    })
+  return gone
+}
+
+const addressesIn = (l: Ledger): bigint[] => [l.address, l.predecessor, l.successor, ...l.functions.map((f) => f.region)]
+
+const rangeOf = ({ address, size }: { address: bigint; size: number }): AddressRange => ({ start: address, end: address + BigInt(size) })
+
+/**
+ * Where return addresses into the image's code can lie: behind its first byte, and before the last byte of its functions. Those two are
+ * what unwinders keep of code that they were told of.
+ */
+function codeOf(process: Process, { image, segments, unwind }: Ledger): AddressRange[] {
+  if (unwind?.kind === 'pdata' && unwind.count > 0) {
+    const records = new DataView(process.read(unwind.address, unwind.count * RUNTIME_FUNCTION_BYTES).buffer)
+    const [first, last] = [records.getUint32(0, true), records.getUint32((unwind.count - 1) * RUNTIME_FUNCTION_BYTES + 4, true)]
+    return [{ start: unwind.imageBase + BigInt(first) + 1n, end: unwind.imageBase + BigInt(last) }]
+  }
+  return segments
+    .filter(({ protection }) => protection === 'rx')
+    .map(({ rva, size }) => ({ start: image.address + BigInt(rva) + 1n, end: image.address + BigInt(rva + size) }))
+}
+
+/** BeginAddress, EndAddress, UnwindData. */
+const RUNTIME_FUNCTION_BYTES = 12
+
+/** Whether nothing in the target leads into `ranges` or into the ledger's code. */
+function isUnheld(process: Process, ledger: Ledger, ranges: readonly AddressRange[]): boolean {
+  const regions = process.regions()
+  if (regions.reduce((sum, { start, end }) => sum + (end - start), 0n) > SPACE_LIMIT) return false
+  const { ledgers } = findLedgers(process)
+  const ledgerPages = ledgers.map(({ address, pairsOffset }) => rangeOf({ address, size: pairsOffset }))
+  const own = [rangeOf(ledger.image), rangeOf({ address: ledger.address, size: ledger.regionSize })]
+  const request = {
+    ranges,
+    except: ledger.imageState === 'mapped' ? [...ledgerPages, ...own] : [...ledgerPages, own[1] as AddressRange],
+    limit: SEARCH_LIMIT,
+  }
+  // Most often it is held; that can be known without a stop.
+  if (process.search(request) !== 'nothing') return false
+  const modules = frameModulesOf(process).of(regions)
+  const { guards } = guardsFor(ledger, undefined)
+  const inspection = prepareInspection(process, { instructions: [], frames: guards.frames }, { modules, regions })
+  const registers = new RegisterLook(ranges)
+  const outcome = process.switchCode({
+    writes: [],
+    stopTimeout: STOP_TIMEOUT_MS,
+    stacks: { bytes: STACK_BYTES, regions },
+    inspect(stopped) {
+      const held = inspection.inspect(stopped)
+      if (held !== undefined) return held
+      const holder = registers.holder(stopped)
+      if (holder < 0 && process.search(request) === 'nothing') return undefined
+      const index = Math.max(holder, 0)
+      return { threadId: stopped.id(index), instructionPointer: stopped.instructionPointer(index), guard: 0 }
+    },
+  })
+  return outcome.switched
+}
+
+/** Registers against ranges, widened to whole pages: a register may be on its way to an address a little further on. */
+class RegisterLook {
+  readonly #ranges: readonly { readonly start: number; readonly end: number }[]
+  readonly #registers = new Float64Array(REGISTER_COUNT)
+
+  constructor(ranges: readonly AddressRange[]) {
+    this.#ranges = ranges.map(({ start, end }) => ({ start: Number(start) - PAGE, end: Number(end) + PAGE }))
+  }
+
+  /** Index of the first thread that has one in a register; -1: none has. */
+  holder(stopped: StoppedThreads): number {
+    for (let i = 0; i < stopped.count; i++) {
+      stopped.registers(i, this.#registers)
+      for (const value of this.#registers) for (const { start, end } of this.#ranges) if (value >= start && value < end) return i
+    }
+    return -1
+  }
+}
