@@ -29,6 +29,8 @@ const CONNECTIONS = 200
 const PATCHES = 3
 /** Cycles of a hundred in which the engine is killed. A start of an engine in Wine takes long. */
 const KILLS: Readonly<Record<TargetName, number>> = { elf: 15, pe: 15 }
+/** Milliseconds between a connection's answers and its next requests. In Wine each costs more. */
+const PAUSE: Readonly<Record<TargetName, number>> = { elf: 200, pe: 500 }
 const SHARE: Readonly<Record<TargetName, number>> = { elf: 1, pe: 0.1 }
 
 // Leaving in order: what was started ends with this process.
@@ -108,7 +110,7 @@ async function torment(target: Target, { cycles, seed, minutes }: Wish): Promise
   const server = await target.start(join(place, `server${target.programSuffix}`), ['0'])
   const tally = newTally()
   try {
-    const load = await ServerLoad.start(await portOf(server), { connections: CONNECTIONS, pipelined: 2, pause: 200 })
+    const load = await ServerLoad.start(await portOf(server), { connections: CONNECTIONS, pipelined: 2, pause: PAUSE[target.name] })
     load.begin('chaos')
     const engines = await Engines.open(target.name)
     try {
