@@ -118,7 +118,7 @@ describe('apply', () => {
     const worker = target.threads[1]
     if (worker === undefined) throw new Error('no worker')
     worker.instructionPointer = BASE + BigInt(RVA.plain) + 2n
-    const error = await failure(() => applyPatch(open(target), newPatch(), { timeoutMs: 30 }))
+    const error = await failure(() => applyPatch(open(target), newPatch(), { timeoutMs: 400 }))
     expect(error.code).toBe('BUSY')
     expect(error.exit).toBe(4)
     expect(error.facts).toMatchObject({ thread: { id: 8, name: 'worker' }, function: 'plain' })
