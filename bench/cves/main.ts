@@ -1,33 +1,65 @@
 /**
  * Real security fixes as before/after builds.
  *
+ *   npm run cves [-- --target TARGET] [--package PACKAGE] [--id ID] [--json]
+ *                                             tries them: builds, makes patches, applies them to live processes, takes them back
+ *   npm run cves -- --dozen                   the same for a dozen small ones
  *   npm run cves -- list [PACKAGE]            the entries
  *   npm run cves -- build ID TARGET           both builds of one entry (kept ones are made anew)
  *   npm run cves -- package PACKAGE TARGET    all entries of a package, in the order of its series
  *   npm run cves -- trees ID                  the two source trees
  *
- * TARGET: elf-x64, pe-x64, elf-arm64.
+ * TARGET: elf-x64, pe-x64, elf-arm64. Exit code 0 when all came out as the corpus expects.
  */
 import { cpSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { targets as systems } from '../../demo/target.ts'
 import { type BuiltEntry, buildEntry } from './build.ts'
 import { type CorpusEntry, corpus, entryOf } from './corpus.ts'
 import { home } from './places.ts'
 import { advance, rangeOf, restart } from './series.ts'
-import { isTarget } from './targets.ts'
+import { isTarget, type TargetName } from './targets.ts'
+import { dozen, selected, tryAll } from './trials.ts'
 
 const say = (line: string) => process.stdout.write(`${line}\n`)
 
-process.exitCode = main(process.argv.slice(2))
+process.exitCode = await main(process.argv.slice(2))
 
-function main([command = '', ...args]: readonly string[]): number {
+async function main([command = '', ...args]: readonly string[]): Promise<number> {
   const [what = '', target = ''] = args
+  if (command === '' || command.startsWith('--')) return trials([command, ...args].filter((word) => word !== ''))
   if (command === 'list') return list(what)
   if (command === 'trees') return trees(entryOf(what))
   if (command === 'build' && isTarget(target)) return report(buildEntry(entryOf(what), target))
   if (command === 'package' && isTarget(target)) return wholePackage(what, target)
-  process.stderr.write('usage: npm run cves -- list [PACKAGE] | build ID TARGET | package PACKAGE TARGET | trees ID\n')
+  return usage()
+}
+
+function usage(): number {
+  process.stderr.write('usage: npm run cves -- [--target TARGET] [--package P] [--id I] [--dozen] [--json]\n')
+  process.stderr.write('                       list [PACKAGE] | build ID TARGET | package PACKAGE TARGET | trees ID\n')
   return 2
+}
+
+/** Targets whose processes run here come first; arm64 is built and looked at. */
+const TARGETS: readonly TargetName[] = ['elf-x64', 'pe-x64', 'elf-arm64']
+
+async function trials(args: string[]): Promise<number> {
+  const text = { type: 'string' } as const
+  const flag = { type: 'boolean', default: false } as const
+  const { values } = parseArgs({ args, options: { target: text, package: text, id: text, dozen: flag, json: flag } })
+  const { target } = values
+  if (target !== undefined && !isTarget(target)) return usage()
+  const wanted = values.dozen
+    ? dozen()
+    : selected({ targets: target === undefined ? TARGETS : [target], package: values.package, id: values.id })
+  if (wanted.length === 0) return usage()
+  try {
+    return (await tryAll(wanted, values.json)) ? 0 : 1
+  } finally {
+    await systems.pe.close()
+  }
 }
 
 function list(name: string): number {

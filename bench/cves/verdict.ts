@@ -1,0 +1,38 @@
+/** What came of an entry against what the corpus expects of it. */
+import type { CorpusEntry } from './corpus.ts'
+import type { Trial } from './trial.ts'
+
+export type Verdict =
+  | 'as-expected'
+  /** Refused, or failed, where a patch was to be expected. */
+  | 'missed'
+  /** Patched where the corpus says that it must be refused: the worst there is. */
+  | 'wrong-accept'
+
+/** Entries that are to be refused and are accepted by a rule with a proof: its name in docs/layout-rules.md. */
+export const PROVEN: Readonly<Record<string, string>> = {}
+
+export function verdict({ id, expected }: Pick<CorpusEntry, 'id' | 'expected'>, { outcome }: Pick<Trial, 'outcome'>): Verdict {
+  if (expected === 'refuse')
+    return outcome === 'refused' || Object.hasOwn(PROVEN, id) ? 'as-expected' : outcome === 'failed' ? 'missed' : 'wrong-accept'
+  return outcome === 'patched' || outcome === 'nothing' ? 'as-expected' : 'missed'
+}
+
+export interface Totals {
+  readonly patchable: number
+  readonly patched: number
+  readonly toBeRefused: number
+  readonly refused: number
+  readonly wrongAccepts: number
+}
+
+export function totals(tried: readonly (readonly [CorpusEntry, Trial])[]): Totals {
+  const count = (test: (entry: CorpusEntry, trial: Trial) => boolean) => tried.filter(([entry, trial]) => test(entry, trial)).length
+  return {
+    patchable: count(({ expected }) => expected === 'patchable'),
+    patched: count((entry, trial) => entry.expected === 'patchable' && verdict(entry, trial) === 'as-expected'),
+    toBeRefused: count(({ expected }) => expected === 'refuse'),
+    refused: count((entry, trial) => entry.expected === 'refuse' && verdict(entry, trial) === 'as-expected'),
+    wrongAccepts: count((entry, trial) => verdict(entry, trial) === 'wrong-accept'),
+  }
+}
