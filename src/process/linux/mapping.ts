@@ -41,7 +41,7 @@ export function mapInto(target: Target, request: MapRequest): void {
     if (fd < 0n) throw refused(target.pid, 'memfd_create', fd)
     // The file is filled while no thread of the target waits for it.
     syscalls.giveBack()
-    fillFile(target.pid, fd, request, size)
+    fillFile(target, fd, request, size)
     for (const segment of request.segments) {
       mapSegment(target.pid, syscalls, request.address, segment, fd)
       mapped.push(segment)
@@ -101,14 +101,9 @@ function requireAll(syscalls: RemoteSyscalls, { address, segments }: MapRequest,
   syscalls.require('close', anyFd)
 }
 
-/** Through the target's own table of open files: the file has no other name. */
-function fillFile(pid: number, fd: bigint, request: MapRequest, size: number): void {
-  let file: number
-  try {
-    file = openSync(`${processFolder(pid)}/fd/${fd}`, 'r+')
-  } catch (cause) {
-    throw new HotpatchError('MAPPING_REFUSED', `the file made in process ${pid} cannot be opened from outside`, { cause })
-  }
+/** Through the target's own table of open files: the file has no other name. Throws MAPPING_REFUSED, PROCESS_GONE. */
+function fillFile(target: Target, fd: bigint, request: MapRequest, size: number): void {
+  const file = openFile(target, fd, request.address)
   try {
     ftruncateSync(file, size)
     for (const { offset, content } of request.segments)
@@ -118,6 +113,21 @@ function fillFile(pid: number, fd: bigint, request: MapRequest, size: number): v
   } finally {
     closeSync(file)
   }
+}
+
+/** A program that the process has become meanwhile (exec) may have a file of its own under the same number. */
+function openFile({ pid, memory }: Target, fd: bigint, anywhere: bigint): number {
+  let cause: unknown
+  try {
+    const file = openSync(`${processFolder(pid)}/fd/${fd}`, 'r+')
+    if (readProcLink(`/proc/self/fd/${file}`)?.startsWith(OUR_MAPPING)) return file
+    closeSync(file)
+  } catch (error) {
+    cause = error
+  }
+  // Throws where that address space is no more.
+  memory.tryRead(anywhere, 1)
+  throw new HotpatchError('MAPPING_REFUSED', `the file made in process ${pid} cannot be opened from outside`, { cause })
 }
 
 function mapSegment(pid: number, syscalls: RemoteSyscalls, base: bigint, segment: MapSegment, fd: bigint): void {
