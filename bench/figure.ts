@@ -4,7 +4,7 @@ export interface Figure {
   /** What was measured, in words. */
   readonly name: string
   readonly value: number
-  readonly unit: 'ns' | 'µs' | 'ms' | '×'
+  readonly unit: 'ns' | 'µs' | 'ms' | 'MB' | '×'
   /** At most this much, where there is such a promise. */
   readonly limit?: number
   /** What the value stands beside: the same work by another program, in the same unit. */

@@ -1,7 +1,7 @@
 /**
  * The product's speed, measured on this machine and printed beside what was promised.
  *
- *   npm run bench [-- --json] [stop] [stacks] [call] [builder]
+ *   npm run bench [-- --json] [stop] [stacks] [call] [builder] [scale]
  *
  * Figures depend on the machine and on what else runs there: nothing fails by them.
  */
@@ -12,6 +12,7 @@ import { type Cell, heading, say, table } from '../tools/paper.ts'
 import { measureBuilder } from './builder.ts'
 import { measureCalls } from './call/measure.ts'
 import type { Figure } from './figure.ts'
+import { measureScale } from './scale/measure.ts'
 import { measureStops, STOP_GOAL, STOP_OPTIONS } from './stop.ts'
 import { GOAL_THREADS, measureStackStops, STACKS_GOAL } from './stop-stacks.ts'
 
@@ -25,6 +26,7 @@ const GROUPS: Readonly<Record<string, Group>> = {
   stacks: { title: 'The same with every stack checked, 20 frames each', measure: stackStops },
   call: { title: 'What a patched call costs', measure: measureCalls },
   builder: { title: 'From process start to exit', measure: measureBuilder },
+  scale: { title: 'The same over sets of many objects', measure: measureScale },
 }
 
 const COLUMNS = [

@@ -1,8 +1,10 @@
 /** Which front end is for which file. Together with images.ts the one place in the builder that knows the formats. */
 import { isArchive } from '../binary/archive/reader.ts'
 import { graphFromElf } from './elf/graph.ts'
+import { sameElfProgram } from './elf/same-program.ts'
 import type { LinkGraph } from './graph.ts'
 import { graphFromCoff } from './pe/graph.ts'
+import { sameCoffProgram } from './pe/same-program.ts'
 
 export type InputFormat = 'elf-object' | 'coff-object' | 'archive' | 'elf-image' | 'pe-image' | 'other'
 
@@ -22,6 +24,17 @@ export function inputFormat(data: Uint8Array): InputFormat {
   // Import objects and objects with very many sections begin with machine 0 and 0xffff.
   if (COFF_MACHINES.has(u16(data, 0)) || (u16(data, 0) === 0 && u16(data, 2) === 0xffff)) return 'coff-object'
   return 'other'
+}
+
+/**
+ * Whether two objects make the same program, as far as their bytes tell at a glance: true where they differ in nothing but debug information,
+ * comments and dates.
+ */
+export function sameObject(before: Uint8Array, after: Uint8Array): boolean {
+  if (before.length === after.length && Buffer.compare(before, after) === 0) return true
+  const format = inputFormat(before)
+  if (format !== inputFormat(after)) return false
+  return format === 'elf-object' ? sameElfProgram(before, after) : format === 'coff-object' && sameCoffProgram(before, after)
 }
 
 /** Throws what the front ends throw, with the path in front. */

@@ -59,9 +59,14 @@ export function readBases(paths: readonly string[], symbols: readonly string[]):
       folders.flatMap((folder) => separate.names.map((name) => join(folder, name))),
       notes,
     )
-    if (source === undefined && separate.stripped) source = search(separate, separate.places, notes)
-    if (source === undefined && separate.stripped) notes.push(...separate.notes)
-    return READERS[format].base(data, path, source)
+    if (source !== undefined) return READERS[format].base(data, path, source)
+    const base = READERS[format].base(data, path)
+    // It names what other modules do not see: so it was not stripped.
+    if (base.lacks('', true)) return base
+    source = search(separate, separate.places, notes)
+    if (source !== undefined) return READERS[format].base(data, path, source)
+    notes.push(...separate.notes)
+    return base
   })
   const [unused] = refusals
   if (unused !== undefined) throw new HotpatchError('SYMBOLS_MISMATCH', `${unused[0]} is not of ${unused[1].join('; nor of ')}`)

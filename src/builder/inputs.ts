@@ -4,7 +4,7 @@ import { basename, join } from 'node:path'
 import { readArchive } from '../binary/archive/reader.ts'
 import { HotpatchError } from '../errors.ts'
 import { readInput, unreadable } from '../files.ts'
-import { inputFormat, readObject } from './formats.ts'
+import { inputFormat, readObject, sameObject } from './formats.ts'
 import type { LinkGraph } from './graph.ts'
 import type { LazyGraph, ObjectPair, Program } from './program.ts'
 
@@ -27,16 +27,16 @@ const OBJECT_NAMES = /\.(o|obj|a|lib)$/i
  * inside are passed over. Throws FILE_UNREADABLE, FORMAT_UNKNOWN (a single file that is neither object nor archive) and what readArchive throws.
  */
 export function readInputs(path: string): Inputs {
-  const notes: string[] = []
-  const objects: Input[] = []
-  if (isFolder(path)) {
-    for (const relative of filesIn(path)) objects.push(...inputsOf(readInput(join(path, relative)), relative))
-    if (objects.length === 0) notes.push(`${path} holds no object files (.o, .obj, .a, .lib)`)
-  } else {
-    objects.push(...inputsOf(readInput(path), basename(path)))
-    if (objects.length === 0) throw new HotpatchError('FORMAT_UNKNOWN', `${path} is neither an object file nor an archive`)
-  }
-  return { objects: objects.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0)), notes }
+  const objects = [...inputsAt(path)]
+  if (objects.length > 0) return { objects: objects.sort((a, b) => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0)), notes: [] }
+  if (!isFolder(path)) throw new HotpatchError('FORMAT_UNKNOWN', `${path} is neither an object file nor an archive`)
+  return { objects, notes: [`${path} holds no object files (.o, .obj, .a, .lib)`] }
+}
+
+/** One after the other, so that not all of them need be kept. */
+function* inputsAt(path: string): Generator<Input> {
+  if (isFolder(path)) for (const relative of filesIn(path)) yield* inputsOf(readInput(join(path, relative)), relative)
+  else yield* inputsOf(readInput(path), basename(path))
 }
 
 /** The link graphs of all objects at `path`, by path. Throws as readInputs, and what the front ends throw. */
@@ -91,6 +91,10 @@ function input(bytes: Uint8Array, path: string): Input {
       graph ??= parse(bytes, path)
       return graph
     },
+    mentions: (names) => {
+      const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+      return names.some((name) => text.includes(name, 0, 'latin1'))
+    },
   }
 }
 
@@ -105,28 +109,45 @@ function parse(bytes: Uint8Array, path: string): LinkGraph {
 }
 
 /**
- * Pairs the objects of two builds by path; what is the same byte for byte is not parsed. A single file is paired with a single file whatever
- * they are called, and so are the members of two single archives.
+ * Pairs the objects of two builds by path; what makes the same program is not parsed, and kept once. A single file is paired with a single file
+ * whatever they are called, and so are the members of two single archives.
  */
 export function readProgram(before: string, after: string): Program {
   const inputsBefore = readInputs(before)
-  const inputsAfter = readInputs(after)
-  const keysBefore = keysOf(inputsBefore.objects, before)
-  const keysAfter = keysOf(inputsAfter.objects, after)
-  const pairs: ObjectPair[] = []
+  const open = keysOf(inputsBefore.objects, before)
   const identical: LazyGraph[] = []
-  for (const key of [...new Set([...keysBefore.keys(), ...keysAfter.keys()])].sort()) {
-    const b = keysBefore.get(key)
-    const a = keysAfter.get(key)
-    if (a !== undefined && b !== undefined && a.bytes.length === b.bytes.length && Buffer.compare(a.bytes, b.bytes) === 0) identical.push(b)
-    else pairs.push({ path: (a ?? b)?.path ?? key, before: b?.graph(), after: a?.graph() })
+  const found: { readonly key: string; readonly before: Input | undefined; readonly after: Input | undefined }[] = []
+  const pairUp = (key: string, a: Input): void => {
+    const b = open.get(key)
+    open.delete(key)
+    if (b !== undefined && sameObject(b.bytes, a.bytes)) identical.push(b)
+    else found.push({ key, before: b, after: a })
   }
+  let count = 0
+  const notes: string[] = [...inputsBefore.notes]
+  if (isFolder(after)) {
+    for (const input of inputsAt(after)) {
+      count += 1
+      pairUp(input.path, input)
+    }
+    if (count === 0) notes.push(...readInputs(after).notes)
+  } else {
+    const { objects } = readInputs(after)
+    count = objects.length
+    for (const [key, input] of keysOf(objects, after)) pairUp(key, input)
+  }
+  for (const [key, b] of open) found.push({ key, before: b, after: undefined })
+  found.sort((a, b) => (a.key < b.key ? -1 : 1))
+  identical.sort((a, b) => (a.path < b.path ? -1 : 1))
+  const pairs = found.map(
+    (f): ObjectPair => ({ path: (f.after ?? f.before)?.path ?? f.key, before: f.before?.graph(), after: f.after?.graph() }),
+  )
   const graphNotes = pairs.flatMap((p) => [p.before, p.after]).flatMap((g) => g?.notes.map((note) => `${g.path}: ${note}`) ?? [])
   return {
     pairs,
     identical,
-    notes: [...new Set([...inputsBefore.notes, ...inputsAfter.notes, ...graphNotes])],
-    objects: { before: inputsBefore.objects.length, after: inputsAfter.objects.length },
+    notes: [...new Set([...notes, ...graphNotes])],
+    objects: { before: inputsBefore.objects.length, after: count },
   }
 }
 

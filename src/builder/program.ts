@@ -4,7 +4,7 @@ import type { Block, GraphSymbol, LinkGraph } from './graph.ts'
 export interface Program {
   /** Objects that differ, sorted by path. One side is undefined where an object was added or removed. */
   readonly pairs: readonly ObjectPair[]
-  /** Objects whose bytes are the same on both sides: parsed only when something must be looked up in them. */
+  /** Objects that make the same program on both sides: parsed only when something must be looked up in them. */
   readonly identical: readonly LazyGraph[]
   readonly notes: readonly string[]
   readonly objects: { readonly before: number; readonly after: number }
@@ -20,6 +20,13 @@ export interface LazyGraph {
   readonly path: string
   /** Parses at the first call and remembers. */
   graph(): LinkGraph
+  /** false: none of these names occurs in the object, which is known without parsing it. */
+  mentions(names: readonly string[]): boolean
+}
+
+/** Objects that are the same on both sides and know at least one of these names. */
+export function* mentioning(program: Program, names: readonly string[]): Generator<LinkGraph> {
+  for (const lazy of program.identical) if (lazy.mentions(names)) yield lazy.graph()
 }
 
 /** Who is who in the two builds. Anonymous blocks are in neither map: they are compared by what they hold. */

@@ -15,7 +15,7 @@ export interface FunctionSite {
 const BYTES_BEFORE = 32
 
 /** Symbols in code, by ascending RVA. */
-export function codeSymbols(base: BaseImage): BaseSymbol[] {
+function codeSymbols(base: BaseImage): BaseSymbol[] {
   const code = base.sections.filter((s) => s.kind === 'code')
   return base.symbols.filter((s) => code.some((c) => s.rva >= c.rva && s.rva < c.rva + c.size)).sort((a, b) => a.rva - b.rva)
 }
@@ -27,16 +27,27 @@ export function bytesBefore(base: BaseImage, rva: number): Uint8Array {
   return base.bytes(rva - count, count) ?? new Uint8Array(0)
 }
 
-/** Bytes before `rva` that belong to no function: the gap behind the functions before, where the last of them does not run into it. */
-export function gapBefore(base: BaseImage, symbols: readonly BaseSymbol[], rva: number): number {
-  let end = 0
-  let nearest: BaseSymbol | undefined
+/** Bytes before an RVA that belong to no function: the gap behind the functions before it, where the last of them does not run into it. */
+export function gapsOf(base: BaseImage): (rva: number) => number {
+  const symbols = codeSymbols(base)
+  /** Of the symbols up to each one: where the last of them ends, and which begins last. */
+  const ends: number[] = []
+  const nearest: BaseSymbol[] = []
   for (const symbol of symbols) {
-    if (symbol.rva >= rva) break
-    if (nearest === undefined || symbol.rva > nearest.rva || symbol.size > nearest.size) nearest = symbol
-    end = Math.max(end, symbol.rva + symbol.size)
+    const last = nearest.at(-1)
+    ends.push(Math.max(ends.at(-1) ?? 0, symbol.rva + symbol.size))
+    nearest.push(last === undefined || symbol.rva > last.rva || symbol.size > last.size ? symbol : last)
   }
-  return gapBehind(base, nearest, end, rva)
+  return (rva) => {
+    let low = 0
+    let high = symbols.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((symbols[middle] as BaseSymbol).rva < rva) low = middle + 1
+      else high = middle
+    }
+    return gapBehind(base, nearest[low - 1], ends[low - 1] ?? 0, rva)
+  }
 }
 
 function gapBehind(base: BaseImage, nearest: BaseSymbol | undefined, end: number, rva: number): number {

@@ -30,9 +30,6 @@ export function tableSource(symbols: readonly BaseSymbol[], path?: string): Symb
   return { path, symbols, lacks: (_name, isLocal) => (isLocal ? hasLocals : hasGlobals) }
 }
 
-/** Whether the image names what other modules do not see: without that, a file with symbols is looked for. */
-export const isStripped = (own: SymbolSource): boolean => !own.lacks('', true)
-
 /** A source's part in a base image. */
 export const withSource = ({ path, symbols, lacks }: SymbolSource): Pick<BaseImage, 'symbols' | 'symbolFile' | 'lacks'> => ({
   symbols,
@@ -42,8 +39,6 @@ export const withSource = ({ path, symbols, lacks }: SymbolSource): Pick<BaseIma
 
 /** What an image says of the file that its symbols may lie in, and how such a file is read. */
 export interface SeparateSymbols {
-  /** Whether the image itself names only what other modules see. */
-  readonly stripped: boolean
   /** Paths within a folder of symbols, best first. */
   readonly names: readonly string[]
   /** Where the system and the linker put such files. */

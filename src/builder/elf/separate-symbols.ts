@@ -9,7 +9,7 @@ import { type ElfFile, isElf, readElf } from '../../binary/elf/reader.ts'
 import { cstring, viewOf } from '../../binary/struct.ts'
 import type { BaseSymbol } from '../base-image.ts'
 import { fittingMap, type PlacedSymbol } from '../linker-map.ts'
-import { isStripped, type NotItsOwn, type SeparateSymbols, type SymbolFile, type SymbolSource, tableSource } from '../symbol-source.ts'
+import { type NotItsOwn, type SeparateSymbols, type SymbolFile, type SymbolSource, tableSource } from '../symbol-source.ts'
 import { baseSections } from './base.ts'
 import { type ElfMachine, elfMachine } from './machines.ts'
 import { imageSymbols } from './symbols.ts'
@@ -24,7 +24,6 @@ export function elfSymbolFiles(data: Uint8Array, path: string): SeparateSymbols 
   const byLink = link === undefined ? [] : [link.name]
   const folder = dirname(path)
   return {
-    stripped: isStripped(tableSource(imageSymbols(elf, floor, elfMachine(elf.machine, path)))),
     names: [...byId, ...byLink, `${basename(path)}.debug`],
     places: [
       ...byId.map((name) => join(SYSTEM, name)),

@@ -5,7 +5,7 @@
 import { CALLOUT } from '../../patch/definitions.ts'
 import type { Block, LinkGraph } from '../graph.ts'
 import { entryOf, functionSize, primarySymbol } from '../places.ts'
-import type { Program } from '../program.ts'
+import { mentioning, type Program } from '../program.ts'
 import { type Reason, reason, refuses } from '../reasons.ts'
 import type { Change, Classified, Located } from './classify.ts'
 import { shape } from './correlate.ts'
@@ -132,10 +132,10 @@ function otherHome(change: Change, { program, locator, changes }: Places): strin
   const isHome = (graph: LinkGraph, block: Block): boolean => block !== change.before?.block && locator.find(graph, block).found
   for (const { before, name } of changes)
     if (name === change.name && before !== undefined && isHome(before.graph, before.block)) return before.graph.path
-  const graphs = [...program.pairs.flatMap((p) => p.before ?? []), ...program.identical.map((lazy) => lazy.graph())]
-  for (const graph of graphs)
-    for (const symbol of graph.symbols)
-      if (symbol.name === change.name && symbol.block !== undefined && isHome(graph, symbol.block)) return graph.path
+  const homeIn = (graph: LinkGraph): boolean =>
+    graph.symbols.some((s) => s.name === change.name && s.block !== undefined && isHome(graph, s.block))
+  for (const { before: graph } of program.pairs) if (graph !== undefined && homeIn(graph)) return graph.path
+  for (const graph of mentioning(program, [change.name])) if (homeIn(graph)) return graph.path
   return undefined
 }
 

@@ -5,7 +5,7 @@
 import type { Block, LinkGraph } from '../graph.ts'
 import { isBookkeeping, isStartupSection, runsOnce } from '../names.ts'
 import { entryOf, isAnonymous, isOfInterest, isThreadLocal, parentName, primarySymbol } from '../places.ts'
-import type { Program, Twins } from '../program.ts'
+import { afterGraphs, mentioning, type Program, type Twins } from '../program.ts'
 import { type Reason, type ReasonCode, reason } from '../reasons.ts'
 import type { ItemChange, ItemKind } from '../report.ts'
 import { type Comparison, sameBytes } from './compare.ts'
@@ -38,7 +38,7 @@ export function classify(program: Program, twins: Twins, compare: Comparison, no
   const changes = [...codeAndData(program, twins, compare, noise), ...importsAdded(program)]
   const differing = new Set<Block>()
   for (const change of changes) if (change.after !== undefined && !NO_CHANGE_OF_CODE.has(change.kind)) differing.add(change.after.block)
-  const lookups: Lookups = { program, twins, differing }
+  const lookups: Lookups = { program, twins, differing, users: once(() => usersIn(afterGraphs(program))), startup: startupBlocks() }
   for (const change of changes) for (const r of reasonsFor(change, lookups)) change.reasons.push(r)
   return { changes, differing }
 }
@@ -50,6 +50,54 @@ interface Lookups {
   readonly program: Program
   readonly twins: Twins
   readonly differing: ReadonlySet<Block>
+  readonly users: () => Users
+  /** What the start of the program is listed to call, by the graph. */
+  readonly startup: (graph: LinkGraph) => ReadonlySet<Block>
+}
+
+/** Who refers to what: to a block of the same object, or to a name of another. */
+interface Users {
+  of(block: Block): readonly Located[]
+  ofName(name: string): readonly Located[]
+}
+
+function usersIn(graphs: readonly LinkGraph[]): Users {
+  const byBlock = new Map<Block, Located[]>()
+  const byName = new Map<string, Located[]>()
+  const add = <K>(map: Map<K, Located[]>, key: K, user: Located): void => {
+    const known = map.get(key)
+    if (known === undefined) map.set(key, [user])
+    else if (known.at(-1)?.block !== user.block) known.push(user)
+  }
+  for (const graph of graphs)
+    for (const block of graph.blocks) {
+      if (isBookkeeping(block.section)) continue
+      for (const { target } of block.edges)
+        if (target.block === undefined) add(byName, target.name, { graph, block })
+        else add(byBlock, target.block, { graph, block })
+    }
+  return { of: (block) => byBlock.get(block) ?? [], ofName: (name) => byName.get(name) ?? [] }
+}
+
+function startupBlocks(): Lookups['startup'] {
+  const known = new Map<LinkGraph, ReadonlySet<Block>>()
+  return (graph) => {
+    let listed = known.get(graph)
+    if (listed === undefined) {
+      const lists = graph.blocks.filter((b) => isStartupSection(b.section))
+      listed = new Set(lists.flatMap((b) => b.edges.flatMap((e) => e.target.block ?? [])))
+      known.set(graph, listed)
+    }
+    return listed
+  }
+}
+
+const once = <T>(make: () => T): (() => T) => {
+  let made: { readonly value: T } | undefined
+  return () => {
+    made ??= { value: make() }
+    return made.value
+  }
 }
 
 function* codeAndData(program: Program, twins: Twins, compare: Comparison, noise: LineNoise): Generator<Change> {
@@ -178,6 +226,7 @@ function* importsAdded(program: Program): Generator<Change> {
   // Only now is it worth looking into the objects that did not change.
   if (candidates.size > 0)
     for (const lazy of program.identical) {
+      if (!lazy.mentions([...candidates.keys()])) continue
       for (const symbol of lazy.graph().symbols)
         if (symbol.binding !== 'local' || symbol.block === undefined) candidates.delete(symbol.name)
       if (candidates.size === 0) return
@@ -265,34 +314,29 @@ function rodataRule(c: Change, lookups: Lookups): Reason | undefined {
 }
 
 /** Someone outside the patch who uses a read-only block: its name. */
-function unchangedUser(of: Located, { program, differing }: Lookups): string | undefined {
+function unchangedUser(of: Located, { program, differing, users }: Lookups): string | undefined {
   const seen = new Set<Block>()
   const search = (target: Block): string | undefined => {
     if (seen.has(target)) return undefined
     seen.add(target)
-    const names = new Set(target.symbols.filter((s) => s.binding !== 'local').map((s) => s.name))
-    for (const graph of program.pairs.flatMap((p) => p.after ?? []))
-      for (const block of graph.blocks) {
-        if (block === target || isBookkeeping(block.section)) continue
-        const uses = block.edges.some((e) => e.target.block === target || (e.target.block === undefined && names.has(e.target.name)))
-        if (!uses) continue
-        if (block.kind === 'code' && differing.has(block)) continue
-        if (block.kind === 'code') {
-          const parent = parentOf(block, graph)
-          if (parent === undefined || !differing.has(parent)) return nameOf(block)
-          continue
-        }
-        if (block.kind === 'unwind' || isAnonymous(block) || (block.kind === 'rodata' && differing.has(block))) {
-          const found = block.kind === 'unwind' ? ownerOutside(block, graph, differing) : search(block)
-          if (found !== undefined) return found
-          continue
-        }
-        return nameOf(block)
-      }
-    if (names.size > 0)
-      for (const lazy of program.identical)
-        if (lazy.graph().symbols.some((s) => s.block === undefined && names.has(s.name))) return lazy.path
+    const names = [...new Set(target.symbols.filter((s) => s.binding !== 'local').map((s) => s.name))]
+    for (const { block, graph } of [...users().of(target), ...names.flatMap((name) => users().ofName(name))]) {
+      if (block === target) continue
+      const found = outside(block, graph)
+      if (found !== undefined) return found
+    }
+    for (const graph of mentioning(program, names))
+      if (graph.symbols.some((s) => s.block === undefined && names.includes(s.name))) return graph.path
     return undefined
+  }
+  /** The user's name, where it is not in the patch; of what has no name, its user's. */
+  const outside = (block: Block, graph: LinkGraph): string | undefined => {
+    if (block.kind === 'code') {
+      const unit = parentOf(block, graph) ?? block
+      return differing.has(block) || differing.has(unit) ? undefined : nameOf(block)
+    }
+    if (block.kind === 'unwind') return ownerOutside(block, graph, differing)
+    return isAnonymous(block) || (block.kind === 'rodata' && differing.has(block)) ? search(block) : nameOf(block)
   }
   return search(of.block)
 }
@@ -314,18 +358,17 @@ function functionRule(c: Change): Reason | undefined {
   return undefined
 }
 
-function startupRule(c: Change): Reason | undefined {
+function startupRule(c: Change, { startup }: Lookups): Reason | undefined {
   if (c.kind !== 'function' || c.change !== 'changed' || c.after === undefined) return undefined
   const { block, graph } = c.after
-  const listed = graph.blocks.some((b) => isStartupSection(b.section) && b.edges.some((e) => e.target.block === block))
-  return listed || runsOnce(c.name) ? because(c, 'RUNS_ONCE', `${c.name} runs when the program starts`) : undefined
+  return startup(graph).has(block) || runsOnce(c.name) ? because(c, 'RUNS_ONCE', `${c.name} runs when the program starts`) : undefined
 }
 
 /** Something visible was removed that other objects go on using, and nothing took its place. */
 function removalRule(c: Change, { program }: Lookups): Reason | undefined {
   const symbol = c.change === 'removed' && c.before !== undefined ? primarySymbol(c.before.block) : undefined
   if (symbol === undefined || symbol.binding === 'local') return undefined
-  const after = [...program.pairs.flatMap((p) => p.after ?? []), ...program.identical.map((lazy) => lazy.graph())]
+  const after = [...afterGraphs(program), ...mentioning(program, [symbol.name])]
   if (after.some((graph) => graph.symbols.some((s) => s.name === symbol.name && s.block !== undefined && s.binding !== 'local')))
     return undefined
   const user = after.find((graph) => graph.symbols.some((s) => s.name === symbol.name && s.block === undefined && s.binding !== 'weak'))

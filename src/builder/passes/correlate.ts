@@ -186,7 +186,9 @@ function pairAcrossObjects(program: Program, draft: Draft): void {
         if (draft[side].has(block) || !isOfInterest(block) || isAnonymous(block) || symbol === undefined || symbol.binding === 'local')
           continue
         const key = `${classOf(block)}:${symbol.name}`
-        found.set(key, [...(found.get(key) ?? []), block])
+        const known = found.get(key)
+        if (known === undefined) found.set(key, [block])
+        else known.push(block)
       }
     return found
   }

@@ -24,6 +24,8 @@ export interface Locator {
   findAnyCopy(graph: LinkGraph, block: Block): Finding
   /** Symbols of the base image that other objects could see under this name; hidden ones are local by now. */
   visible(name: string): readonly BaseSymbol[]
+  /** Symbols of functions that begin there in the base image. */
+  functionsAt(rva: number): readonly BaseSymbol[]
   /** Import slots of the base image for this name. */
   slots(name: string): readonly ImportSlot[]
   /**
@@ -37,7 +39,11 @@ export interface Locator {
 
 export function locator(base: BaseImage): Locator {
   const symbols = new Map<string, BaseSymbol[]>()
-  for (const symbol of base.symbols) append(symbols, unversioned(symbol.name), symbol)
+  const functions = new Map<number, BaseSymbol[]>()
+  for (const symbol of base.symbols) {
+    append(symbols, unversioned(symbol.name), symbol)
+    if (symbol.kind === 'function') append(functions, symbol.rva, symbol)
+  }
   const slotsByName = new Map<string, ImportSlot[]>()
   for (const slot of base.importSlots) append(slotsByName, unversioned(slot.name), slot)
 
@@ -160,6 +166,7 @@ export function locator(base: BaseImage): Locator {
       const global = named.filter((s) => s.binding !== 'local')
       return global.length > 0 ? global : named
     },
+    functionsAt: (rva) => functions.get(rva) ?? [],
     slots: (name) => slotsByName.get(unversioned(name)) ?? [],
     seenAs(name, graphs, calls) {
       const places = new Set<number>()
@@ -197,7 +204,7 @@ export function locator(base: BaseImage): Locator {
 
 const SHORTEST_ANCHOR = 12
 
-const append = <T>(map: Map<string, T[]>, key: string, value: T): void => {
+const append = <K, T>(map: Map<K, T[]>, key: K, value: T): void => {
   const known = map.get(key)
   if (known === undefined) map.set(key, [value])
   else known.push(value)

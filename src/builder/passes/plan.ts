@@ -3,12 +3,12 @@
 import { viewOf } from '../../binary/struct.ts'
 import { architectureOf } from '../../machine/architectures.ts'
 import { isBranchKind } from '../../machine/edges.ts'
-import type { BaseImage, BaseSymbol } from '../base-image.ts'
+import type { BaseImage } from '../base-image.ts'
 import type { Block, Edge, LinkGraph } from '../graph.ts'
 import { aimOf, entryOf, functionSize, isAnonymous } from '../places.ts'
 import type { PatchedFunction, PatchPlan } from '../plan.ts'
 import { type Reason, reason } from '../reasons.ts'
-import { bytesBefore, codeSymbols, gapBefore } from '../redirects.ts'
+import { bytesBefore, gapsOf } from '../redirects.ts'
 import type { Choice, ChosenFunction } from './choose.ts'
 import type { Synthesized } from './synthesize.ts'
 
@@ -28,11 +28,11 @@ export function plan(
 ): { plan: PatchPlan; reasons: Reason[] } {
   const reasons: Reason[] = []
   const functions: PatchedFunction[] = []
-  const neighbours = codeSymbols(base)
+  const gapBefore = gapsOf(base)
   for (const chosen of choice.functions) {
     const place = places.get(chosen.after)
     if (place === undefined) continue
-    const redirect = redirectOf(chosen, base, neighbours)
+    const redirect = redirectOf(chosen, base, gapBefore)
     if ('code' in redirect) {
       reasons.push(redirect)
       continue
@@ -80,7 +80,7 @@ function filesOf(places: Synthesized['places'], graphOf: ReadonlyMap<Block, Link
 function redirectOf(
   chosen: ChosenFunction,
   base: BaseImage,
-  neighbours: readonly BaseSymbol[],
+  gapBefore: (rva: number) => number,
 ): { kind: string; originalBytes: number } | Reason {
   const { rva, size, change } = chosen
   const code = base.bytes(rva, size)
@@ -89,7 +89,8 @@ function redirectOf(
     return reason('FUNCTION_TOO_SHORT', change.name, change.file, `has ${size} bytes in ${base.name}`)
   const redirect = architectureOf(base.machine).redirects.plan({
     before: bytesBefore(base, rva),
-    padding: paddingBefore(chosen, base, neighbours),
+    // The old object's own pad, else what lies behind the function before.
+    padding: entryOf(chosen.before) || gapBefore(rva),
     code,
     size,
     branchTargets: branchTargets(chosen),
@@ -100,10 +101,6 @@ function redirectOf(
   }
   return { kind: redirect.kind, originalBytes: viewOf(first).getUint32(0, true) }
 }
-
-/** Bytes before the entry that belong to no function: the old object's own pad, else the gap behind the function before. */
-const paddingBefore = ({ before, rva }: ChosenFunction, base: BaseImage, neighbours: readonly BaseSymbol[]): number =>
-  entryOf(before) || gapBefore(base, neighbours, rva)
 
 /**
  * Offsets into the old function to which tables, addresses of labels and split-off parts lead; calls and pointers to its entry are none.

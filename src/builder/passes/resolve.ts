@@ -13,7 +13,7 @@ import type { ImportSlot } from '../base-image.ts'
 import type { Block, Edge, LinkGraph } from '../graph.ts'
 import { isPointerName } from '../names.ts'
 import { aimsAtEntry, entryOf, isAnonymous, isThreadLocal, parentName, primarySymbol } from '../places.ts'
-import { afterGraphs, beforeGraphs, type Definition, definitionsIn, ownersOf, type Program, type Twins } from '../program.ts'
+import { afterGraphs, beforeGraphs, type Definition, definitionsIn, mentioning, ownersOf, type Program, type Twins } from '../program.ts'
 import { type Reason, type ReasonCode, reason } from '../reasons.ts'
 import type { Choice, ChosenFunction } from './choose.ts'
 import type { Classified } from './classify.ts'
@@ -46,7 +46,8 @@ interface Context {
   readonly graphOf: Map<Block, LinkGraph>
   readonly graphBefore: Map<Block, LinkGraph>
   readonly visibleAfter: ReadonlyMap<string, Definition[]>
-  visibleIdentical(): ReadonlyMap<string, Definition[]>
+  /** What an object that did not change defines under a name. */
+  visibleIdentical(name: string): Definition | undefined
 }
 
 type Outcome = Target | { readonly to: 'nowhere'; readonly code: ReasonCode; readonly detail: string }
@@ -55,7 +56,7 @@ const nowhere = (code: ReasonCode, detail: string): Outcome => ({ to: 'nowhere',
 
 export function resolve(program: Program, twins: Twins, classified: Classified, choice: Choice, locator: Locator): Resolved {
   const after = afterGraphs(program)
-  let identical: ReadonlyMap<string, Definition[]> | undefined
+  const identical = new Map<string, Definition | undefined>()
   const context: Context = {
     program,
     twins,
@@ -65,9 +66,9 @@ export function resolve(program: Program, twins: Twins, classified: Classified, 
     graphOf: ownersOf(after),
     graphBefore: ownersOf(beforeGraphs(program)),
     visibleAfter: definitionsIn(after),
-    visibleIdentical: () => {
-      identical ??= definitionsIn(program.identical.map((lazy) => lazy.graph()))
-      return identical
+    visibleIdentical: (name) => {
+      if (!identical.has(name)) identical.set(name, definitionsIn(mentioning(program, [name])).get(name)?.[0])
+      return identical.get(name)
     },
   }
   const blocks = new Set<Block>()
@@ -301,7 +302,7 @@ function targetOfName(edge: Edge, context: Context): Outcome {
     if (seen !== undefined && others.length === 0) return { to: 'base', rva: seen }
   }
   // Hidden from other modules, the linker has made it local: the object that defines it says which one it is.
-  const definition = context.visibleIdentical().get(target.name)?.[0]
+  const definition = context.visibleIdentical(target.name)
   if (definition !== undefined) {
     if (definition.symbol.kind === 'tls') return tls(target.name)
     if (definition.symbol.kind === 'ifunc') return targetOfIfunc(edge, context)

@@ -6,7 +6,7 @@ import { isBranchKind } from '../../machine/edges.ts'
 import type { Block, LinkGraph } from '../graph.ts'
 import { unversioned } from '../names.ts'
 import { entryOf, isAnonymous, isThreadLocal, parentName } from '../places.ts'
-import type { Program } from '../program.ts'
+import { beforeGraphs, mentioning, type Program } from '../program.ts'
 import { type Reason, reason, sortReasons } from '../reasons.ts'
 import type { Choice, ChosenFunction } from './choose.ts'
 import type { Locator } from './locate.ts'
@@ -65,14 +65,15 @@ function byBlock(block: Block, offset: number, graph: LinkGraph, locator: Locato
 }
 
 /** Functions that the linker folded into one with a patched one (identical code folding): they would be redirected with it. */
-function* lodgers({ before, rva, change }: ChosenFunction, program: Program, { base }: Locator): Generator<Reason> {
+function* lodgers({ before, rva, change }: ChosenFunction, program: Program, locator: Locator): Generator<Reason> {
   const own = new Set(before.symbols.map((s) => unversioned(s.name)))
-  const others = base.symbols
-    .filter((s) => s.rva === rva && s.kind === 'function' && !own.has(unversioned(s.name)))
+  const others = locator
+    .functionsAt(rva)
     .map((s) => unversioned(s.name))
+    .filter((name) => !own.has(name))
   if (others.length === 0) return
   // A name that no object gives to another function is a name that the linker made.
-  const graphs = [...program.pairs.flatMap((p) => p.before ?? []), ...program.identical.map((lazy) => lazy.graph())]
+  const graphs = [...beforeGraphs(program), ...mentioning(program, others)]
   const defined = (name: string) =>
     graphs.some((g) => g.symbols.some((s) => s.name === name && s.block !== undefined && s.block !== before))
   for (const name of new Set(others)) {

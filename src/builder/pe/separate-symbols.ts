@@ -8,7 +8,7 @@ import { readCodeView } from '../../binary/pe/directories.ts'
 import { isPeImage, type PeImage, readImageSymbols, readPe } from '../../binary/pe/reader.ts'
 import { cstring, viewOf } from '../../binary/struct.ts'
 import { fittingMap, type PlacedSymbol } from '../linker-map.ts'
-import { isStripped, type NotItsOwn, type SeparateSymbols, type SymbolFile, type SymbolSource, tableSource } from '../symbol-source.ts'
+import { type NotItsOwn, type SeparateSymbols, type SymbolFile, type SymbolSource, tableSource } from '../symbol-source.ts'
 import { sectionKind } from './base.ts'
 import { symbolsOfPdb } from './pdb-symbols.ts'
 import { type FoundSymbol, imageSymbols, isCodeAt, symbolsOfTable } from './symbols.ts'
@@ -22,7 +22,6 @@ export function peSymbolFiles(data: Uint8Array, path: string): SeparateSymbols {
     rsds === undefined ? undefined : rsds.pdbPath.slice(Math.max(rsds.pdbPath.lastIndexOf('/'), rsds.pdbPath.lastIndexOf('\\')) + 1)
   const folder = dirname(path)
   return {
-    stripped: isStripped(tableSource(imageSymbols(image, symbolsOfTable(image)))),
     names: [
       // As symbol servers lay them out, and flat.
       ...(pdb && rsds ? [`${pdb}/${symbolServerId(rsds)}/${pdb}`, pdb] : []),

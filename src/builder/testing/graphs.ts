@@ -1,7 +1,7 @@
 /** Link graphs for tests, without a compiler: blocks by name, edges by the names they lead to. */
 import { EDGE_KINDS, type EdgeKind } from '../../machine/edges.ts'
 import type { Block, BlockKind, Edge, GraphSymbol, LinkGraph } from '../graph.ts'
-import type { ObjectPair, Program } from '../program.ts'
+import type { LazyGraph, ObjectPair, Program } from '../program.ts'
 
 export interface EdgeSpec {
   readonly at: number
@@ -160,11 +160,12 @@ export function object(spec: ObjectSpec): LinkGraph {
 /** Two builds, paired by path. An object that is the same object in both counts as identical. */
 export function program(before: readonly LinkGraph[], after: readonly LinkGraph[]): Program {
   const pairs: ObjectPair[] = []
-  const identical: { path: string; graph: () => LinkGraph }[] = []
+  const identical: LazyGraph[] = []
   for (const path of [...new Set([...before, ...after].map((g) => g.path))].sort()) {
     const b = before.find((g) => g.path === path)
     const a = after.find((g) => g.path === path)
-    if (b !== undefined && b === a) identical.push({ path, graph: () => b })
+    if (b !== undefined && b === a)
+      identical.push({ path, graph: () => b, mentions: (names) => b.symbols.some((s) => names.includes(s.name)) })
     else pairs.push({ path, before: b, after: a })
   }
   return { pairs, identical, notes: [], objects: { before: before.length, after: after.length } }
