@@ -1,5 +1,5 @@
 /** The directions of import between the rooms: each may import from those before it in `rooms`, never the other way. */
-const rooms = ['binary', 'machine', 'patch', 'builder', 'os', 'process', 'engine', 'servicing', 'cli']
+const rooms = ['binary', 'machine', 'patch', 'builder', 'sources', 'os', 'process', 'engine', 'servicing', 'cli']
 const forbidden = rooms.map((room, index) => ({
   name: `${room}-imports-upwards`,
   severity: 'error',
@@ -29,6 +29,18 @@ module.exports = {
       severity: 'error',
       from: { path: '^src/machine/' },
       to: { path: '^src/binary/(pe|coff|elf|archive)/' },
+    },
+    {
+      name: 'sources-know-no-formats',
+      severity: 'error',
+      from: { path: '^src/sources/' },
+      to: { path: '^src/(binary|machine|patch|builder|os|process|engine)/' },
+    },
+    {
+      name: 'programs-are-started-in-two-rooms',
+      severity: 'error',
+      from: { path: '^src', pathNot: '^src/(sources|process)/|\\.test\\.ts$|/testing/' },
+      to: { path: '^(node:)?child_process$' },
     },
     {
       name: 'tests-stay-out',

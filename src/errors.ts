@@ -71,6 +71,22 @@ export const ERRORS = {
     'give the folder of the object files themselves',
   ),
 
+  // Bad input: building from sources (src/sources).
+  BUILD_FAILED: entry('badInput', 'the build command failed', 'read its words, and try the command in a copy of the source tree'),
+  BUILD_UNSEEN: entry(
+    'badInput',
+    'the build called no compiler that hotpatch knows of',
+    'let the build find its compilers by name in PATH (gcc, clang, mingw; not /usr/bin/gcc), and link what is to be patched',
+  ),
+  DIFF_REJECTED: entry('badInput', 'the fix does not apply to the source tree', 'give the tree that the fix was made for; see --strip'),
+  OBJECTS_GONE: entry('badInput', 'the build removes its object files', 'make the build keep them until it ends'),
+  TOOL_MISSING: entry('badInput', 'a program that this needs cannot be run', 'install it'),
+  IMAGE_UNCLEAR: entry(
+    'badInput',
+    'which image the patch is for is not clear',
+    'name one with --base, or give -o a folder: it gets a patch for each',
+  ),
+
   // Bad input: patch images (src/patch).
   NOT_A_PATCH_IMAGE: entry('badInput', 'the file is no patch image', 'give a file that hotpatch build has written'),
   PATCH_TABLE_MALFORMED: entry(

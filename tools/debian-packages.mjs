@@ -27,10 +27,10 @@ export const PACKAGES = [
   need('wine', ['demo-pe'], 'the commands that make a Wine prefix'),
 
   need('dpkg-dev', ['mosquitto'], 'unpacks Debian source packages'),
-  need('patch', ['mosquitto'], 'applies the security fix of a source package'),
-  need('cmake', ['mosquitto'], 'configures mosquitto, libevent, expat, curl, libxml2, libwebp, libssh'),
-  need('ninja-build', ['mosquitto'], 'builds them'),
-  need('make', ['mosquitto'], 'builds the sources without cmake'),
+  need('patch', ['mosquitto', 'test'], 'applies the security fix of a source package'),
+  need('cmake', ['mosquitto', 'test'], 'configures mosquitto, libevent, expat, curl, libxml2, libwebp, libssh'),
+  need('ninja-build', ['mosquitto', 'test'], 'builds them'),
+  need('make', ['mosquitto', 'test'], 'builds the sources without cmake'),
 
   need('llvm-19', ['test'], 'llvm-readobj, the second opinion on patch images'),
   need('clang-19', ['test'], 'the second compiler whose objects the tests patch'),

@@ -45,7 +45,7 @@ const routes = buildRouteMap<string, Context>({
 const app = buildApplication<Context>(routes, {
   name: 'hotpatch',
   versionInfo: { currentVersion: VERSION },
-  scanner: { caseStyle: 'allow-kebab-for-camel' },
+  scanner: { caseStyle: 'allow-kebab-for-camel', allowArgumentEscapeSequence: true },
   documentation: { caseStyle: 'convert-camel-to-kebab', useAliasInUsageLine: false },
   localization: { loadText: () => text_en },
 })
@@ -56,7 +56,9 @@ const USAGE_CODES = new Set([-5, -4])
 /** Runs one command line. The exit code is left in `process.exitCode`. */
 export async function runHotpatch(args: readonly string[], process: StricliProcess): Promise<void> {
   const complaints: string[] = []
-  const json = args.includes('--json')
+  // What is behind `--` is a build command's.
+  const own = args.includes('--') ? args.slice(0, args.indexOf('--')) : args
+  const json = own.includes('--json')
   const stderr = json ? { ...process.stderr, write: (text: string) => void complaints.push(text) } : process.stderr
   const context: { process: StricliProcess } = { process: { stdout: process.stdout, stderr, env: process.env ?? {} } }
   await run(app, args, context)

@@ -19,6 +19,11 @@ export function sequenceNumber(text: string): number {
   return value
 }
 
+export function stripCount(text: string): number {
+  if (!/^\d{1,2}$/.test(text)) throw new SyntaxError(`"${text}" is not a number of folders`)
+  return Number(text)
+}
+
 export function patchId(text: string): string {
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(text))
     throw new SyntaxError(`"${text}" is not an id: letters, digits, dot, dash and underscore, at most 64`)

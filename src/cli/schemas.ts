@@ -85,7 +85,16 @@ const buildReport = z.strictObject({
   diff,
 })
 
-const build = z.strictObject({ file: text.optional(), size: bytes.optional(), report: buildReport })
+const build = z.strictObject({
+  file: text.optional(),
+  size: bytes.optional(),
+  report: buildReport,
+  work: text.optional().describe('with --source: the folder that keeps both builds'),
+  others: z
+    .array(z.strictObject({ file: text, size: bytes, report: buildReport }))
+    .optional()
+    .describe('with --source and a folder for -o: patches for further images'),
+})
 
 const identity = { buildId: text.optional(), timeDateStamp: count, checkSum: count, textSha256: hex }
 

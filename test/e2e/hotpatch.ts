@@ -16,7 +16,11 @@ export interface Document {
 }
 
 /** With --json. Fails unless there is one document, and it names the exit code that there was. */
-export const json = async (...args: readonly string[]): Promise<Document> => document(await hotpatchHere([...args, '--json']))
+export async function json(...args: readonly string[]): Promise<Document> {
+  // What is behind `--` is another program's.
+  const own = args.includes('--') ? args.indexOf('--') : args.length
+  return document(await hotpatchHere([...args.slice(0, own), '--json', ...args.slice(own)]))
+}
 
 /** The same where the process runs. */
 export const jsonBeside = async (target: Target, ...args: readonly string[]): Promise<Document> =>

@@ -1,15 +1,20 @@
 import { basename, extname } from 'node:path'
-import { buildPatch } from '../../builder/build.ts'
+import { type BuildOutcome, buildPatch } from '../../builder/build.ts'
 import type { BuildReport } from '../../builder/report.ts'
+import { HotpatchError } from '../../errors.ts'
 import { writeOutput } from '../../files.ts'
 import { type Answer, done, type JsonFlag } from '../answer.ts'
 import { dim, good, hex, plural, strong, table } from '../words.ts'
 import { lineNumbers, noteLines, reasonLines } from './diff.ts'
 
 export interface BuildFlags extends JsonFlag {
-  readonly before: string
-  readonly after: string
-  readonly base: string
+  readonly before?: string
+  readonly after?: string
+  readonly base?: string
+  readonly source?: string
+  readonly diff?: string
+  readonly strip?: number
+  readonly work?: string
   readonly symbols?: readonly string[]
   readonly out: string
   readonly sequence: number
@@ -18,31 +23,42 @@ export interface BuildFlags extends JsonFlag {
   readonly cve?: readonly string[]
 }
 
+/** What a patch is made of. */
+export interface BuildInputs {
+  readonly before: string
+  readonly after: string
+  readonly base: string
+}
+
+/** From two builds that are there. Throws USAGE, and what buildPatch throws. */
 export function build(flags: BuildFlags): Answer {
-  const built = buildPatch({
-    before: flags.before,
-    after: flags.after,
-    base: flags.base,
+  const { before, after, base } = flags
+  if (flags.diff !== undefined) throw new HotpatchError('USAGE', '--diff goes with --source')
+  if (before === undefined || after === undefined || base === undefined)
+    throw new HotpatchError('USAGE', 'give --before, --after and --base, or --source and --diff with the build command behind --')
+  const built = make({ before, after, base }, flags)
+  if (built.outcome === 'nothing') return done('nothing-to-patch', { report: built.report }, nothingWords(built.report))
+  const { image, report } = built
+  writeOutput(flags.out, image)
+  return done('built', { file: flags.out, size: image.length, report }, builtWords(flags.out, image.length, report))
+}
+
+export const make = (inputs: BuildInputs, flags: BuildFlags): BuildOutcome =>
+  buildPatch({
+    ...inputs,
     symbols: flags.symbols ?? [],
     sequence: flags.sequence,
-    id: flags.id ?? defaultId(flags.base, flags.sequence),
+    id: flags.id ?? defaultId(inputs.base, flags.sequence),
     description: flags.description,
     cves: flags.cve ?? [],
   })
-  if (built.outcome === 'nothing')
-    return done('nothing-to-patch', { report: built.report }, [
-      'Nothing to patch: the base image would behave the same.',
-      ...lineNumbers(built.report.diff),
-      ...reasonLines(built.report.remarks),
-      ...noteLines([...built.report.notes, ...built.report.diff.notes]),
-    ])
-  writeOutput(flags.out, built.image)
-  return done(
-    'built',
-    { file: flags.out, size: built.image.length, report: built.report },
-    words(flags.out, built.image.length, built.report),
-  )
-}
+
+export const nothingWords = (report: BuildReport): string[] => [
+  'Nothing to patch: the base image would behave the same.',
+  ...lineNumbers(report.diff),
+  ...reasonLines(report.remarks),
+  ...noteLines([...report.notes, ...report.diff.notes]),
+]
 
 const defaultId = (base: string, sequence: number): string =>
   `${
@@ -52,7 +68,7 @@ const defaultId = (base: string, sequence: number): string =>
       .slice(0, 48) || 'patch'
   }-${sequence}`
 
-function words(file: string, size: number, report: BuildReport): string[] {
+export function builtWords(file: string, size: number, report: BuildReport): string[] {
   return [
     `${good('built')} ${strong(file)}, ${plural(size, 'byte')}: patch ${report.id}, sequence ${report.sequence}, for ${report.base.name}`,
     '',

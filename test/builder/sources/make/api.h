@@ -1,0 +1,2 @@
+int shortened(int length);
+int count(void);
