@@ -2,13 +2,12 @@
 import { HotpatchError } from '../errors.ts'
 import type { BaseImage } from './base-image.ts'
 import { type Difference, difference, diffReport } from './diff.ts'
-import type { LinkGraph } from './graph.ts'
 import { type Choice, choose } from './passes/choose.ts'
 import { judgeLayouts } from './passes/judge-layouts.ts'
 import type { Layouts } from './passes/layouts.ts'
-import { type Locator, locator } from './passes/locate.ts'
+import { locator } from './passes/locate.ts'
 import { plan as makePlan, type Naming, sizeAfter } from './passes/plan.ts'
-import { resolve } from './passes/resolve.ts'
+import { type Resolved, resolve } from './passes/resolve.ts'
 import { synthesize } from './passes/synthesize.ts'
 import { verify } from './passes/verify.ts'
 import type { PatchPlan } from './plan.ts'
@@ -38,7 +37,7 @@ export function buildPlan(program: Program, base: BaseImage, naming: Naming): Pl
   // How each old function is redirected.
   const { plan, reasons } = makePlan(choice, synthesized, resolved.graphOf, base, naming)
   // Which types may not be laid out otherwise while the process runs.
-  const layouts = layoutReasons(program, found.layouts, choice, places)
+  const layouts = layoutReasons(program, found.layouts, choice, resolved)
   // Whether two ways of finding the same thing agree, and all reasons against a patch at once.
   const all = verify(program, choice, places, [choice.reasons, resolved.reasons, synthesized.reasons, reasons, layouts].flat())
   const blockers = all.filter(refuses)
@@ -47,17 +46,11 @@ export function buildPlan(program: Program, base: BaseImage, naming: Naming): Pl
   return { plan: built, report: reportOf(program, found, choice, all, base, naming, built) }
 }
 
-/** Where nothing is patched no code comes upon old objects; and types of other programs of the same build are their matter. */
-function layoutReasons(program: Program, { changes }: Layouts, choice: Choice, places: Locator): Reason[] {
-  if (choice.functions.length === 0) return []
-  const inBase = new Set(program.pairs.flatMap(({ path, before }) => (before !== undefined && isIn(before, places) ? [path] : [])))
-  const concerned = changes.filter(({ files }) => files.some((file) => inBase.has(file)))
-  return judgeLayouts(concerned, program).flatMap(({ reasons }) => reasons)
-}
-
-function isIn(graph: LinkGraph, places: Locator): boolean {
-  const { same, different } = places.agreement(graph)
-  return same > different
+/** Types of other programs of the same build have no code in the patch. */
+function layoutReasons(program: Program, { changes }: Layouts, choice: Choice, resolved: Resolved): Reason[] {
+  const objects = new Set([...resolved.blocks].flatMap((block) => resolved.graphOf.get(block)?.path ?? []))
+  const switched = new Set(choice.functions.map(({ before }) => before))
+  return judgeLayouts(changes, program, { switched, objects }).flatMap(({ reasons }) => reasons)
 }
 
 function refusal(reasons: readonly Reason[]): HotpatchError {

@@ -4,7 +4,7 @@ import { readProgram } from './inputs.ts'
 import { type Change, type Classified, classify } from './passes/classify.ts'
 import { comparison } from './passes/compare.ts'
 import { correlate } from './passes/correlate.ts'
-import { type JudgedLayout, judgeLayouts } from './passes/judge-layouts.ts'
+import { type JudgedLayout, judgeLayouts, type Replacement } from './passes/judge-layouts.ts'
 import { compareLayouts, type Layouts } from './passes/layouts.ts'
 import { lineNoise } from './passes/line-noise.ts'
 import { markConstants } from './passes/mark-constants.ts'
@@ -51,7 +51,7 @@ export function difference(program: Program): Difference {
 }
 
 export function diffReport(program: Program, { classified, layouts }: Difference): DiffReport {
-  const types = judgeLayouts(layouts.changes, program).map(typeItem)
+  const types = judgeLayouts(layouts.changes, program, everythingThatChanged(classified)).map(typeItem)
   const items = [...classified.changes.map(itemOf), ...types].sort(byFileKindName)
   const relevant = items.filter(({ kind }) => kind !== 'unwind' && kind !== 'type' && kind !== 'line-numbers')
   const count = (kinds: readonly ItemKind[]): ChangeCounts => {
@@ -96,6 +96,12 @@ function typeItem({ change, reasons }: JudgedLayout): DiffItem {
   const [file = ''] = change.files
   const { key: name, sizeBefore, sizeAfter } = change
   return { name, file, kind: 'type', change: 'changed', sizeBefore, sizeAfter, patchable: !reasons.some(refuses), reasons }
+}
+
+/** Without a base image: all code that differs, and what is new. */
+function everythingThatChanged({ changes }: Classified): Replacement {
+  const code = changes.filter(({ kind, change }) => kind === 'function' && change !== 'removed')
+  return { switched: new Set(code.flatMap(({ before }) => before?.block ?? [])), objects: new Set(code.map(({ file }) => file)) }
 }
 
 function withoutTypes(files: readonly string[]): string[] {

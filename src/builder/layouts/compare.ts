@@ -70,6 +70,9 @@ function unnamedWithin(type: TypeRef): TypeDefinition | undefined {
   return type.kind === 'array' ? unnamedWithin(type.of) : undefined
 }
 
+/** Where an aggregate's parts lie, flat: what is not among them is padding. */
+export const fieldsOf = (type: Aggregate): readonly (Field & { readonly path: string })[] => leaves(type.members, '', 0)
+
 function* compareFields(before: Aggregate, after: Aggregate): Generator<MemberChange> {
   const ofBefore = new Map(leaves(before.members, '', 0).map((leaf) => [leaf.path, leaf]))
   const ofAfter = new Map(leaves(after.members, '', 0).map((leaf) => [leaf.path, leaf]))

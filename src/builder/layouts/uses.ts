@@ -16,7 +16,7 @@ export interface Uses {
   readonly parameters: readonly FunctionUse[]
   /** Functions with a variable that points to it and is no parameter. */
   readonly pointerVariables: readonly FunctionUse[]
-  /** Functions that give one back, or a pointer to it. */
+  /** Functions that give a pointer to it back. */
   readonly returns: readonly FunctionUse[]
 }
 
@@ -114,14 +114,15 @@ function collectFunction(info: FunctionInfo, graph: LinkGraph, keys: ReadonlySet
       const r = relation(variable.type, keys)
       return r !== undefined && test(variable, r)
     })
-  if (any(({ storage }, r) => r === 'holds' && (storage === 'frame' || storage === 'parameter'))) uses.frames.push(use)
+  const byValue = [info.type.returns, ...info.type.parameters].some((type) => relation(type, keys) === 'holds')
+  if (byValue || any(({ storage }, r) => r === 'holds' && (storage === 'frame' || storage === 'parameter'))) uses.frames.push(use)
   if (
     any(({ storage }, r) => r === 'points' && storage === 'parameter') ||
     info.type.parameters.some((p) => relation(p, keys) === 'points')
   )
     uses.parameters.push(use)
   if (any(({ storage }, r) => r === 'points' && storage === 'frame')) uses.pointerVariables.push(use)
-  if (relation(info.type.returns, keys) !== undefined) uses.returns.push(use)
+  if (relation(info.type.returns, keys) === 'points') uses.returns.push(use)
 }
 
 const known = new WeakMap<DebugTypes, readonly (readonly [string, Aggregate])[]>()

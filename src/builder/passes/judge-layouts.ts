@@ -1,9 +1,9 @@
 /** What changed layouts mean for a patch: which of them are let through, by which rule, and what speaks against the others. */
-
-import type { LinkGraph } from '../graph.ts'
-import { describeUses, usesOf } from '../layouts/uses.ts'
+import type { Block, LinkGraph } from '../graph.ts'
+import { type LayoutCase, RULES } from '../layouts/rules.ts'
+import { describeUses, type Uses, usesOf } from '../layouts/uses.ts'
 import { describeChange } from '../layouts/words.ts'
-import type { Program } from '../program.ts'
+import { beforeGraphs, type Program } from '../program.ts'
 import { type Reason, reason } from '../reasons.ts'
 import type { TypeChange } from './layouts.ts'
 
@@ -12,22 +12,55 @@ export interface JudgedLayout {
   readonly reasons: readonly Reason[]
 }
 
-export function judgeLayouts(changes: readonly TypeChange[], program: Program): JudgedLayout[] {
-  return changes.map((change) => ({ change, reasons: [judge(change, program)] }))
+/** What a patch replaces, as far as it is known. */
+export interface Replacement {
+  /** Code of the build before that is replaced. */
+  readonly switched: ReadonlySet<Block>
+  /** Objects, by path, of whose code after some is in the patch. */
+  readonly objects: ReadonlySet<string>
 }
 
-function judge(change: TypeChange, program: Program): Reason {
+export function judgeLayouts(changes: readonly TypeChange[], program: Program, replacement: Replacement): JudgedLayout[] {
+  return changes.map((change) => ({ change, reasons: [judge(change, program, replacement)] }))
+}
+
+function judge(change: TypeChange, program: Program, replacement: Replacement): Reason {
   const [file = ''] = change.files
   const told = describeChange(change)
+  const safe = (rule: string, why: string): Reason => reason('LAYOUT_SAFE', change.key, file, `${rule}: ${why}; ${told}`)
+  if (!change.files.some((path) => replacement.objects.has(path))) return safe('untouched', 'no object that knows it has code in the patch')
   if (change.kind === 'enum') {
     const onlyAdded = change.sizeBefore === change.sizeAfter && change.members.every(({ what }) => what === 'added')
-    return onlyAdded ? reason('LAYOUT_SAFE', change.key, file, `enum-grown: ${told}`) : reason('ENUM_CHANGED', change.key, file, told)
+    return onlyAdded ? safe('enum-grown', 'every old value means what it meant') : reason('ENUM_CHANGED', change.key, file, told)
   }
-  const uses = usesOf(change.key, graphsOf(change, program))
-  return reason('LAYOUT_CHANGED', change.key, file, `${told}; ${describeUses(uses)}`)
+  const layout = caseOf(change, program, replacement)
+  const lacking: string[] = []
+  for (const { name, judge: rule } of RULES) {
+    const verdict = layout && rule(layout)
+    if (verdict?.safe) return safe(name, verdict.why)
+    if (verdict !== undefined) lacking.push(`not ${name}: ${verdict.why}`)
+  }
+  return reason('LAYOUT_CHANGED', change.key, file, [told, layout && describeUses(layout.uses), ...lacking].filter(Boolean).join('; '))
 }
 
-function graphsOf({ files }: TypeChange, program: Program): LinkGraph[] {
-  const wanted = new Set(files)
-  return program.pairs.flatMap(({ path, before }) => (before !== undefined && wanted.has(path) ? [before] : []))
+function caseOf(change: TypeChange, program: Program, { switched }: Replacement): LayoutCase | undefined {
+  const { key, before } = change
+  if (before.kind === 'enum') return undefined
+  const files = new Set(change.files)
+  const near = program.pairs.flatMap((p) => (p.before !== undefined && files.has(p.path) ? [p.before] : []))
+  let all: { graphs: LinkGraph[]; uses: Uses } | undefined
+  return {
+    key,
+    change,
+    before,
+    uses: usesOf(key, near),
+    everywhere: () => {
+      if (all === undefined) {
+        const graphs = [...beforeGraphs(program), ...program.identical.map((lazy) => lazy.graph())]
+        all = { graphs, uses: usesOf(key, graphs) }
+      }
+      return all
+    },
+    switched,
+  }
 }

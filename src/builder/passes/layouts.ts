@@ -13,6 +13,8 @@ export interface TypeChange extends LayoutChange {
   readonly key: string
   /** Objects in which it differs so, by path. */
   readonly files: readonly string[]
+  /** Objects of the build after whose code may know it: those that define it, and those that say nothing about types. */
+  readonly knownIn: readonly string[]
   readonly before: TypeDefinition
   readonly after: TypeDefinition
 }
@@ -27,7 +29,7 @@ export interface Layouts {
 }
 
 export function compareLayouts(program: Program): Layouts {
-  const found = new Map<string, TypeChange & { files: string[] }>()
+  const found = new Map<string, Omit<TypeChange, 'knownIn'> & { files: string[] }>()
   const without: string[] = []
   let compared = 0
   for (const pair of program.pairs) {
@@ -47,13 +49,22 @@ export function compareLayouts(program: Program): Layouts {
     }
   }
   const changes = [...found.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, change]) => change)
-  return { changes, compared, without }
+  return { changes: changes.map((change) => ({ ...change, knownIn: knownIn(change.key, program) })), compared, without }
+}
+
+/** Objects that did not change know no type that did. */
+function knownIn(key: string, program: Program): string[] {
+  return program.pairs.flatMap(({ path, after }) => {
+    if (after === undefined) return []
+    const types = after.types?.()
+    return types === undefined || types.fingerprint(key) !== undefined ? [path] : []
+  })
 }
 
 const hasCodeOrData = ({ before, after }: ObjectPair): boolean =>
   [before, after].some((graph) => graph?.blocks.some(({ kind, size }) => kind !== 'unwind' && size > 0))
 
-function* changesBetween(before: DebugTypes, after: DebugTypes): Generator<Omit<TypeChange, 'files'>> {
+function* changesBetween(before: DebugTypes, after: DebugTypes): Generator<Omit<TypeChange, 'files' | 'knownIn'>> {
   for (const key of before.keys) {
     const print = after.fingerprint(key)
     if (print === undefined || print === before.fingerprint(key)) continue

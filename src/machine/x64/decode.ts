@@ -163,6 +163,50 @@ export function immediateOf(code: Uint8Array, offset: number): Immediate | undef
   }
 }
 
+/** What an instruction computes with. Registers are numbers that mean nothing but themselves, whatever part of them is used. */
+export interface Operands {
+  /** As the processor takes them: sign-extended to 64 bits. */
+  readonly immediates: readonly bigint[]
+  /** What `lea` adds. */
+  readonly added: bigint | undefined
+  /** Moves the stack pointer: the size of a frame, of nothing else. */
+  readonly ofStack: boolean
+  /** The register that is the first operand, which most instructions write. */
+  readonly first: number | undefined
+  /** The register that a memory operand, or an indirect call, goes through. */
+  readonly through: number | undefined
+}
+
+const NO_OPERANDS: Operands = { immediates: [], added: undefined, ofStack: false, first: undefined, through: undefined }
+
+/** Of the instruction at `offset`; nothing where none begins. */
+export function operandsOf(code: Uint8Array, offset: number): Operands {
+  const { Decoder, DecoderOptions, Mnemonic, OpKind, Register, RegisterExt } = iced()
+  const decoder = new Decoder(64, code.subarray(offset, offset + LONGEST), DecoderOptions.None)
+  const instruction = decoder.decode()
+  try {
+    if (instruction.isInvalid) return NO_OPERANDS
+    const immediates: bigint[] = []
+    for (let i = 0; i < instruction.opCount; i++) {
+      const kind = instruction.opKind(i)
+      if (kind >= OpKind.Immediate8 && kind <= OpKind.Immediate32to64) immediates.push(BigInt.asIntN(64, instruction.immediate(i)))
+    }
+    const lea = instruction.mnemonic === Mnemonic.Lea && !instruction.isIpRelMemoryOperand
+    const first = instruction.op0Kind === OpKind.Register ? RegisterExt.fullRegister(instruction.op0Register) : undefined
+    const base = instruction.memoryBase === Register.None ? undefined : RegisterExt.fullRegister(instruction.memoryBase)
+    return {
+      immediates,
+      added: lea ? BigInt.asIntN(64, instruction.memoryDisplacement) : undefined,
+      ofStack: instruction.op0Register === Register.RSP,
+      first,
+      through: base ?? first,
+    }
+  } finally {
+    instruction.free()
+    decoder.free()
+  }
+}
+
 /** One line of assembly for every instruction, in iced's Intel dialect: for people and tests, never for decisions. */
 export function disassemble(code: Uint8Array, address: bigint): string[] {
   const { Decoder, DecoderOptions, Instruction: IcedInstruction, Formatter, FormatterSyntax } = iced()
