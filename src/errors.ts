@@ -37,6 +37,12 @@ export const ERRORS = {
   // Usage.
   USAGE: entry('usage', 'the command line is not understood', 'see --help of the command'),
 
+  ACCEPT_UNMATCHED: entry(
+    'usage',
+    'an --accept names something that this build is not refused for',
+    'take it away, or write CODE:SYMBOL as the refusal has them; `hotpatch build` without it lists all reasons',
+  ),
+
   // Bad input: files.
   FILE_UNREADABLE: entry('badInput', 'a file cannot be read', 'check the path and its permissions'),
   FILE_UNWRITABLE: entry('badInput', 'a file cannot be written', 'check the path, its permissions and the room on the disk'),
@@ -217,6 +223,11 @@ export const ERRORS = {
     'refused',
     'a patch of the same name and other content is applied to the process',
     'build the new one with a higher --sequence, say --force, or roll back the one that is applied first',
+  ),
+  CONSISTENCY_REQUIRED: entry(
+    'refused',
+    'the patch is only right if all its functions switch at one instant in which no thread is inside any of them',
+    'apply it with --consistency patch, which is the default',
   ),
   PATCH_AMBIGUOUS: entry('usage', 'the process carries several patches', 'say which one with --id'),
   PREDECESSOR_GONE: entry(

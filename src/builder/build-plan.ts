@@ -1,10 +1,10 @@
 /** From two builds and a base image to what goes into the patch image. The list in buildPlan is the specification. */
 import { HotpatchError } from '../errors.ts'
+import { type Acceptance, judge } from './acceptances.ts'
 import type { BaseImage } from './base-image.ts'
 import { type Difference, difference, diffReport } from './diff.ts'
 import { type Choice, choose } from './passes/choose.ts'
-import { judgeLayouts } from './passes/judge-layouts.ts'
-import type { Layouts } from './passes/layouts.ts'
+import { judgeLayouts, type Replacement } from './passes/judge-layouts.ts'
 import { locator } from './passes/locate.ts'
 import { plan as makePlan, type Naming, sizeAfter } from './passes/plan.ts'
 import { type Resolved, resolve } from './passes/resolve.ts'
@@ -22,8 +22,8 @@ export interface Planned {
   readonly report: BuildReport
 }
 
-/** Everything but reading and writing files. Throws REFUSED. */
-export function buildPlan(program: Program, base: BaseImage, naming: Naming): Planned {
+/** Everything but reading and writing files. Throws REFUSED, ACCEPT_UNMATCHED. */
+export function buildPlan(program: Program, base: BaseImage, naming: Naming, acceptances: readonly Acceptance[] = []): Planned {
   // What differs between the builds.
   const found = difference(program)
   // Where things of the build before lie in the base image.
@@ -37,20 +37,28 @@ export function buildPlan(program: Program, base: BaseImage, naming: Naming): Pl
   // How each old function is redirected.
   const { plan, reasons } = makePlan(choice, synthesized, resolved.graphOf, base, naming)
   // Which types may not be laid out otherwise while the process runs.
-  const layouts = layoutReasons(program, found.layouts, choice, resolved)
+  const layouts = judgeLayouts(found.layouts.changes, program, replacementOf(choice, resolved))
   // Whether two ways of finding the same thing agree, and all reasons against a patch at once.
-  const all = verify(program, choice, places, [choice.reasons, resolved.reasons, synthesized.reasons, reasons, layouts].flat())
-  const blockers = all.filter(refuses)
+  const all = verify(
+    program,
+    choice,
+    places,
+    [choice.reasons, resolved.reasons, synthesized.reasons, reasons, layouts.flatMap((l) => l.reasons)].flat(),
+  )
+  // What a person has looked into.
+  const { blockers, accepted } = judge(all, acceptances)
   if (blockers.length > 0) throw refusal(blockers)
-  const built = choice.functions.length === 0 ? undefined : plan
-  return { plan: built, report: reportOf(program, found, choice, all, base, naming, built) }
+  const atOneInstant = layouts.some((layout) => layout.atOneInstant)
+  const built = choice.functions.length === 0 ? undefined : { ...plan, accepted, atOneInstant }
+  return { plan: built, report: { ...reportOf(program, found, choice, all, base, naming, built), accepted } }
 }
 
-/** Types of other programs of the same build have no code in the patch. */
-function layoutReasons(program: Program, { changes }: Layouts, choice: Choice, resolved: Resolved): Reason[] {
-  const objects = new Set([...resolved.blocks].flatMap((block) => resolved.graphOf.get(block)?.path ?? []))
-  const switched = new Set(choice.functions.map(({ before }) => before))
-  return judgeLayouts(changes, program, { switched, objects }).flatMap(({ reasons }) => reasons)
+/** Other programs of the same build have no code in the patch. */
+function replacementOf(choice: Choice, { blocks, graphOf }: Resolved): Replacement {
+  return {
+    switched: new Set(choice.functions.map(({ before }) => before)),
+    objects: new Set(blocks.flatMap((block) => graphOf.get(block)?.path ?? [])),
+  }
 }
 
 function refusal(reasons: readonly Reason[]): HotpatchError {
@@ -67,7 +75,7 @@ function reportOf(
   base: BaseImage,
   naming: Naming,
   plan: PatchPlan | undefined,
-): BuildReport {
+): Omit<BuildReport, 'accepted'> {
   const redirects = new Map(plan?.functions.map((f) => [f.rva, f.redirect]))
   const functions: BuiltFunction[] = choice.functions.map((f) => ({
     name: f.change.name,

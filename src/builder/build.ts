@@ -1,4 +1,5 @@
 /** `hotpatch build`: two builds and a base image in, one patch image or a reasoned refusal out. */
+import type { Acceptance } from './acceptances.ts'
 import type { BaseImage } from './base-image.ts'
 import { buildPlan } from './build-plan.ts'
 import { readBases, writePatch } from './images.ts'
@@ -13,6 +14,8 @@ export interface BuildOptions extends Naming {
   readonly after: string
   /** The program, library or DLL that runs. */
   readonly base: string
+  /** Reasons that are not to refuse it. */
+  readonly accept?: readonly Acceptance[]
   /** Files with the symbols of a stripped base image, and folders in which they are looked for. */
   readonly symbols?: readonly string[]
 }
@@ -24,13 +27,13 @@ export type BuildOutcome =
 
 /**
  * The same inputs give the same bytes, whatever the folders are called and in whichever order they are listed.
- * Throws REFUSED (all reasons in its facts), FILE_UNREADABLE, FORMAT_UNKNOWN and what readers throw for damaged files.
+ * Throws REFUSED (all reasons in its facts), ACCEPT_UNMATCHED, FILE_UNREADABLE, FORMAT_UNKNOWN and what readers throw for damaged files.
  */
 export function buildPatch(options: BuildOptions): BuildOutcome {
   const program = readProgram(options.before, options.after)
   const { bases, notes } = readBases([options.base], options.symbols ?? [])
   const [base] = bases as [BaseImage]
-  const { plan, report: planned } = buildPlan(program, base, options)
+  const { plan, report: planned } = buildPlan(program, base, options, options.accept)
   const report = { ...planned, notes }
   return plan === undefined ? { outcome: 'nothing', report } : { outcome: 'built', image: writePatch(plan), report }
 }

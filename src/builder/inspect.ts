@@ -13,6 +13,14 @@ import { functionSites, planSite } from './redirects.ts'
 
 export type Inspection = InspectedPatch | InspectedImage | InspectedObjects
 
+/** A reason against a patch that its author has let through. */
+export interface AcceptedReason {
+  readonly code: string
+  readonly symbol: string
+  readonly file: string
+  readonly detail: string
+}
+
 export interface InspectedPatch {
   readonly kind: 'patch'
   readonly format: 'elf' | 'pe'
@@ -44,6 +52,9 @@ export interface InspectedPatch {
   }[]
   readonly added: readonly { readonly name: string; readonly kind: string; readonly patchRva: number; readonly size: number }[]
   readonly imports: readonly { readonly name: string; readonly library?: string | undefined }[]
+  /** The weakest consistency at which it may be applied; undefined: any. */
+  readonly consistency: 'patch' | undefined
+  readonly accepted: readonly AcceptedReason[]
   readonly table: {
     readonly version: number
     readonly extraPatchSize: number
@@ -141,6 +152,8 @@ function inspectPatch(data: Uint8Array): InspectedPatch {
     functions: manifest.functions.map((f) => ({ ...f, originalBytes: wordBytes(original.get(f.rva)) })),
     added,
     imports,
+    consistency: manifest.consistency,
+    accepted: manifest.accepted ?? [],
     table: {
       version: table.version,
       extraPatchSize: table.extraPatchSize,

@@ -1,6 +1,7 @@
 /** What the passes hand to a back end: everything that goes into one patch image, resolved. */
 import type { BaseImage } from './base-image.ts'
 import type { Block, Edge } from './graph.ts'
+import type { Reason } from './reasons.ts'
 
 export interface PatchPlan {
   readonly base: BaseImage
@@ -9,6 +10,10 @@ export interface PatchPlan {
   readonly description: string
   readonly cves: readonly string[]
   readonly functions: readonly PatchedFunction[]
+  /** Reasons against it that its author has looked into. */
+  readonly accepted?: readonly Reason[]
+  /** Right only if all functions switch at one instant, in which no thread is inside any of them. */
+  readonly atOneInstant?: boolean
   /** Entry of the patch's callback. */
   readonly callout?: { readonly block: Block; readonly offset: number } | undefined
   /** Everything that the image holds, in the order in which it is laid out within its kind. Companions are among them. */

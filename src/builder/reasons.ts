@@ -6,18 +6,21 @@
 interface ReasonEntry {
   /** refuse: no patch is made. note: worth knowing, stands in nobody's way. */
   readonly weight: 'refuse' | 'note'
+  /** Whether `--accept` can let it through: a patch can be made, and whether it is right depends on what only a person knows. */
+  readonly acceptable: boolean
   /** What was found, without the particulars. */
   readonly what: string
   /** What the author of the fix can do about it. */
   readonly todo: string
 }
 
-const refuse = (what: string, todo: string): ReasonEntry => ({ weight: 'refuse', what, todo })
-const note = (what: string, todo: string): ReasonEntry => ({ weight: 'note', what, todo })
+const refuse = (what: string, todo: string): ReasonEntry => ({ weight: 'refuse', acceptable: false, what, todo })
+const judgement = (what: string, todo: string): ReasonEntry => ({ weight: 'refuse', acceptable: true, what, todo })
+const note = (what: string, todo: string): ReasonEntry => ({ weight: 'note', acceptable: false, what, todo })
 
 export const REASONS = {
   // Data that lives in the running process.
-  DATA_CHANGED: refuse(
+  DATA_CHANGED: judgement(
     'the initial value of existing writable data changed; the running process has its own value there by now',
     'keep the initial value, and set the new one in code that the patch changes',
   ),
@@ -25,7 +28,7 @@ export const REASONS = {
     'the size, alignment or kind of an existing variable changed; the running process has the old one',
     'keep the old variable as it is and add a new one beside it',
   ),
-  RODATA_CHANGED: refuse(
+  RODATA_CHANGED: judgement(
     'read-only data changed that code outside the patch goes on using',
     'add a table under a new name and use it in the functions that the fix changes',
   ),
@@ -39,11 +42,11 @@ export const REASONS = {
   ),
 
   // Types of what lives in the running process.
-  LAYOUT_CHANGED: refuse(
+  LAYOUT_CHANGED: judgement(
     'the layout of a type changed that objects in the running process have; the new code would read and write them wrongly',
     'leave the type as it is and keep new members beside it (shadow data); docs/layout-rules.md says which changes are let through',
   ),
-  ENUM_CHANGED: refuse(
+  ENUM_CHANGED: judgement(
     'the meaning of an enumeration changed; the running process holds values of the old one',
     'keep the values that were there, and give new names the values behind them',
   ),
@@ -99,7 +102,7 @@ export const REASONS = {
     'an indirect function (IFUNC) changed; its resolver has run already',
     'change the implementations that it chooses between, not the resolver',
   ),
-  STARTUP_CHANGED: refuse(
+  STARTUP_CHANGED: judgement(
     'what runs when the program starts or ends changed (constructors, destructors, .init_array)',
     'do the initialisation at first use, in code that the patch changes',
   ),

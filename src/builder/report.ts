@@ -67,6 +67,8 @@ export interface BuildReport {
   readonly added: readonly { readonly name: string; readonly kind: 'function' | 'data' | 'rodata'; readonly size: number }[]
   /** Library functions that it reaches through the base image. */
   readonly imports: readonly { readonly name: string; readonly library: string | undefined }[]
+  /** Reasons that would refuse it, had its author not accepted them. */
+  readonly accepted: readonly Reason[]
   /** Remarks: reasons that do not refuse. */
   readonly remarks: readonly Reason[]
   /** Symbols of the base image that are there and could not be used, in words. */

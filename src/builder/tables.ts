@@ -136,6 +136,10 @@ export function manifestFor(plan: PatchPlan, rvaOf: RvaOf): Manifest {
       size,
     })),
     escapes: escapesOf(plan),
+    ...(plan.atOneInstant ? { consistency: 'patch' as const } : {}),
+    ...(plan.accepted === undefined || plan.accepted.length === 0
+      ? {}
+      : { accepted: plan.accepted.map(({ code, symbol, file, detail }) => ({ code, symbol, file, detail })) }),
     ...(plan.callout === undefined ? {} : { callout: rvaOf(plan.callout.block) + plan.callout.offset }),
     imports: importsOf(plan).map(({ name, library }) => (library === undefined ? { name } : { name, library })),
   }

@@ -1,4 +1,5 @@
 /** Arguments that several commands share, each parsed and described once. */
+import { type Acceptance, isAcceptable } from '../builder/acceptances.ts'
 
 /** stricli reports what a parser throws as a usage error. */
 export function processId(text: string): number {
@@ -33,6 +34,16 @@ export function patchId(text: string): string {
 export function cveId(text: string): string {
   if (!/^CVE-\d{4}-\d{4,}$/.test(text)) throw new SyntaxError(`"${text}" is not a CVE id (CVE-2023-0809)`)
   return text
+}
+
+/** `CODE:SYMBOL` as a refusal has them. */
+export function acceptance(text: string): Acceptance {
+  const colon = text.indexOf(':')
+  const code = text.slice(0, Math.max(0, colon))
+  const symbol = text.slice(colon + 1)
+  if (colon <= 0 || symbol === '') throw new SyntaxError(`"${text}" is not CODE:SYMBOL`)
+  if (!isAcceptable(code)) throw new SyntaxError(`${code} is no reason that can be accepted`)
+  return { code, symbol }
 }
 
 /** A path as it stands; the empty one is nobody's file. */

@@ -80,6 +80,7 @@ const buildReport = z.strictObject({
   ),
   added: z.array(z.strictObject({ name: text, kind: z.enum(['function', 'data', 'rodata']), size: bytes })),
   imports: z.array(z.strictObject({ name: text, library: text.optional() })),
+  accepted: z.array(reason).describe('what --accept let through'),
   remarks: z.array(reason),
   notes: z.array(text),
   diff,
@@ -100,6 +101,10 @@ const identity = { buildId: text.optional(), timeDateStamp: count, checkSum: cou
 
 const inspectedBlock = z.strictObject({ name: text, kind: text, binding: text, size: bytes, references: count })
 
+const accepted = z
+  .array(z.strictObject({ code: text, symbol: text, file: text, detail: text }))
+  .describe('reasons against the patch that its author has let through')
+
 const inspect = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('patch'),
@@ -117,6 +122,8 @@ const inspect = z.discriminatedUnion('kind', [
     ),
     added: z.array(z.looseObject({ name: text, file: text.optional(), kind: text, patchRva: rva, size: bytes })),
     imports: z.array(z.strictObject({ name: text, library: text.optional() })),
+    consistency: z.literal('patch').optional().describe('the weakest at which it may be applied; absent: any'),
+    accepted,
     table: z.strictObject({
       version: count,
       extraPatchSize: count,
@@ -196,6 +203,7 @@ const check = z.looseObject({
   functions: z.array(z.looseObject({ name: text, file: text, address, size: bytes, redirect, overwritten: bytes })),
   place: z.strictObject({ image: address, imageSize: bytes, hpat: address, hpatSize: bytes }).optional(),
   blockers: z.array(blocker),
+  accepted,
   interrupted: z.array(z.strictObject({ id: text, state })),
 })
 
@@ -223,6 +231,7 @@ const apply = z.looseObject({
   callouts,
   mappings: z.array(z.strictObject({ what: z.enum(['image', 'hpat']), address, size: bytes })),
   signedBy: z.strictObject({ name: text, keyId: hex }).optional(),
+  accepted,
   recovered: z.array(recovery),
   reclaimed,
 })

@@ -106,6 +106,15 @@ describe('apply', () => {
     expect(report.stop).toMatchObject({ tries: 4, threads: 2, consistency: 'none', way: 'stop' })
   })
 
+  test('a patch that needs one instant for all its functions is not applied with less', async () => {
+    const patch = newPatch()
+    const strict = { ...patch, manifest: { ...patch.manifest, consistency: 'patch' as const } }
+    for (const consistency of ['none', 'function'] as const)
+      await expect(applyPatch(open(newTarget()), strict, { consistency })).rejects.toMatchObject({ code: 'CONSISTENCY_REQUIRED' })
+    expect((await applyPatch(open(newTarget()), strict, { consistency: 'patch' })).outcome).toBe('applied')
+    expect((await applyPatch(open(newTarget()), strict)).outcome).toBe('applied')
+  })
+
   test('a thread on the first byte of a function is no reason to wait', async () => {
     const target = newTarget()
     for (const [i, thread] of target.threads.entries()) thread.instructionPointer = BASE + BigInt(i === 0 ? RVA.plain : RVA.padded)

@@ -70,10 +70,13 @@ const UNDO_MS = 2000
 
 /**
  * Throws, with every reason in `facts.reasons`: BASE_NOT_MAPPED, BASE_DIFFERS, BASE_AMBIGUOUS, ORIGINAL_BYTES_DIFFER,
- * REDIRECT_REFUSED, SEQUENCE_NOT_HIGHER, PATCH_ID_TAKEN, NO_PLACE, LEDGER_DAMAGED; CALLOUT_CANCELLED; BUSY or ENGINE_AT_WORK after the deadline; and what the process
+ * REDIRECT_REFUSED, SEQUENCE_NOT_HIGHER, PATCH_ID_TAKEN, NO_PLACE, LEDGER_DAMAGED; CONSISTENCY_REQUIRED; CALLOUT_CANCELLED; BUSY or ENGINE_AT_WORK after the deadline; and what the process
  * throws. Whatever is thrown, what was done is undone, and if even that fails, the ledger says so to the next engine.
  */
 export async function applyPatch(process: Process, image: PatchImage, options: ApplyOptions = {}): Promise<ApplyReport> {
+  const { consistency = 'patch' } = options
+  if (image.manifest.consistency === 'patch' && consistency !== 'patch')
+    throw new HotpatchError('CONSISTENCY_REQUIRED', `${image.manifest.id} cannot be applied with --consistency ${consistency}`)
   const deadline = deadlineIn(options.timeoutMs ?? 10_000)
   return exclusively(process, deadline, () => applyAlone(process, image, options, switchOptions(options, deadline)))
 }

@@ -64,6 +64,13 @@ const manifest = (z: Z) =>
      * can.
      */
     escapes: z.strictObject({ code: z.boolean(), data: z.boolean(), constants: z.boolean() }).optional(),
+    /** The weakest consistency at which it may be applied. Absent: any. */
+    consistency: z.literal('patch').optional(),
+    /** Reasons against it that its author has looked into and let through. Absent: there are none. */
+    accepted: z
+      .array(z.strictObject({ code: z.string().regex(/^[A-Z_]+$/), symbol: z.string(), file: z.string(), detail: z.string() }))
+      .min(1)
+      .optional(),
     /** The patch's callback, exported as __PatchMainCallout__. Absent: it has none. */
     callout: rva(z).optional(),
     /** Library functions that the patch reaches through the base image's import slots. */

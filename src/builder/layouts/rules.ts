@@ -30,6 +30,8 @@ export interface Verdict {
 
 export interface Rule {
   readonly name: 'same-values' | 'frames-only' | 'zero-padding'
+  /** The rule leans on a switch of all functions at one instant, in which no thread is inside any of them. */
+  readonly atOneInstant: boolean
   /** undefined: the rule is not about changes of this form. */
   readonly judge: (layout: LayoutCase) => Verdict | undefined
 }
@@ -38,9 +40,9 @@ const safe = (why: string): Verdict => ({ safe: true, why })
 const lacking = (why: string): Verdict => ({ safe: false, why })
 
 export const RULES: readonly Rule[] = [
-  { name: 'same-values', judge: sameValues },
-  { name: 'frames-only', judge: framesOnly },
-  { name: 'zero-padding', judge: zeroPadding },
+  { name: 'same-values', atOneInstant: false, judge: sameValues },
+  { name: 'frames-only', atOneInstant: true, judge: framesOnly },
+  { name: 'zero-padding', atOneInstant: false, judge: zeroPadding },
 ]
 
 /** Members became integers of the same width that read every old value as it was meant. */

@@ -4,12 +4,14 @@ import { type LayoutCase, RULES } from '../layouts/rules.ts'
 import { describeUses, type Uses, usesOf } from '../layouts/uses.ts'
 import { describeChange } from '../layouts/words.ts'
 import { beforeGraphs, type Program } from '../program.ts'
-import { type Reason, reason } from '../reasons.ts'
+import { type Reason, type ReasonCode, reason } from '../reasons.ts'
 import type { TypeChange } from './layouts.ts'
 
 export interface JudgedLayout {
   readonly change: TypeChange
   readonly reasons: readonly Reason[]
+  /** Lets the change through only where all functions switch while no thread is inside any of them. */
+  readonly atOneInstant: boolean
 }
 
 /** What a patch replaces, as far as it is known. */
@@ -21,26 +23,31 @@ export interface Replacement {
 }
 
 export function judgeLayouts(changes: readonly TypeChange[], program: Program, replacement: Replacement): JudgedLayout[] {
-  return changes.map((change) => ({ change, reasons: [judge(change, program, replacement)] }))
+  return changes.map((change) => judge(change, program, replacement))
 }
 
-function judge(change: TypeChange, program: Program, replacement: Replacement): Reason {
+function judge(change: TypeChange, program: Program, replacement: Replacement): JudgedLayout {
   const [file = ''] = change.files
   const told = describeChange(change)
-  const safe = (rule: string, why: string): Reason => reason('LAYOUT_SAFE', change.key, file, `${rule}: ${why}; ${told}`)
-  if (!change.files.some((path) => replacement.objects.has(path))) return safe('untouched', 'no object that knows it has code in the patch')
+  const judged = (code: ReasonCode, detail: string, atOneInstant = false): JudgedLayout => ({
+    change,
+    reasons: [reason(code, change.key, file, detail)],
+    atOneInstant,
+  })
+  if (!change.knownIn.some((path) => replacement.objects.has(path)))
+    return judged('LAYOUT_SAFE', `untouched: no object that knows it has code in the patch; ${told}`)
   if (change.kind === 'enum') {
     const onlyAdded = change.sizeBefore === change.sizeAfter && change.members.every(({ what }) => what === 'added')
-    return onlyAdded ? safe('enum-grown', 'every old value means what it meant') : reason('ENUM_CHANGED', change.key, file, told)
+    return onlyAdded ? judged('LAYOUT_SAFE', `enum-grown: every old value means what it meant; ${told}`) : judged('ENUM_CHANGED', told)
   }
   const layout = caseOf(change, program, replacement)
   const lacking: string[] = []
-  for (const { name, judge: rule } of RULES) {
+  for (const { name, atOneInstant, judge: rule } of RULES) {
     const verdict = layout && rule(layout)
-    if (verdict?.safe) return safe(name, verdict.why)
+    if (verdict?.safe) return judged('LAYOUT_SAFE', `${name}: ${verdict.why}; ${told}`, atOneInstant)
     if (verdict !== undefined) lacking.push(`not ${name}: ${verdict.why}`)
   }
-  return reason('LAYOUT_CHANGED', change.key, file, [told, layout && describeUses(layout.uses), ...lacking].filter(Boolean).join('; '))
+  return judged('LAYOUT_CHANGED', [told, layout && describeUses(layout.uses), ...lacking].filter(Boolean).join('; '))
 }
 
 function caseOf(change: TypeChange, program: Program, { switched }: Replacement): LayoutCase | undefined {

@@ -6,6 +6,7 @@ import { type TakenPatch, takeSignedPatch, takeUnsignedPatch } from '../../servi
 import { type Answer, done, type JsonFlag } from '../answer.ts'
 import { withProcess } from '../live.ts'
 import { bad, dim, good, plural, strong, table } from '../words.ts'
+import { acceptedLines } from './accepted.ts'
 
 export interface ApplyFlags extends JsonFlag {
   readonly pid: number
@@ -22,7 +23,8 @@ export async function apply(patch: string, flags: ApplyFlags): Promise<Answer> {
   const { image, signedBy } = allowUnsigned ? takeUnsignedPatch(patch) : takeSignedPatch(patch)
   const options = { timeoutMs: timeout * 1000, consistency, waitForReturn, force }
   const report = await withProcess(pid, (process) => applyPatch(process, image, options))
-  return done(report.outcome, { ...report, signedBy }, words(report, signedBy))
+  const { accepted = [] } = image.manifest
+  return done(report.outcome, { ...report, signedBy, accepted }, [...words(report, signedBy), ...acceptedLines(accepted)])
 }
 
 function words(

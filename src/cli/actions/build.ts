@@ -1,10 +1,12 @@
 import { basename, extname } from 'node:path'
+import type { Acceptance } from '../../builder/acceptances.ts'
 import { type BuildOutcome, buildPatch } from '../../builder/build.ts'
 import type { BuildReport } from '../../builder/report.ts'
 import { HotpatchError } from '../../errors.ts'
 import { writeOutput } from '../../files.ts'
 import { type Answer, done, type JsonFlag } from '../answer.ts'
 import { dim, good, hex, plural, strong, table } from '../words.ts'
+import { acceptedLines } from './accepted.ts'
 import { lineNumbers, noteLines, reasonLines } from './diff.ts'
 
 export interface BuildFlags extends JsonFlag {
@@ -16,6 +18,7 @@ export interface BuildFlags extends JsonFlag {
   readonly strip?: number
   readonly work?: string
   readonly symbols?: readonly string[]
+  readonly accept?: readonly Acceptance[]
   readonly out: string
   readonly sequence: number
   readonly id?: string
@@ -47,6 +50,7 @@ export const make = (inputs: BuildInputs, flags: BuildFlags): BuildOutcome =>
   buildPatch({
     ...inputs,
     symbols: flags.symbols ?? [],
+    accept: flags.accept ?? [],
     sequence: flags.sequence,
     id: flags.id ?? defaultId(inputs.base, flags.sequence),
     description: flags.description,
@@ -83,6 +87,7 @@ export function builtWords(file: string, size: number, report: BuildReport): str
       ? [`  reached through the base image's import slots: ${report.imports.map(({ name }) => name).join(', ')}`]
       : []),
     ...lineNumbers(report.diff).map((line) => `  ${line}`),
+    ...acceptedLines(report.accepted),
     ...reasonLines(report.remarks),
     ...noteLines([...report.notes, ...report.diff.notes]),
     dim(`  base image: ${report.base.buildId ? `build id ${report.base.buildId}` : `text ${report.base.textSha256}`}`),

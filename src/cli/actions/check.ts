@@ -5,16 +5,18 @@ import { readPatchImage } from '../../patch/read.ts'
 import type { Answer } from '../answer.ts'
 import { withProcess } from '../live.ts'
 import { bad, dim, good, plural, strong, table } from '../words.ts'
+import { acceptedLines } from './accepted.ts'
 
 /** `would-refuse` is an answer here, not an error: the question was whether. The exit code says it all the same. */
 export async function check(pid: number, patch: string, force: boolean): Promise<Answer> {
   const image = readPatchImage(readInput(patch))
   const report = await withProcess(pid, (process) => checkPatch(process, image, { force }))
+  const { accepted = [] } = image.manifest
   return {
     outcome: report.outcome,
     exit: report.outcome === 'would-refuse' ? Exit.refused : Exit.done,
-    result: report,
-    words: words(report),
+    result: { ...report, accepted },
+    words: [...words(report), ...acceptedLines(accepted)],
   }
 }
 

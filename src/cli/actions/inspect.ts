@@ -1,6 +1,7 @@
 import { type InspectedImage, type InspectedObjects, type InspectedPatch, type Inspection, inspectFile } from '../../builder/inspect.ts'
 import { type Answer, done } from '../answer.ts'
 import { dim, hex, plural, strong, table } from '../words.ts'
+import { acceptedLines } from './accepted.ts'
 
 export function inspect(file: string): Answer {
   const inspection = inspectFile(file)
@@ -57,6 +58,8 @@ function patchWords(patch: InspectedPatch): string[] {
       ? []
       : ['', `  brings: ${patch.added.map(({ name, kind, size }) => `${name} (${kind}, ${size})`).join(', ')}`]),
     ...(patch.imports.length === 0 ? [] : [`  reaches through the base image: ${patch.imports.map(({ name }) => name).join(', ')}`]),
+    ...(patch.consistency === undefined ? [] : ['  applied with --consistency patch only: all its functions switch at one instant']),
+    ...acceptedLines(patch.accepted),
     '',
     `  hot patch table version ${patch.table.version}, ${plural(patch.table.extraPatchSize, 'extra word')} a record`,
     ...table(

@@ -2,7 +2,7 @@ import { buildCommand as command } from '@stricli/core'
 import type { BuildFlags } from '../actions/build.ts'
 import { answer, jsonFlag } from '../answer.ts'
 import type { Context } from '../context.ts'
-import { cveId, patchId, path, sequenceNumber, stripCount } from '../parameters.ts'
+import { acceptance, cveId, patchId, path, sequenceNumber, stripCount } from '../parameters.ts'
 
 export const buildCommand = command<BuildFlags, string[], Context>({
   docs: {
@@ -65,6 +65,14 @@ export const buildCommand = command<BuildFlags, string[], Context>({
         optional: true,
         variadic: true,
         placeholder: 'FILE',
+      },
+      accept: {
+        kind: 'parsed',
+        parse: acceptance,
+        brief: 'A reason that was looked into and is not to refuse the patch; recorded in it; may be given several times',
+        optional: true,
+        variadic: true,
+        placeholder: 'CODE:SYMBOL',
       },
       out: { kind: 'parsed', parse: path, brief: 'Where the patch image is written', placeholder: 'PATCH' },
       sequence: {
