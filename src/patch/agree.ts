@@ -56,6 +56,17 @@ function agreeOnFunctions(base: HotPatchBase, manifest: Manifest, segments: Patc
     if (!segments.some((s) => s.protection === 'rx' && patchRva >= s.rva && patchRva + patchSize <= s.rva + s.size))
       throw mismatch(`the new ${name}, at RVA ${hex(patchRva)}, ends outside of the patch image's code`)
   }
+  refuseOverlaps(manifest)
   const [left] = redirected.keys()
   if (left !== undefined) throw mismatch(`the table redirects a function at RVA ${hex(left)} that the manifest does not name`)
+}
+
+/** A redirect of one function would be written into the middle of another. */
+function refuseOverlaps({ functions }: Manifest): void {
+  const ascending = functions.toSorted((a, b) => a.rva - b.rva)
+  for (const [i, f] of ascending.entries()) {
+    const next = ascending[i + 1]
+    if (next !== undefined && f.rva + f.size > next.rva)
+      throw mismatch(`${f.name}, at RVA ${hex(f.rva)} with ${f.size} bytes, reaches into ${next.name} at RVA ${hex(next.rva)}`)
+  }
 }

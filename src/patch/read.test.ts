@@ -181,6 +181,11 @@ describe('readPatchImage', () => {
       '"patchSize":9999,"redirect":"padding"',
       /^PATCH_MANIFEST_MISMATCH: the new g, at RVA 0x1010, ends outside/,
     ],
+    [
+      '"rva": 16384, "size": 32',
+      '"rva":16384,"size":12345',
+      /^PATCH_MANIFEST_MISMATCH: f, at RVA 0x4000 with 12345 bytes, reaches into g at RVA 0x4100$/,
+    ],
     ['"patchRva": 12296', '"patchRva": 92296', /^PATCH_MANIFEST_MISMATCH: counter, at RVA 0x16888, is outside/],
     ['"imageSize": 65536', '"imageSize": 40960', /^PATCH_RECORD_INVALID: the INDIRECT record .* outside of the base image$/],
     ['"format": 1', '"format": 2', /^PATCH_MANIFEST_MALFORMED: format: /],

@@ -137,6 +137,10 @@ describe('validateHotPatchTable', () => {
 
   it('refuses unknown flags, a lowest sequence number above its own, and two bases that are one', () => {
     expect(ofBase({ flags: 0x8000000a })).toBe('PATCH_TABLE_MALFORMED: the base image has unknown flags 0x80000000')
+    expect(outcome({ ...sampleTable(sampleBase(FUNCTION)), flags: 3 })).toBe('valid')
+    expect(outcome({ ...sampleTable(sampleBase(FUNCTION)), flags: 4 })).toBe(
+      'PATCH_TABLE_MALFORMED: the hot patch table has unknown flags 0x4',
+    )
     expect(outcome({ ...sampleTable(sampleBase(FUNCTION)), minSequenceNumber: 2 })).toMatch(
       /^PATCH_TABLE_MALFORMED: the lowest sequence number 2/,
     )

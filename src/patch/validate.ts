@@ -56,6 +56,9 @@ const MACHINE_MASK = Object.values(IMAGE_HOT_PATCH_MACHINE).reduce((mask, bit) =
 const KNOWN_BASE_FLAGS =
   IMAGE_HOT_PATCH_BASE_OBLIGATORY | IMAGE_HOT_PATCH_BASE_CAN_ROLL_BACK | (MACHINE_MASK << IMAGE_HOT_PATCH_BASE_MACHINE_SHIFT)
 
+/** IMAGE_HOT_PATCH_INFO_FLAG_PATCHORDERCRITICAL, IMAGE_HOT_PATCH_INFO_FLAG_HOTSWAP */
+const KNOWN_TABLE_FLAGS = 3
+
 const RELOCATION_WIDTH = 8
 
 const invalid = (what: string, facts: Record<string, unknown> = {}): HotpatchError =>
@@ -70,6 +73,9 @@ export function validateHotPatchTable(table: HotPatchTable, facts: TableFacts): 
       'PATCH_TABLE_MALFORMED',
       `the lowest sequence number ${table.minSequenceNumber} is above the patch's own, ${table.sequenceNumber}`,
     )
+  // Two flags of winnt.h: the order of patches matters, and hot swapping. hotpatch applies one patch at a time, and always swaps.
+  if ((table.flags & ~KNOWN_TABLE_FLAGS) !== 0)
+    throw new HotpatchError('PATCH_TABLE_MALFORMED', `the hot patch table has unknown flags ${hex(table.flags)}`)
   const identities = new Set<string>()
   for (const base of table.bases) {
     const identity = `${hex(base.originalTimeDateStamp)}, ${hex(base.originalCheckSum)}`
