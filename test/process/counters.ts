@@ -7,7 +7,7 @@ export interface Counters {
   readonly signals: bigint
 }
 
-export const MODES = ['spin', 'signals', 'epoll', 'poll', 'read', 'futex', 'sleep', 'sigsuspend'] as const
+export const MODES = ['spin', 'signals', 'epoll', 'poll', 'read', 'futex', 'sleep', 'long', 'sigsuspend'] as const
 
 export function readCounters(process: Process, address: bigint): Counters {
   const bytes = process.read(address, 24)

@@ -25,15 +25,11 @@ const thorough = process.env.HOTPATCH_TEST_THOROUGH === '1'
 const STRIDES: readonly (readonly [(typeof MODES)[number], number])[] = [
   ['spin', thorough ? 1 : 4],
   ['sleep', thorough ? 1 : 6],
+  // A thread that is stopped again in a call that the kernel goes on with: see restarted.ts.
+  ['long', thorough ? 2 : 22],
   ['epoll', thorough ? 2 : 9],
   ['sigsuspend', thorough ? 2 : 9],
 ]
-
-/**
- * What a whole run may count as bad. Once in several hundred kills, and only on a loaded machine, a nanosleep came back before its time;
- * why is not known yet.
- */
-const TOLERATED: Readonly<Partial<Record<(typeof MODES)[number], bigint>>> = { sleep: 1n }
 
 describe('an engine that is killed', () => {
   test.each(STRIDES)('%s: at every call (stride %d) the target goes on unharmed', { timeout: 600_000 }, async (mode, stride) => {
@@ -52,7 +48,7 @@ describe('an engine that is killed', () => {
         expect(isAlive(started.pid), `after step ${step} ${side}`).toBe(true)
         const { rounds } = readCounters(target, address)
         await until(`it goes on after step ${step} ${side}`, () => readCounters(target, address).rounds > rounds + 2n)
-        expect(readCounters(target, address).bad, `after step ${step} ${side}`).toBeLessThanOrEqual(TOLERATED[mode] ?? 0n)
+        expect(readCounters(target, address).bad, `after step ${step} ${side}`).toBe(0n)
       }
     }
     // How often the system interrupts us differs a little from run to run, so the last steps may not be reached.

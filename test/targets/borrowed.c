@@ -2,9 +2,10 @@
  * usage: borrowed MODE    prints one JSON line with the address of its counters: u64 rounds, u64 bad, u64 signals.
  *   spin     holds patterns in all vector (and mask) registers through a loop without calls, then compares
  *   signals  the same, with a timer signal every millisecond
+ *   long     sleeps 300 ms, again and again, as its only thread
  *   epoll, poll, read, futex, sleep, sigsuspend   waits in that call, woken every few milliseconds; any error counts as bad,
  *            save that an interrupted epoll_wait counts as a signal
- * Every mode but spin has a second thread that wakes the first. */
+ * Every mode but spin and long has a second thread that wakes the first. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <immintrin.h>
@@ -91,9 +92,9 @@ int main(int argc, char **argv) {
   sigemptyset(&none); sigemptyset(&usr1); sigaddset(&usr1, SIGUSR1);
   if (suspend) { wake_by_signal = 1; pthread_sigmask(SIG_BLOCK, &usr1, 0); }
   pthread_t thread;
-  if (!signals && strcmp(mode, "spin") && pthread_create(&thread, 0, waker, 0)) return 1;
+  if (!signals && strcmp(mode, "spin") && strcmp(mode, "long") && pthread_create(&thread, 0, waker, 0)) return 1;
   char byte;
-  struct timespec three_ms = {0, 3000000};
+  struct timespec three_ms = {0, 3000000}, long_ms = {0, 300000000};
   for (;; counters.rounds++) {
     if (!strcmp(mode, "spin") || signals) spin();
     else if (!strcmp(mode, "epoll")) { 
@@ -105,6 +106,7 @@ int main(int argc, char **argv) {
     else if (!strcmp(mode, "read")) { if (read(pipes[0], &byte, 1) != 1) counters.bad++; }
     else if (!strcmp(mode, "futex")) { if (sem_wait(&semaphore)) counters.bad++; }
     else if (!strcmp(mode, "sleep")) { if (nanosleep(&three_ms, 0)) counters.bad++; }
+    else if (!strcmp(mode, "long")) { if (nanosleep(&long_ms, 0)) counters.bad++; }
     else if (suspend) {
       sigset_t now;
       uint64_t before = counters.signals;

@@ -74,6 +74,7 @@ export const SYS = {
   semop: 65,
   rt_sigtimedwait: 128,
   gettid: 186,
+  futex: 202,
   io_getevents: 208,
   restart_syscall: 219,
   semtimedop: 220,

@@ -6,6 +6,7 @@ import { findGadgets, type Gadgets } from './gadgets.ts'
 import type { Memory } from './memory.ts'
 import { type Mapping, numbersIn, parseStatus, readProc } from './proc.ts'
 import { isBrokenByStops } from './restart.ts'
+import { withOwnCall } from './restarted.ts'
 import { type BackFrame, frameSize, makeFrame, RED_ZONE, type Registers, type ThreadState } from './sigframe.ts'
 import { awaitStop, detach, isEventStop, lastStatus, leaveBehind, releaseStragglers, seize, stopSignal, WaitState } from './tracing.ts'
 
@@ -120,7 +121,7 @@ function prepare(
   if (top === undefined) return 'is not on an ordinary stack, or has too little room on it'
   const unfit = isFit(tid, state)
   if (unfit !== undefined) return unfit
-  const frame = makeFrame(state, top, gadgets.restorer ?? 0n)
+  const frame = makeFrame({ ...state, registers: withOwnCall(registers, target.memory) }, top, gadgets.restorer ?? 0n)
   const before = target.memory.tryRead(frame.address, frame.bytes.length)
   if (before === undefined) return 'has a stack that cannot be read'
   target.memory.write(frame.address, frame.bytes)
