@@ -137,7 +137,14 @@ describe.skipIf(!onLinux)('an engine that dies', () => {
       expect([step, died.signal, died.stderr]).toEqual([step, 'SIGKILL', ''])
       expect([before, after]).toEqual(expect.arrayContaining(await answering(server)))
 
-      await rollbackPatch(target, { id: 'nobody' })
+      const { patches, damaged } = statusOf(target)
+      expect(damaged).toEqual([])
+      const unfinished = patches.filter(({ recovery }) => recovery !== 'none').map(({ id }) => id)
+      const { recovered } = await rollbackPatch(target, { id: 'nobody' })
+      // What status announced is what is done; where one thing settles another, that is not done again.
+      expect(unfinished).toEqual(expect.arrayContaining(recovered.map(({ id }) => id)))
+      expect(recovered.length > 0).toBe(unfinished.length > 0)
+      expect(statusOf(target).patches.every(({ recovery }) => recovery === 'none')).toBe(true)
       const [now, ...mixed] = await answering(server)
       expect([before, after]).toContain(now)
       expect(mixed).toEqual([])

@@ -1,10 +1,10 @@
-import { chmodSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { distrustKey, trustedKeys, trustKey } from './keyring.ts'
 import { generateKey } from './keys.ts'
-import { requireSafePath } from './ownership.ts'
+import { readSafely, requireSafePath } from './ownership.ts'
 
 let folder: string
 beforeEach(() => {
@@ -27,6 +27,27 @@ describe('trusted keys', () => {
     trustKey('vendor', first.publicPem, folder)
     expect(() => trustKey('vendor', generateKey().publicPem, folder)).toThrow(/KEY_EXISTS/)
     expect(trustedKeys(folder)[0]?.id).toBe(first.id)
+  })
+
+  test('a folder that everyone can write is not looked into, whatever lies in it', () => {
+    const { publicPem } = generateKey()
+    trustKey('vendor', publicPem, folder)
+    chmodSync(folder, 0o777)
+    expect(() => trustedKeys(folder)).toThrow(/UNSAFE_PATH/)
+    chmodSync(folder, 0o755)
+    expect(trustedKeys(folder).length).toBe(1)
+  })
+
+  test('what was read must be what the path names', () => {
+    const [file, other, link] = ['file', 'other', 'link'].map((name) => join(folder, name)) as [string, string, string]
+    writeFileSync(file, 'one')
+    writeFileSync(other, 'two')
+    symlinkSync(file, link)
+    expect(Buffer.from(readSafely(link, 'x')).toString()).toBe('one')
+    // As if the link had led to the other while it was read.
+    expect(() => requireSafePath(link, 'x', statSync(other))).toThrow(/UNSAFE_PATH.*replaced/)
+    expect(() => requireSafePath(link, 'x', statSync(file))).not.toThrow()
+    expect(() => readSafely(join(folder, 'absent'), 'x')).toThrow(/FILE_UNREADABLE/)
   })
 
   test('a name cannot lead out of the folder', () => {

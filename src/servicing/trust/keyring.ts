@@ -6,7 +6,7 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { HotpatchError } from '../../errors.ts'
 import { type PublicKey, readPublicKey } from './keys.ts'
-import { requireSafePath } from './ownership.ts'
+import { readSafely, requireSafePath } from './ownership.ts'
 
 export interface TrustedKey extends PublicKey {
   /** The file's name without `.pub`. */
@@ -29,13 +29,14 @@ export function keyFolder(): string {
 /** Sorted by name. Empty where the folder does not exist. Throws UNSAFE_PATH, KEY_INVALID. */
 export function trustedKeys(folder = keyFolder()): TrustedKey[] {
   if (!existsSync(folder)) return []
+  requireSafePath(folder, 'key folder')
   return readdirSync(folder)
     .filter((name) => name.endsWith('.pub'))
     .sort()
     .map((name) => {
       const file = join(folder, name)
-      requireSafePath(file, 'trusted key')
-      return { ...readPublicKey(readFileSync(file, 'utf8'), file), name: name.slice(0, -'.pub'.length), file }
+      const pem = Buffer.from(readSafely(file, 'trusted key')).toString('utf8')
+      return { ...readPublicKey(pem, file), name: name.slice(0, -'.pub'.length), file }
     })
 }
 

@@ -4,7 +4,7 @@ import type { PatchImage } from '../../patch/image.ts'
 import { readPatchImage } from '../../patch/read.ts'
 import { requireTrusted } from './images.ts'
 import { keyFolder, trustedKeys } from './keyring.ts'
-import { requireSafePath } from './ownership.ts'
+import { readSafely } from './ownership.ts'
 
 export interface TakenPatch {
   readonly image: PatchImage
@@ -23,7 +23,5 @@ export function takeSignedPatch(path: string): TakenPatch {
 
 /** Without a signature the file is worth what the path to it is worth. Throws UNSAFE_PATH, and what readPatchImage throws. */
 export function takeUnsignedPatch(path: string): TakenPatch {
-  const image = readPatchImage(readInput(path))
-  requireSafePath(path, 'patch image')
-  return { image, signedBy: undefined }
+  return { image: readPatchImage(readSafely(path, 'patch image')), signedBy: undefined }
 }
