@@ -6,6 +6,9 @@
  * process, would have to stay on disk as long as the process lives. So mappings are private memory, and the name stands in
  * the target itself: on a read-only page of its own behind the last segment, the name plate. `regions` shows it as the name of
  * all pages of the allocation; other tools see private memory.
+ *
+ * Control Flow Guard: private memory that is made executable without PAGE_TARGETS_INVALID is a valid call target everywhere, so nothing has
+ * to be registered with SetProcessValidCallTargets.
  */
 import { bytes, chars, struct, u32 } from '../../binary/struct.ts'
 import { HotpatchError } from '../../errors.ts'
