@@ -65,7 +65,7 @@ export function jsonPage(): string {
 export const jsonSchemas = (): Record<string, string> =>
   Object.fromEntries(
     [
-      ...Object.keys(RESULTS).map((command) => [command.replace(' ', '-'), success(command as keyof typeof RESULTS)] as const),
+      ...Object.keys(RESULTS).map((command) => [command.replaceAll(/[ -]+/g, '-'), success(command as keyof typeof RESULTS)] as const),
       ['failure', failure] as const,
     ].map(([name, schema]) => [`${name}.schema.json`, `${JSON.stringify(z.toJSONSchema(schema), null, 2)}\n`]),
   )

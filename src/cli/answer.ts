@@ -56,7 +56,7 @@ function replacer(_key: string, value: unknown): unknown {
 export const errorDocument = (command: string, error: HotpatchError): string =>
   document({ command, outcome: 'error', exit: error.exit, error: jsonError(error) })
 
-const jsonError = (error: HotpatchError) => ({
+export const jsonError = (error: HotpatchError) => ({
   code: error.code,
   what: ERRORS[error.code].what,
   detail: error.detail,

@@ -1,6 +1,8 @@
 /** Arguments that several commands share, each parsed and described once. */
 import { type Acceptance, isAcceptable } from '../builder/acceptances.ts'
 
+import { HotpatchError } from '../errors.ts'
+
 /** stricli reports what a parser throws as a usage error. */
 export function processId(text: string): number {
   const pid = Number(text)
@@ -52,7 +54,37 @@ export function path(text: string): string {
   return text
 }
 
-export const pidFlag = { kind: 'parsed', parse: processId, brief: 'The process', placeholder: 'pid' } as const
+/** A process's own name, as its system shows it. */
+export function processName(text: string): string {
+  if (text === '' || /[/\\]/.test(text)) throw new SyntaxError(`"${text}" is not the name of a process (without folders)`)
+  return text
+}
+
+export const pidFlag = { kind: 'parsed', parse: processId, brief: 'The process', optional: true, placeholder: 'pid' } as const
+
+export const nameFlag = {
+  kind: 'parsed',
+  parse: processName,
+  brief: 'With --all: only processes of this name',
+  optional: true,
+  placeholder: 'PROCESS',
+} as const
+
+/** Which processes a command is about: one, or all that it concerns. */
+export interface WhichFlags {
+  readonly pid?: number
+  readonly all: boolean
+  readonly name?: string
+}
+
+/** Throws USAGE where it is not one of the two. undefined: all. */
+export function onePid({ pid, all, name }: WhichFlags): number | undefined {
+  if (all === (pid !== undefined)) throw new HotpatchError('USAGE', all ? '--pid and --all contradict each other' : 'give --pid or --all')
+  if (name !== undefined && !all) throw new HotpatchError('USAGE', '--name chooses among all processes: give --all with it')
+  return pid
+}
+
+export const allFlag = (brief: string) => ({ kind: 'boolean', brief, default: false, withNegated: false }) as const
 
 export const timeoutFlag = {
   kind: 'parsed',

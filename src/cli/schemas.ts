@@ -23,6 +23,8 @@ const microseconds = z.number().min(0).describe('microseconds')
 const redirect = z.enum(['padding', 'entry-nops', 'first-bytes'])
 const errorCode = z.enum(Object.keys(ERRORS) as [string, ...string[]])
 
+const failed = z.strictObject({ code: errorCode, what: text, detail: text, todo: text, facts: z.record(text, z.unknown()) })
+
 const reason = z.strictObject({
   code: z.enum(Object.keys(REASONS) as [string, ...string[]]),
   weight: z.enum(['refuse', 'note']),
@@ -211,6 +213,8 @@ const reclaimed = z
   .array(z.strictObject({ id: text, address, size: bytes }))
   .describe('memory of patches that are in place no more, given back because nothing leads into it')
 
+const signer = z.strictObject({ name: text, keyId: hex })
+
 const apply = z.looseObject({
   pid: count,
   outcome: z.enum(['applied', 'already-applied']),
@@ -230,7 +234,7 @@ const apply = z.looseObject({
   stop: stop.optional(),
   callouts,
   mappings: z.array(z.strictObject({ what: z.enum(['image', 'hpat']), address, size: bytes })),
-  signedBy: z.strictObject({ name: text, keyId: hex }).optional(),
+  signedBy: signer.optional(),
   accepted,
   recovered: z.array(recovery),
   reclaimed,
@@ -299,6 +303,26 @@ const rollback = z.looseObject({
   recovered: z.array(recovery),
 })
 
+/** What a command with --all answers, of which `report` is its answer for one process. */
+const everywhere = <Report extends z.ZodType>(outcomes: readonly [string, ...string[]], report: Report) => ({
+  processes: z.array(
+    z.strictObject({
+      pid: count,
+      name: text,
+      outcome: z.enum([...outcomes, 'failed', 'gone']),
+      exit: z.number().int().min(0).max(6).describe('the exit code for this process alone'),
+      report: report.optional(),
+      error: failed.optional(),
+    }),
+  ),
+  counts: z.record(text, count).describe('processes by outcome'),
+  asides: z
+    .array(z.strictObject({ pid: count, name: text, detail: text }))
+    .describe('processes that were left alone since they map another build of the base image'),
+  looked: count.describe('processes that were looked at'),
+  unreadable: z.record(text, count).describe('processes that could not be looked at, by error code'),
+})
+
 const key = z.strictObject({ name: text, id: hex, file: text })
 
 /** The `result` of each command. */
@@ -311,6 +335,10 @@ export const RESULTS = {
   status,
   verify,
   rollback,
+  'check --all': z.strictObject({ ...patchName.shape, ...everywhere(['would-apply', 'already-applied', 'would-refuse'], check) }),
+  'apply --all': z.strictObject({ ...patchName.shape, signedBy: signer.optional(), ...everywhere(['applied', 'already-applied'], apply) }),
+  'verify --all': z.strictObject(everywhere(['verified', 'differs', 'nothing-to-verify'], verify)),
+  'rollback --all': z.strictObject({ id: text, ...everywhere(['rolled-back', 'nothing-to-roll-back'], rollback) }),
   sign: z.strictObject({ file: text, id: text, keyId: hex, imageSha256: hex }),
   'keys generate': z.strictObject({ id: hex, privateFile: text, publicFile: text }),
   'keys trust': key,
@@ -324,7 +352,7 @@ export const failure = z.strictObject({
   ...envelope,
   command: text,
   outcome: z.literal('error'),
-  error: z.strictObject({ code: errorCode, what: text, detail: text, todo: text, facts: z.record(text, z.unknown()) }),
+  error: failed,
 })
 
 /** The whole document that `command` prints when it does not fail. */

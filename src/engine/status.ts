@@ -1,6 +1,7 @@
 /** What is patched, from the ledgers that the processes carry. */
 import { HotpatchError } from '../errors.ts'
 import type { Backend, Process } from '../process/contract.ts'
+import { isNamed } from './everywhere.ts'
 import { findLedgers } from './find-ledgers.ts'
 import { isInterrupted, type Ledger } from './ledger.ts'
 import type { CalloutState, LedgerState, RedirectKind } from './ledger-format.ts'
@@ -72,11 +73,11 @@ export interface StatusOfAll {
   readonly unreadable: Readonly<Record<string, number>>
 }
 
-export function statusOfAll(backend: Backend): StatusOfAll {
+export function statusOfAll(backend: Backend, name?: string): StatusOfAll {
   const processes: ProcessStatus[] = []
   const unreadable: Record<string, number> = {}
   let looked = 0
-  for (const { pid } of backend.list()) {
+  for (const { pid } of backend.list().filter((process) => isNamed(process.name, name))) {
     try {
       const status = withProcess(backend, pid, statusOf)
       looked++

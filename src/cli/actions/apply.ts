@@ -74,10 +74,12 @@ const ANSWERS: Readonly<Record<CalloutReport['outcome'], (report: CalloutReport)
 export const calloutLines = (callouts: readonly CalloutReport[]): string[] =>
   callouts.map((report) => `  the callback was told ${OPERATIONS[report.operation]}${ANSWERS[report.outcome](report)}`)
 
-export function stopLine({ consistency, way, stoppedMicroseconds, longestStopMicroseconds, threads, tries }: SwitchReport): string {
-  if (way === 'stores') return '  switched by single stores: no thread was stopped'
+export const stopLine = (stop: SwitchReport): string => `  ${stopWords(stop)}`
+
+export function stopWords({ consistency, way, stoppedMicroseconds, longestStopMicroseconds, threads, tries }: SwitchReport): string {
+  if (way === 'stores') return 'switched by single stores: no thread was stopped'
   return [
-    `  stood still for ${strong(`${microseconds(stoppedMicroseconds)} µs`)} with ${plural(threads, 'thread')}`,
+    `stood still for ${strong(`${microseconds(stoppedMicroseconds)} µs`)} with ${plural(threads, 'thread')}`,
     ...(tries === 1 ? [] : [`, at try ${tries}; the longest stop was ${microseconds(longestStopMicroseconds)} µs`]),
     ...(consistency === 'function' ? ['; single stores would not have sufficed'] : []),
   ].join('')

@@ -2,14 +2,15 @@ import { type PatchStatus, type ProcessStatus, statusOf, statusOfAll } from '../
 import { hostBackend } from '../../process/host.ts'
 import { type Answer, done } from '../answer.ts'
 import { withProcess } from '../live.ts'
-import { bad, dim, good, plural, strong, table } from '../words.ts'
+import { bad, dim, good, strong, table } from '../words.ts'
+import { lookedAt } from './everywhere.ts'
 
-export async function status(pid: number | undefined): Promise<Answer> {
+export async function status({ pid, name }: { readonly pid: number | undefined; readonly name: string | undefined }): Promise<Answer> {
   if (pid === undefined) {
-    const all = statusOfAll(await hostBackend())
+    const all = statusOfAll(await hostBackend(), name)
     return done(all.processes.length === 0 ? 'nothing-patched' : 'patched', all, [
       ...(all.processes.length === 0 ? ['No process carries a patch.'] : all.processes.flatMap(processWords)),
-      dim(`${plural(all.looked, 'process', 'processes')} looked at${unreadable(all.unreadable)}`),
+      dim(lookedAt(all.looked, all.unreadable)),
     ])
   }
   const one = await withProcess(pid, statusOf)
@@ -18,11 +19,6 @@ export async function status(pid: number | undefined): Promise<Answer> {
     ...(patched ? processWords(one) : [`Process ${pid} carries no patch.`]),
   ])
 }
-
-const unreadable = (counts: Readonly<Record<string, number>>): string =>
-  Object.entries(counts)
-    .map(([code, count]) => `, ${count} not (${code})`)
-    .join('')
 
 const processWords = ({ pid, name, patches, damaged }: ProcessStatus): string[] => [
   `${strong(String(pid))} ${name}`,

@@ -2,9 +2,21 @@ import { buildCommand } from '@stricli/core'
 import type { ApplyFlags } from '../actions/apply.ts'
 import { answer, jsonFlag } from '../answer.ts'
 import type { Context } from '../context.ts'
-import { CONSISTENCY, consistencyFlag, forceFlag, patchArgument, pidFlag, timeoutFlag, waitForReturnFlag } from '../parameters.ts'
+import {
+  allFlag,
+  CONSISTENCY,
+  consistencyFlag,
+  forceFlag,
+  nameFlag,
+  onePid,
+  patchArgument,
+  pidFlag,
+  timeoutFlag,
+  type WhichFlags,
+  waitForReturnFlag,
+} from '../parameters.ts'
 
-export const applyCommand = buildCommand<ApplyFlags, [patch: string], Context>({
+export const applyCommand = buildCommand<Omit<ApplyFlags, 'pid'> & WhichFlags, [patch: string], Context>({
   docs: {
     brief: 'Puts a patch into a running process',
     fullDescription: [
@@ -13,14 +25,19 @@ export const applyCommand = buildCommand<ApplyFlags, [patch: string], Context>({
       ...CONSISTENCY,
       'A cumulative patch takes the place of an applied one with a lower sequence number, in the same instant.',
       'A thread that is inside a function that changes is waited for (--timeout); if it stays there, it is named and nothing is changed.',
+      'With --all it goes to every process that maps the base image, one after the other, each with its own outcome and the whole of --timeout.',
+      'A process that ends meanwhile is no error; one that runs another build of the base image is left alone and told of.',
       'The patch image must be signed with a key that this machine trusts (hotpatch keys).',
       '',
       'Example: hotpatch apply --pid 4711 server.hotpatch.so',
+      'Example: hotpatch apply --all server.hotpatch.so',
     ].join('\n'),
   },
   parameters: {
     flags: {
       pid: pidFlag,
+      all: allFlag('Every process that maps the base image'),
+      name: nameFlag,
       timeout: timeoutFlag,
       consistency: consistencyFlag,
       waitForReturn: waitForReturnFlag,
@@ -36,6 +53,10 @@ export const applyCommand = buildCommand<ApplyFlags, [patch: string], Context>({
     positional: patchArgument,
   },
   async func(flags, patch) {
-    await answer(this, 'apply', flags, async () => (await import('../actions/apply.ts')).apply(patch, flags))
+    await answer(this, flags.all ? 'apply --all' : 'apply', flags, async () => {
+      const pid = onePid(flags)
+      if (pid === undefined) return (await import('../actions/apply-all.ts')).applyAll(patch, flags)
+      return (await import('../actions/apply.ts')).apply(patch, { ...flags, pid })
+    })
   },
 })

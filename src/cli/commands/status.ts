@@ -1,29 +1,32 @@
 import { buildCommand } from '@stricli/core'
 import { answer, type JsonFlag, jsonFlag } from '../answer.ts'
 import type { Context } from '../context.ts'
-import { processId } from '../parameters.ts'
+import { allFlag, nameFlag, onePid, pidFlag, type WhichFlags } from '../parameters.ts'
 
-interface Flags extends JsonFlag {
-  readonly pid?: number
-}
+type Flags = JsonFlag & WhichFlags
 
 export const statusCommand = buildCommand<Flags, [], Context>({
   docs: {
     brief: 'Shows what is patched, in one process or in all',
     fullDescription: [
       'Shows what is patched. Reads the ledger that every patched process carries in itself; no file on disk is needed.',
-      'Without --pid it looks at every process that it may.',
+      'Without --pid, or with --all, it looks at every process that it may.',
       '',
       'Example: hotpatch status --pid 4711',
     ].join('\n'),
   },
   parameters: {
     flags: {
-      pid: { kind: 'parsed', parse: processId, brief: 'The process', optional: true, placeholder: 'pid' },
+      pid: pidFlag,
+      all: allFlag('Every process'),
+      name: nameFlag,
       json: jsonFlag,
     },
   },
   async func(flags) {
-    await answer(this, 'status', flags, async () => (await import('../actions/status.ts')).status(flags.pid))
+    await answer(this, 'status', flags, async () => {
+      const pid = onePid({ ...flags, all: flags.all || flags.pid === undefined })
+      return (await import('../actions/status.ts')).status({ pid, name: flags.name })
+    })
   },
 })

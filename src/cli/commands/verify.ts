@@ -1,11 +1,9 @@
 import { buildCommand } from '@stricli/core'
 import { answer, type JsonFlag, jsonFlag } from '../answer.ts'
 import type { Context } from '../context.ts'
-import { pidFlag } from '../parameters.ts'
+import { allFlag, nameFlag, onePid, pidFlag, type WhichFlags } from '../parameters.ts'
 
-interface Flags extends JsonFlag {
-  readonly pid: number
-}
+type Flags = JsonFlag & WhichFlags
 
 export const verifyCommand = buildCommand<Flags, [], Context>({
   docs: {
@@ -13,12 +11,17 @@ export const verifyCommand = buildCommand<Flags, [], Context>({
     fullDescription: [
       'Compares every byte that hotpatch wrote into a process with the ledger: redirected entries, the hotpatch address table, and the',
       "patch image's code and constants. A byte changed behind hotpatch's back is found and named.",
+      'With --all it looks at every process that carries a patch.',
       '',
       'Example: hotpatch verify --pid 4711',
     ].join('\n'),
   },
-  parameters: { flags: { pid: pidFlag, json: jsonFlag } },
+  parameters: { flags: { pid: pidFlag, all: allFlag('Every process that carries a patch'), name: nameFlag, json: jsonFlag } },
   async func(flags) {
-    await answer(this, 'verify', flags, async () => (await import('../actions/verify.ts')).verify(flags.pid))
+    await answer(this, flags.all ? 'verify --all' : 'verify', flags, async () => {
+      const pid = onePid(flags)
+      if (pid === undefined) return (await import('../actions/verify-all.ts')).verifyAll(flags.name)
+      return (await import('../actions/verify.ts')).verify(pid)
+    })
   },
 })
