@@ -16,6 +16,8 @@ export interface BuildOptions extends Naming {
   readonly base: string
   /** Reasons that are not to refuse it. */
   readonly accept?: readonly Acceptance[]
+  /** The fix as a unified diff: what counts as a moved line is then held against it. */
+  readonly sourceDiff?: string | undefined
   /** Files with the symbols of a stripped base image, and folders in which they are looked for. */
   readonly symbols?: readonly string[]
 }
@@ -30,7 +32,7 @@ export type BuildOutcome =
  * Throws REFUSED (all reasons in its facts), ACCEPT_UNMATCHED, FILE_UNREADABLE, FORMAT_UNKNOWN and what readers throw for damaged files.
  */
 export function buildPatch(options: BuildOptions): BuildOutcome {
-  const program = readProgram(options.before, options.after)
+  const program = readProgram(options.before, options.after, options.sourceDiff)
   const { bases, notes } = readBases([options.base], options.symbols ?? [])
   const [base] = bases as [BaseImage]
   const { plan, report: planned } = buildPlan(program, base, options, options.accept)

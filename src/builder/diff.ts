@@ -16,11 +16,12 @@ import type { ChangeCounts, DiffItem, DiffReport, ItemKind } from './report.ts'
 /**
  * @param before an object file, an archive, or a folder of them: the build before the fix
  * @param after the same of the build after it
+ * @param sourceDiff the fix as a unified diff
  * Throws FILE_UNREADABLE, FORMAT_UNKNOWN and what the front ends throw for damaged objects.
  */
-export function diffBuilds(before: string, after: string): DiffReport {
+export function diffBuilds(before: string, after: string, sourceDiff?: string): DiffReport {
   // Read, and set aside what is the same byte for byte.
-  const program = readProgram(before, after)
+  const program = readProgram(before, after, sourceDiff)
   return diffReport(program, difference(program))
 }
 
@@ -42,7 +43,7 @@ export function difference(program: Program): Difference {
   // Whether bytes and references mean the same.
   const compare = comparison(twins, pairings.samePlace)
   // Whether what differs is nothing but line numbers that moved.
-  const noise = lineNoise(pairings, compare, (block) => owners.get(block))
+  const noise = lineNoise(pairings, compare, { graphOf: (block) => owners.get(block), diff: program.sourceDiff })
   // What that makes of each, and what speaks against it.
   const classified = classify(program, twins, compare, noise)
   // Which types are laid out otherwise.

@@ -7,6 +7,7 @@ import { readInput, unreadable } from '../files.ts'
 import { inputFormat, readObject, sameObject } from './formats.ts'
 import type { LinkGraph } from './graph.ts'
 import type { LazyGraph, ObjectPair, Program } from './program.ts'
+import { readSourceDiff } from './source-diff.ts'
 
 export interface Input extends LazyGraph {
   /** Relative to the folder given, with `/`; `archive.a(member.o)` for a member. The same for both builds. */
@@ -111,8 +112,9 @@ function parse(bytes: Uint8Array, path: string): LinkGraph {
 /**
  * Pairs the objects of two builds by path; what makes the same program is not parsed, and kept once. A single file is paired with a single file
  * whatever they are called, and so are the members of two single archives.
+ * @param sourceDiff a unified diff of the sources; lines then move only as it says
  */
-export function readProgram(before: string, after: string): Program {
+export function readProgram(before: string, after: string, sourceDiff?: string): Program {
   const inputsBefore = readInputs(before)
   const open = keysOf(inputsBefore.objects, before)
   const identical: LazyGraph[] = []
@@ -148,6 +150,7 @@ export function readProgram(before: string, after: string): Program {
     identical,
     notes: [...new Set([...notes, ...graphNotes])],
     objects: { before: inputsBefore.objects.length, after: count },
+    ...(sourceDiff !== undefined && { sourceDiff: readSourceDiff(Buffer.from(readInput(sourceDiff)).toString('latin1'), sourceDiff) }),
   }
 }
 

@@ -1,5 +1,6 @@
 /** The two builds as the passes see them. */
 import type { Block, GraphSymbol, LinkGraph } from './graph.ts'
+import type { SourceDiff } from './source-diff.ts'
 
 export interface Program {
   /** Objects that differ, sorted by path. One side is undefined where an object was added or removed. */
@@ -8,6 +9,8 @@ export interface Program {
   readonly identical: readonly LazyGraph[]
   readonly notes: readonly string[]
   readonly objects: { readonly before: number; readonly after: number }
+  /** The fix as its author sees it, where it was given. */
+  readonly sourceDiff?: SourceDiff
 }
 
 export interface ObjectPair {

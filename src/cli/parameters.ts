@@ -121,4 +121,12 @@ export const forceFlag = {
   withNegated: false,
 } as const
 
+export const sourceDiffFlag = {
+  kind: 'parsed',
+  parse: path,
+  brief: 'The fix as a unified diff: numbers then count as moved lines only where it says so',
+  optional: true,
+  placeholder: 'FILE',
+} as const
+
 export const patchArgument = { kind: 'tuple', parameters: [{ brief: 'The patch image', parse: path, placeholder: 'PATCH' }] } as const

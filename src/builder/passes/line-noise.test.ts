@@ -13,6 +13,10 @@ const names = (toolchain: string, version: 'moved' | 'after', kind: ItemKind) =>
     .items.filter((item) => item.kind === kind)
     .map(({ name }) => name)
 
+const otherDiff = fileURLToPath(new URL('../../../test/builder/sources/make/text.patch', import.meta.url))
+const withDiff = (toolchain: string, version: 'moved' | 'after', diff: string) =>
+  diffBuilds(`${folder}${toolchain}-before.o`, `${folder}${toolchain}-${version}.o`, `${folder}${diff}.patch`)
+
 const MARKS = ['first_of_many', 'inlined', 'jumps', 'over_lines', 'plain_assert', 'second_line']
 const FIXED = ['off_by_one', 'shifted_constant', 'timeout']
 
@@ -25,11 +29,25 @@ describe.each(toolchains)('%s', (toolchain) => {
 
   test('a fix of one constant is found among them', () => {
     expect(names(toolchain, 'after', 'function')).toEqual([...FIXED, 'resumed'].sort())
-    expect(names(toolchain, 'after', 'line-numbers')).toEqual(MARKS)
+    expect(names(toolchain, 'after', 'line-numbers')).toEqual([...MARKS, 'own_line'].sort())
+  })
+
+  test('a constant that is the number of its own line in both builds passes for one, unless the diff says otherwise', () => {
+    expect(names(toolchain, 'after', 'line-numbers')).toContain('own_line')
+    const { items } = withDiff(toolchain, 'after', 'after')
+    const of = (kind: ItemKind) => items.filter((item) => item.kind === kind).map(({ name }) => name)
+    expect(of('function')).toEqual([...FIXED, 'own_line', 'resumed'].sort())
+    expect(of('line-numbers')).toEqual(MARKS)
+  })
+
+  test('a diff of something else proves nothing', () => {
+    expect(withDiff(toolchain, 'moved', 'moved').counts.linesMoved).toBe(MARKS.length + FIXED.length)
+    const other = diffBuilds(`${folder}${toolchain}-before.o`, `${folder}${toolchain}-moved.o`, otherDiff)
+    expect(other.counts.linesMoved).toBe(0)
   })
 
   test('they are counted, and stand in nobody’s way', () => {
-    const report = compared(toolchain, 'after')
+    const report = withDiff(toolchain, 'after', 'after')
     expect(report.counts.linesMoved).toBe(MARKS.length)
     expect(report.outcome).toBe('patchable')
     const moved = report.items.filter(({ kind }) => kind === 'line-numbers')

@@ -9,6 +9,7 @@
 import { type CodePairing, type DifferentConstant, pairedIndex } from '../../machine/pairing.ts'
 import type { CodePairings } from '../code-pairings.ts'
 import type { Block, Edge, LinkGraph } from '../graph.ts'
+import type { SourceDiff } from '../source-diff.ts'
 import type { Comparison } from './compare.ts'
 import { type LinePair, type LinePairs, linePairs } from './line-pairs.ts'
 
@@ -17,7 +18,12 @@ export interface LineNoise {
   isAll(before: Block, after: Block): boolean
 }
 
-export function lineNoise(pairings: CodePairings, compare: Comparison, graphOf: (block: Block) => LinkGraph | undefined): LineNoise {
+export interface LineSources {
+  graphOf(block: Block): LinkGraph | undefined
+  readonly diff: SourceDiff | undefined
+}
+
+export function lineNoise(pairings: CodePairings, compare: Comparison, { graphOf, diff }: LineSources): LineNoise {
   return {
     isAll(before, after) {
       const [lines, linesAfter] = [graphOf(before)?.lines, graphOf(after)?.lines]
@@ -25,7 +31,7 @@ export function lineNoise(pairings: CodePairings, compare: Comparison, graphOf: 
       const pairing = pairings.of(before, after)
       if (pairing === undefined || pairing.constants.length === 0) return false
       const named = linePairs(pairing, { block: before, lines }, { block: after, lines: linesAfter })
-      return pairing.constants.every((constant) => isLine(constant, named)) && sameReferences(pairing, before, after, compare)
+      return pairing.constants.every((constant) => isLine(constant, named, diff)) && sameReferences(pairing, before, after, compare)
     },
   }
 }
@@ -37,16 +43,17 @@ const NEXT_LINES = 4
  * Whether a constant is the number of a line. At -O2 a call's arguments are loaded some instructions away from the row of the call, and the row of a call
  * that was inlined is that of the callee; a macro over several lines is known by its first, or by its last.
  */
-function isLine({ index, before, after, loads }: DifferentConstant, named: LinePairs): boolean {
+function isLine({ index, before, after, loads }: DifferentConstant, named: LinePairs, diff: SourceDiff | undefined): boolean {
   if (!loads) return false
   const [line, lineAfter] = [Number(before), Number(after)]
+  // The author's own word: the line is still there, and has become that one.
+  const agrees = (file: string): boolean => diff === undefined || diff.lineAfter(file, line) === lineAfter
   const near = named.near(index)
-  const isNamed = (pair: LinePair): boolean => pair.before === line && pair.after === lineAfter
-  if (near.some(isNamed)) return true
+  if (near.some((pair) => pair.before === line && pair.after === lineAfter && agrees(pair.file))) return true
   // Between two lines of one file that moved as far as the number did, and with them all that the function has around it.
   const moved = ({ before: from, after: to }: LinePair): boolean => to - from === lineAfter - line
   const isAround = (pair: LinePair): boolean => Math.abs(pair.before - line) <= NEXT_LINES
-  return [...new Set(near.filter(isAround).map(({ file }) => file))].some((file) => {
+  return [...new Set(near.filter(isAround).map(({ file }) => file))].filter(agrees).some((file) => {
     const around = named.all.filter((pair) => pair.file === file && isAround(pair))
     return around.every(moved) && around.some((pair) => pair.before < line) && around.some((pair) => pair.before > line)
   })

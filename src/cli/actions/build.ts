@@ -17,6 +17,7 @@ export interface BuildFlags extends JsonFlag {
   readonly diff?: string
   readonly strip?: number
   readonly work?: string
+  readonly sourceDiff?: string
   readonly symbols?: readonly string[]
   readonly accept?: readonly Acceptance[]
   readonly out: string
@@ -49,6 +50,8 @@ export function build(flags: BuildFlags): Answer {
 export const make = (inputs: BuildInputs, flags: BuildFlags): BuildOutcome =>
   buildPatch({
     ...inputs,
+    // Where the builds were made from it, the fix is known.
+    sourceDiff: flags.sourceDiff ?? flags.diff,
     symbols: flags.symbols ?? [],
     accept: flags.accept ?? [],
     sequence: flags.sequence,

@@ -2,7 +2,7 @@ import { buildCommand as command } from '@stricli/core'
 import type { BuildFlags } from '../actions/build.ts'
 import { answer, jsonFlag } from '../answer.ts'
 import type { Context } from '../context.ts'
-import { acceptance, cveId, patchId, path, sequenceNumber, stripCount } from '../parameters.ts'
+import { acceptance, cveId, patchId, path, sequenceNumber, sourceDiffFlag, stripCount } from '../parameters.ts'
 
 export const buildCommand = command<BuildFlags, string[], Context>({
   docs: {
@@ -58,6 +58,7 @@ export const buildCommand = command<BuildFlags, string[], Context>({
         optional: true,
         placeholder: 'DIR',
       },
+      sourceDiff: sourceDiffFlag,
       symbols: {
         kind: 'parsed',
         parse: path,

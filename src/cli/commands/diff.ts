@@ -1,9 +1,13 @@
 import { buildCommand } from '@stricli/core'
 import { answer, type JsonFlag, jsonFlag } from '../answer.ts'
 import type { Context } from '../context.ts'
-import { path } from '../parameters.ts'
+import { path, sourceDiffFlag } from '../parameters.ts'
 
-export const diffCommand = buildCommand<JsonFlag, [before: string, after: string], Context>({
+interface DiffFlags extends JsonFlag {
+  readonly sourceDiff?: string
+}
+
+export const diffCommand = buildCommand<DiffFlags, [before: string, after: string], Context>({
   docs: {
     brief: 'Lists what differs between two builds, and whether each difference can be hotpatched',
     fullDescription: [
@@ -16,7 +20,7 @@ export const diffCommand = buildCommand<JsonFlag, [before: string, after: string
     ].join('\n'),
   },
   parameters: {
-    flags: { json: jsonFlag },
+    flags: { sourceDiff: sourceDiffFlag, json: jsonFlag },
     positional: {
       kind: 'tuple',
       parameters: [
@@ -26,6 +30,6 @@ export const diffCommand = buildCommand<JsonFlag, [before: string, after: string
     },
   },
   async func(flags, before, after) {
-    await answer(this, 'diff', flags, async () => (await import('../actions/diff.ts')).diff(before, after))
+    await answer(this, 'diff', flags, async () => (await import('../actions/diff.ts')).diff(before, after, flags.sourceDiff))
   },
 })
