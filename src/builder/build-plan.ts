@@ -8,6 +8,7 @@ import { judgeLayouts, type Replacement } from './passes/judge-layouts.ts'
 import { locator } from './passes/locate.ts'
 import { plan as makePlan, type Naming, sizeAfter } from './passes/plan.ts'
 import { type Resolved, resolve } from './passes/resolve.ts'
+import { judgeSignatures } from './passes/signatures.ts'
 import { synthesize } from './passes/synthesize.ts'
 import { verify } from './passes/verify.ts'
 import type { PatchPlan } from './plan.ts'
@@ -38,12 +39,14 @@ export function buildPlan(program: Program, base: BaseImage, naming: Naming, acc
   const { plan, reasons } = makePlan(choice, synthesized, resolved.graphOf, base, naming)
   // Which types may not be laid out otherwise while the process runs.
   const layouts = judgeLayouts(found.layouts.changes, program, replacementOf(choice, resolved))
+  // What other modules, and objects that were not compiled anew, call otherwise than it now is.
+  const signatures = judgeSignatures(program, found.classified.changes, base)
   // Whether two ways of finding the same thing agree, and all reasons against a patch at once.
   const all = verify(
     program,
     choice,
     places,
-    [choice.reasons, resolved.reasons, synthesized.reasons, reasons, layouts.flatMap((l) => l.reasons)].flat(),
+    [choice.reasons, resolved.reasons, synthesized.reasons, reasons, layouts.flatMap((l) => l.reasons), signatures].flat(),
   )
   // What a person has looked into.
   const { blockers, accepted } = judge(all, acceptances)

@@ -50,6 +50,14 @@ export const REASONS = {
     'the meaning of an enumeration changed; the running process holds values of the old one',
     'keep the values that were there, and give new names the values behind them',
   ),
+  SIGNATURE_CHANGED: judgement(
+    'the signature of a function changed that is called from an object which was not compiled anew',
+    'compile both builds completely, or keep the function and add one with the new signature under another name',
+  ),
+  EXPORT_CHANGED: judgement(
+    'a function or variable that other modules use was removed, or has another signature',
+    'keep it as it is and add the new one under another name',
+  ),
   LAYOUT_SAFE: note(
     'the layout of a type changed in a way that no object in the running process can notice',
     'nothing to do; docs/layout-rules.md has the rule and its proof',

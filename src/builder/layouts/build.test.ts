@@ -73,3 +73,26 @@ describe('patches of types whose layout changed', () => {
     expect(failure(() => build('framed', [{ code: 'LAYOUT_CHANGED', symbol: 'struct framed' }])).code).toBe('ACCEPT_UNMATCHED')
   })
 })
+
+describe('patches of what other modules call', () => {
+  const refused = () =>
+    (failure(() => build('api')).facts.reasons as { code: string; symbol: string; detail: string }[]).sort((a, b) =>
+      a.symbol < b.symbol ? -1 : 1,
+    )
+
+  it('are refused where an export is gone or takes something else; what the library alone calls may change', () => {
+    expect(refused()).toEqual([
+      expect.objectContaining({ code: 'EXPORT_CHANGED', symbol: 'api_gone', detail: 'was exported and is no more' }),
+      expect.objectContaining({
+        code: 'EXPORT_CHANGED',
+        symbol: 'api_take',
+        detail: 'int (int) before, int (int, int) after; other modules call it as it was',
+      }),
+    ])
+  })
+
+  it('are made where both were looked into', () => {
+    const accept = ['api_gone', 'api_take'].map((symbol): Acceptance => ({ code: 'EXPORT_CHANGED', symbol }))
+    expect(manifestOf(build('api', accept)).accepted).toHaveLength(2)
+  })
+})

@@ -1,0 +1,57 @@
+/**
+ * Signatures and exports: what others call, and with what. Code of the program that did not change is the same in both builds, so it calls a
+ * function with a new signature just as the program after does. Who may be wrong are callers that were not compiled anew: other modules,
+ * and objects of which not a byte differs.
+ */
+import type { FunctionInfo } from '../../binary/types/model.ts'
+import type { BaseImage } from '../base-image.ts'
+import type { LinkGraph } from '../graph.ts'
+import { sameType } from '../layouts/compare.ts'
+import { describe } from '../layouts/describe.ts'
+import { unversioned } from '../names.ts'
+import { primarySymbol } from '../places.ts'
+import type { Program } from '../program.ts'
+import { type Reason, reason } from '../reasons.ts'
+import type { Change } from './classify.ts'
+
+export function judgeSignatures(program: Program, changes: readonly Change[], base: BaseImage): Reason[] {
+  const exported = new Set(base.symbols.filter((symbol) => symbol.exported).map(({ name }) => unversioned(name)))
+  return [...exportsRemoved(changes, program, exported), ...signaturesChanged(program, exported)]
+}
+
+function* exportsRemoved(changes: readonly Change[], program: Program, exported: ReadonlySet<string>): Generator<Reason> {
+  const kept = new Set(
+    program.pairs.flatMap(
+      ({ after }) => after?.symbols.flatMap((s) => (s.block === undefined || s.binding === 'local' ? [] : [s.name])) ?? [],
+    ),
+  )
+  for (const { change, before, file } of changes) {
+    const symbol = change === 'removed' && before !== undefined ? primarySymbol(before.block) : undefined
+    if (symbol === undefined || symbol.binding === 'local' || !exported.has(symbol.name) || kept.has(symbol.name)) continue
+    yield reason('EXPORT_CHANGED', symbol.name, file, 'was exported and is no more')
+  }
+}
+
+function* signaturesChanged(program: Program, exported: ReadonlySet<string>): Generator<Reason> {
+  for (const { path, before, after } of program.pairs) {
+    if (before === undefined || after === undefined) continue
+    const functionsAfter = externals(after)
+    for (const [name, b] of externals(before)) {
+      const a = functionsAfter.get(name)
+      if (a === undefined || sameType(b.type, a.type) !== 'different') continue
+      const told = `${describe(b.type)} before, ${describe(a.type)} after`
+      if (exported.has(name)) yield reason('EXPORT_CHANGED', name, path, `${told}; other modules call it as it was`)
+      const caller = program.identical.find((lazy) => refersTo(lazy.graph(), name))
+      if (caller !== undefined) yield reason('SIGNATURE_CHANGED', name, path, `${told}; ${caller.path} refers to it and did not change`)
+    }
+  }
+}
+
+/** Functions with code that other objects can see, by their linker's name. */
+function externals(graph: LinkGraph): Map<string, FunctionInfo> {
+  const functions = graph.types?.()?.functions() ?? []
+  return new Map(functions.flatMap((f) => (f.code && f.external ? [[f.name, f] as const] : [])))
+}
+
+const refersTo = (graph: LinkGraph, name: string): boolean =>
+  graph.symbols.some((symbol) => symbol.block === undefined && symbol.name.replace(/^__imp_/, '') === name)
