@@ -3,7 +3,7 @@
  * to, or by the contents; and what has contents is held against the image's bytes before it is believed. Two places that
  * are equally good, or two sources that disagree, are a reason to refuse, never a choice.
  */
-import { EDGE_KINDS } from '../../machine/edges.ts'
+import { EDGE_KINDS, isBranchKind } from '../../machine/edges.ts'
 import type { BaseImage, BaseSymbol, ImportSlot } from '../base-image.ts'
 import type { Block, GraphSymbol, LinkGraph } from '../graph.ts'
 import { fileName, unversioned } from '../names.ts'
@@ -174,7 +174,7 @@ export function locator(base: BaseImage): Locator {
         if (!graph.symbols.some((s) => s.name === name && s.block === undefined)) continue
         for (const block of graph.blocks) {
           if (block.kind !== 'code') continue
-          const uses = block.edges.filter((e) => e.target.name === name && !isThreadLocal(e) && (calls || e.kind !== 'branch32'))
+          const uses = block.edges.filter((e) => e.target.name === name && !isThreadLocal(e) && (calls || !isBranchKind(e.kind)))
           const place = uses.length === 0 ? undefined : find(graph, block)
           if (place?.found !== true) continue
           for (const edge of uses) {

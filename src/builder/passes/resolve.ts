@@ -298,7 +298,7 @@ function targetOfName(edge: Edge, context: Context): Outcome {
   if (slots !== undefined) return slots
   // No symbol table tells: where the old functions find it, there it is.
   if (!locator.base.lacks(target.name, false)) {
-    const [seen, ...others] = locator.seenAs(target.name, beforeGraphs(context.program), edge.kind === 'branch32')
+    const [seen, ...others] = locator.seenAs(target.name, beforeGraphs(context.program), isBranchKind(edge.kind))
     if (seen !== undefined && others.length === 0) return { to: 'base', rva: seen }
   }
   // Hidden from other modules, the linker has made it local: the object that defines it says which one it is.
