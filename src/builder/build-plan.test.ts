@@ -174,6 +174,35 @@ describe('what travels and where references lead', () => {
     expect(leads(plan, 'user')).toEqual(['branch32 patch f', 'pcrel32 base f'])
   })
 
+  it('what another module of the same tree defines is reached through its slot: a copy would have variables of its own', () => {
+    const library = (n: number) =>
+      as('library.o', [
+        { name: 'state', kind: 'data', content: [1, 0, 0, 0] },
+        code('kept', [...LEA], [{ at: 3, kind: 'pcrel32', to: 'state' }]),
+        code('changed', [...moveImmediate(n), ...LEA], [{ at: 8, kind: 'pcrel32', to: 'state' }]),
+      ])
+    const main = (n: number) =>
+      as('main.o', [
+        code(
+          'f',
+          [...moveImmediate(n), ...CALL, ...CALL],
+          [
+            { at: 6, kind: 'branch32', to: 'kept' },
+            { at: 11, kind: 'branch32', to: 'changed' },
+          ],
+        ),
+      ])
+    const { plan, report } = run({
+      before: [library(1), main(1)],
+      after: [library(2), main(2)],
+      linked: [main(1)],
+      link: { imports: { kept: 'eager', changed: 'eager' } },
+    })
+    expect(plan?.functions.map((f) => f.name)).toEqual(['f'])
+    expect(plan?.blocks.map((b) => b.name).filter((name) => ['kept', 'changed', 'state'].includes(name))).toEqual([])
+    expect(report.imports.map(({ name }) => name).sort()).toEqual(['changed', 'kept'])
+  })
+
   it('recursion stays in the new function, a pointer to itself does not', () => {
     const self = (value: number) =>
       f(

@@ -237,6 +237,13 @@ function targetOfCode(edge: Edge, user: Block, block: Block, offset: number, con
   return inPatch
 }
 
+/**
+ * A tree of objects makes several modules. What the base image does not hold and imports is another module's: a copy of it in the patch would have
+ * variables of its own.
+ */
+const ofAnotherModule = (edge: Edge, { locator }: Context): Target | undefined =>
+  edge.target.binding === 'local' || edge.target.hidden ? undefined : importSlots(edge.target.name, locator)
+
 /** A function that changed but is not patched: it may be in the base image as another object's copy, or not at all. */
 function changedElsewhere(edge: Edge, unit: Block, offset: number, context: Context, inPatch: Outcome): Outcome {
   const name = primarySymbol(unit)
@@ -244,7 +251,7 @@ function changedElsewhere(edge: Edge, unit: Block, offset: number, context: Cont
     const copy = [...context.chosen.values()].find((f) => f.change.name === name.name)
     if (copy !== undefined) return isBranchKind(edge.kind) ? { to: 'patch', block: copy.after, offset } : { to: 'base', rva: copy.rva }
   }
-  return inPatch
+  return ofAnotherModule(edge, context) ?? inPatch
 }
 
 function targetOfIfunc(edge: Edge, { locator }: Context): Outcome {
@@ -262,7 +269,7 @@ function inBase(edge: Edge, block: Block, offset: number, context: Context, othe
   if (twin === undefined || graph === undefined) return otherwise()
   const finding = context.locator.findAnyCopy(graph, twin)
   if (finding.found) return { to: 'base', rva: finding.rva + offset }
-  if (finding.code === 'NOT_IN_BASE') return otherwise()
+  if (finding.code === 'NOT_IN_BASE') return ofAnotherModule(edge, context) ?? otherwise()
   return nowhere(finding.code, `it refers to ${edge.target.name || block.name}: ${finding.detail}`)
 }
 
