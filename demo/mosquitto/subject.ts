@@ -1,9 +1,9 @@
 /** Debian's mosquitto as the subject of the story: CVE-2023-0809. */
 import { mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { builtEntry } from '../../bench/cves/build.ts'
+import { freePort } from '../../tools/free-port.ts'
 import { workshop } from '../../tools/places.ts'
 import type { Builds, Live, Subject } from '../subject.ts'
 import type { Server, Target } from '../target.ts'
@@ -56,16 +56,6 @@ async function start(target: Target, builds: Builds): Promise<Live> {
     await server.stop()
     throw error
   }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const listening = createServer().listen(0, '127.0.0.1', () => {
-      const address = listening.address()
-      listening.close(() => (typeof address === 'object' && address !== null ? resolve(address.port) : reject(new Error('no free port'))))
-    })
-    listening.on('error', reject)
-  })
 }
 
 async function untilItListens(server: Server, port: number): Promise<void> {

@@ -48,9 +48,12 @@ export const rollBackEverywhere = (
     changed: ({ outcome }) => outcome === 'rolled-back',
   })
 
-/** Every process that carries a patch. */
-export const verifyEverywhere = (backend: Backend, { name }: WhichProcesses = {}): Promise<ReachedEverywhere<VerifyReport>> =>
-  everywhere(backend, { name, concerns: (process) => carries(process), act: verifyProcess, changed: () => false })
+/** Every process that carries a patch, or the patch `id`. */
+export const verifyEverywhere = (
+  backend: Backend,
+  { name, id }: WhichProcesses & { readonly id?: string | undefined } = {},
+): Promise<ReachedEverywhere<VerifyReport>> =>
+  everywhere(backend, { name, concerns: (process) => carries(process, id), act: verifyProcess, changed: () => false })
 
 const mapping =
   (image: PatchImage): Everywhere<unknown>['concerns'] =>

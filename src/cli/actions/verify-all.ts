@@ -3,8 +3,8 @@ import { hostBackend } from '../../process/host.ts'
 import type { Answer } from '../answer.ts'
 import { answerEverywhere } from './everywhere.ts'
 
-export async function verifyAll(name: string | undefined): Promise<Answer> {
-  return answerEverywhere(await verifyEverywhere(await hostBackend(), { name }), {
+export async function verifyAll(which: { readonly name?: string; readonly id?: string }): Promise<Answer> {
+  return answerEverywhere(await verifyEverywhere(await hostBackend(), which), {
     outcomes: ['differs', 'verified', 'nothing-to-verify'],
     refused: ['differs'],
     particulars: ({ patches }) =>

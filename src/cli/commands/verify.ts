@@ -1,9 +1,10 @@
 import { buildCommand } from '@stricli/core'
+import { HotpatchError } from '../../errors.ts'
 import { answer, type JsonFlag, jsonFlag } from '../answer.ts'
 import type { Context } from '../context.ts'
-import { allFlag, nameFlag, onePid, pidFlag, type WhichFlags } from '../parameters.ts'
+import { allFlag, nameFlag, onePid, patchId, pidFlag, type WhichFlags } from '../parameters.ts'
 
-type Flags = JsonFlag & WhichFlags
+type Flags = JsonFlag & WhichFlags & { readonly id?: string }
 
 export const verifyCommand = buildCommand<Flags, [], Context>({
   docs: {
@@ -16,11 +17,26 @@ export const verifyCommand = buildCommand<Flags, [], Context>({
       'Example: hotpatch verify --pid 4711',
     ].join('\n'),
   },
-  parameters: { flags: { pid: pidFlag, all: allFlag('Every process that carries a patch'), name: nameFlag, json: jsonFlag } },
+  parameters: {
+    flags: {
+      pid: pidFlag,
+      all: allFlag('Every process that carries a patch'),
+      name: nameFlag,
+      id: {
+        kind: 'parsed',
+        parse: patchId,
+        brief: 'With --all: only processes that carry this patch',
+        optional: true,
+        placeholder: 'NAME',
+      },
+      json: jsonFlag,
+    },
+  },
   async func(flags) {
     await answer(this, flags.all ? 'verify --all' : 'verify', flags, async () => {
       const pid = onePid(flags)
-      if (pid === undefined) return (await import('../actions/verify-all.ts')).verifyAll(flags.name)
+      if (pid === undefined) return (await import('../actions/verify-all.ts')).verifyAll(flags)
+      if (flags.id !== undefined) throw new HotpatchError('USAGE', '--id chooses among all processes: give --all with it')
       return (await import('../actions/verify.ts')).verify(pid)
     })
   },
