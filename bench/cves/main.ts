@@ -4,6 +4,8 @@
  *   npm run cves [-- --target TARGET] [--package PACKAGE] [--id ID] [--json]
  *                                             tries them: builds, makes patches, applies them to live processes, takes them back
  *   npm run cves -- --dozen                   the same for a dozen small ones
+ *   npm run cves -- servers [CVE ...] [--target elf|pe]
+ *                                             real servers, seen by a client that can tell vulnerable from fixed
  *   npm run cves -- list [PACKAGE]            the entries
  *   npm run cves -- build ID TARGET           both builds of one entry (kept ones are made anew)
  *   npm run cves -- package PACKAGE TARGET    all entries of a package, in the order of its series
@@ -19,6 +21,7 @@ import { type BuiltEntry, buildEntry } from './build.ts'
 import { type CorpusEntry, corpus, entryOf } from './corpus.ts'
 import { home } from './places.ts'
 import { advance, rangeOf, restart } from './series.ts'
+import { runServers } from './servers/main.ts'
 import { isTarget, type TargetName } from './targets.ts'
 import { dozen, selected, tryAll } from './trials.ts'
 
@@ -29,6 +32,7 @@ process.exitCode = await main(process.argv.slice(2))
 async function main([command = '', ...args]: readonly string[]): Promise<number> {
   const [what = '', target = ''] = args
   if (command === '' || command.startsWith('--')) return trials([command, ...args].filter((word) => word !== ''))
+  if (command === 'servers') return runServers(args)
   if (command === 'list') return list(what)
   if (command === 'trees') return trees(entryOf(what))
   if (command === 'build' && isTarget(target)) return report(buildEntry(entryOf(what), target))
@@ -38,7 +42,7 @@ async function main([command = '', ...args]: readonly string[]): Promise<number>
 
 function usage(): number {
   process.stderr.write('usage: npm run cves -- [--target TARGET] [--package P] [--id I] [--dozen] [--json]\n')
-  process.stderr.write('                       list [PACKAGE] | build ID TARGET | package PACKAGE TARGET | trees ID\n')
+  process.stderr.write('                       servers [CVE ...] | list [PACKAGE] | build ID TARGET | package PACKAGE TARGET | trees ID\n')
   return 2
 }
 
