@@ -336,7 +336,12 @@ export const RESULTS = {
   verify,
   rollback,
   'check --all': z.strictObject({ ...patchName.shape, ...everywhere(['would-apply', 'already-applied', 'would-refuse'], check) }),
-  'apply --all': z.strictObject({ ...patchName.shape, signedBy: signer.optional(), ...everywhere(['applied', 'already-applied'], apply) }),
+  'apply --all': z.strictObject({
+    ...patchName.shape,
+    signedBy: signer.optional(),
+    accepted,
+    ...everywhere(['applied', 'already-applied'], apply.omit({ signedBy: true, accepted: true })),
+  }),
   'verify --all': z.strictObject(everywhere(['verified', 'differs', 'nothing-to-verify'], verify)),
   'rollback --all': z.strictObject({ id: text, ...everywhere(['rolled-back', 'nothing-to-roll-back'], rollback) }),
   sign: z.strictObject({ file: text, id: text, keyId: hex, imageSha256: hex }),

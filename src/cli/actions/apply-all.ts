@@ -2,6 +2,7 @@ import { applyEverywhere } from '../../engine/patch-everywhere.ts'
 import { hostBackend } from '../../process/host.ts'
 import { takeSignedPatch, takeUnsignedPatch } from '../../servicing/trust/patches.ts'
 import type { Answer } from '../answer.ts'
+import { acceptedLines } from './accepted.ts'
 import type { ApplyFlags } from './apply.ts'
 import { stopWords } from './apply.ts'
 import { answerEverywhere } from './everywhere.ts'
@@ -16,5 +17,6 @@ export async function applyAll(
     outcomes: ['applied', 'already-applied'],
     particulars: ({ stop }) => (stop ? stopWords(stop) : ''),
   })
-  return { ...answer, result: { id: image.manifest.id, sequence: image.manifest.sequence, signedBy, ...answer.result } }
+  const { id, sequence, accepted = [] } = image.manifest
+  return { ...answer, result: { id, sequence, signedBy, accepted, ...answer.result }, words: [...answer.words, ...acceptedLines(accepted)] }
 }
