@@ -29,7 +29,15 @@ export interface Redirects {
   readonly plan: (site: RedirectSite) => RedirectPlan | RedirectRefusal
   /** Throws REDIRECT_OUT_OF_REACH. */
   readonly encode: (plan: RedirectPlan, entry: bigint, stub: bigint) => EncodedRedirect
+  /** Where a call that comes through the redirect enters the new function. `before` is the old function, `after` the new one, from their entries. */
+  readonly landing: (before: Uint8Array, after: Uint8Array) => Landing
 }
+
+export type Landing =
+  /** So many bytes behind its entry, since what is before that was executed in the old function. */
+  | { readonly at: number }
+  /** Through code that takes back what was executed in the old function. Its edges lead to the new function's entry. */
+  | { readonly through: StubTemplate }
 
 export interface CodeReading {
   /** Whether execution may run out of a function's end into what lies behind it. Code that cannot be decoded counts. */
@@ -43,6 +51,8 @@ export interface CodeReading {
    * instruction is known to begin. Throws CODE_UNDECODABLE.
    */
   readonly originOf: (code: Uint8Array, field: number, start?: number) => number
+  /** Whether code works at an address, of which the low 12 bits count: some processors have errata. */
+  readonly mayLieAt: (code: Uint8Array, address: number) => boolean
 }
 
 /** An instruction that refers to what lies outside of the code it is in. */
@@ -132,6 +142,8 @@ export interface Unwinding {
   readonly instructionPointer: number
   /** Whose rule in unwind data says where the return address is. */
   readonly returnAddress: number
+  /** The bits of the upper half of a word in memory that belong to an address: what signs or tags one is no part of it. */
+  readonly upperMask: number
   /** `modules` by ascending start, not overlapping. */
   readonly walker: (modules: readonly FrameModule[]) => StackWalker
   readonly frameTable: (functions: Iterable<FrameFunction>) => FrameTable

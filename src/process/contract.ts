@@ -228,7 +228,8 @@ export interface StoppedThreads {
   stackPointer(index: number): bigint
   /**
    * Fills `into` by DWARF's numbers of the machine's registers (x64: 0 to 15, and 16, the instruction pointer). Numbers instead of
-   * bigint: nothing here may be allocated. A value of 2^53 and more, which is no address, loses its low bits.
+   * bigint: nothing here may be allocated. A value of 2^53 and more, which is no address, loses its low bits. On ARM64 0 to 30 are x0 to x30, 31
+   * is sp and 32 pc; x30 comes without a signature, its upper 16 bits cleared, for what is signed is an address.
    */
   registers(index: number, into: Float64Array): void
   /** Where the thread's own data begins, if the system puts it at the upper end of the thread's stack (Linux: fs_base); else NaN. */

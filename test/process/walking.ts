@@ -14,7 +14,7 @@ export interface Walk {
 /** Every thread's walk in one stop. */
 export function walkAll(process: Process, modules: readonly FrameModule[], stackBytes = 8192): Walk[] {
   const walks: Walk[] = []
-  const memory = new StoppedMemory()
+  const memory = new StoppedMemory(0xffffffff)
   const walker = new Walker(modules)
   process.switchCode({
     writes: [],

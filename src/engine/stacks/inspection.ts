@@ -91,12 +91,13 @@ class Inspector implements Inspection {
   readonly #pid: number
   readonly #instructionPointer: number
   readonly #stackPointer: number
+  readonly #returnAddress: number
   readonly #instructions: Ranges
   readonly #frames: Ranges
   readonly #walker: StackWalker | undefined
   readonly #regions: Extents
   readonly #mainStack: number
-  readonly #memory = new StoppedMemory()
+  readonly #memory: StoppedMemory
   readonly #registers: Float64Array
   readonly #visit: FrameVisitor
 
@@ -107,10 +108,12 @@ class Inspector implements Inspection {
   #standsInBytes = false
 
   constructor({ pid, machine }: Pick<Process, 'pid' | 'machine'>, guards: Guards, knowledge: StackKnowledge | undefined) {
-    const { walker, registerCount, instructionPointer, stackPointer } = architectureOf(machine).unwinding
+    const { walker, registerCount, instructionPointer, stackPointer, returnAddress, upperMask } = architectureOf(machine).unwinding
     this.#pid = pid
     this.#instructionPointer = instructionPointer
     this.#stackPointer = stackPointer
+    this.#returnAddress = returnAddress
+    this.#memory = new StoppedMemory(upperMask)
     this.#instructions = new Ranges(guards.instructions)
     this.#frames = new Ranges(guards.frames)
     const looksAtFrames = knowledge !== undefined && !(this.#frames.empty && this.#instructions.empty)
@@ -196,6 +199,8 @@ class Inspector implements Inspection {
   /** Every word from `stackPointer` to the end of its region, and of the thread's own stack if that is another. */
   #scan(stopped: StoppedThreads, index: number, stackPointer: number): void {
     this.scanned++
+    // A function that calls nothing has its return address in a register only, on some processors.
+    this.#scanWord(this.#registers[this.#returnAddress] as number)
     const from = Math.ceil(stackPointer / 8) * 8
     const region = this.#regions.at(from)
     this.#scanWords(from, region < 0 ? Number.POSITIVE_INFINITY : this.#regions.end(region))
@@ -214,9 +219,13 @@ class Inspector implements Inspection {
     for (let address = start; address < end; address += 8) {
       const word = this.#memory.word(address)
       if (Number.isNaN(word)) return
-      const at = Math.max(this.#frames.functionAt(word), this.#frames.functionAt(word - 1), this.#instructions.functionAt(word))
-      if (at >= 0) this.#note(at, word, 'scanning')
+      this.#scanWord(word)
     }
+  }
+
+  #scanWord(word: number): void {
+    const at = Math.max(this.#frames.functionAt(word), this.#frames.functionAt(word - 1), this.#instructions.functionAt(word))
+    if (at >= 0) this.#note(at, word, 'scanning')
   }
 }
 

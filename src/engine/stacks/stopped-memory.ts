@@ -19,6 +19,12 @@ export class StoppedMemory implements StackMemory {
   #blockEnd = 0
   readonly #odd = new Uint8Array(8)
   readonly #oddView = new DataView(this.#odd.buffer)
+  readonly #upperMask: number
+
+  /** `upperMask`: the bits of a word's upper half that belong to addresses. */
+  constructor(upperMask: number) {
+    this.#upperMask = upperMask
+  }
 
   /** For the thread whose stack `window` shows. */
   use(stopped: StoppedThreads, window: StackWindow): void {
@@ -42,7 +48,7 @@ export class StoppedMemory implements StackMemory {
   word(address: number): number {
     if (address >= this.#start && address + 8 <= this.#end && address % 4 === 0) {
       const at = this.#at + (address - this.#start) / 4
-      return (this.#words[at] as number) + (this.#words[at + 1] as number) * UPPER
+      return (this.#words[at] as number) + (((this.#words[at + 1] as number) & this.#upperMask) >>> 0) * UPPER
     }
     return this.#further(address)
   }
@@ -52,15 +58,15 @@ export class StoppedMemory implements StackMemory {
   }
 
   #further(address: number): number {
-    if (!(address >= 0 && address < 2 ** 47)) return Number.NaN
+    if (!(address >= 0 && address < 2 ** 48)) return Number.NaN
     if (address % 4 !== 0) {
       if (this.code(address, this.#odd) < 8) return Number.NaN
-      return this.#oddView.getUint32(0, true) + this.#oddView.getUint32(4, true) * UPPER
+      return this.#oddView.getUint32(0, true) + ((this.#oddView.getUint32(4, true) & this.#upperMask) >>> 0) * UPPER
     }
     if (address < this.#blockStart || address + 8 > this.#blockEnd) this.#load(address)
     if (address < this.#blockStart || address + 8 > this.#blockEnd) return Number.NaN
     const at = (address - this.#blockStart) / 4
-    return (this.#blockWords[at] as number) + (this.#blockWords[at + 1] as number) * UPPER
+    return (this.#blockWords[at] as number) + (((this.#blockWords[at + 1] as number) & this.#upperMask) >>> 0) * UPPER
   }
 
   /** Stacks are walked upwards, so the block begins where it is needed; a word before its page's end is in it whole. */

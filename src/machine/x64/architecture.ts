@@ -22,12 +22,14 @@ export const X64: Architecture = {
     stubPage: hpatCodePage,
     plan: planRedirect,
     encode: encodeRedirect,
+    landing: () => ({ at: 0 }),
   },
   code: {
     fallsThrough,
     isPadding,
     outwardReferences,
     originOf: (code, field, start) => instructionEnd(code, field, start) - field,
+    mayLieAt: () => true,
   },
   linking: {
     throughSlot: (got) => (got === 'gotpcrel32' ? 'pcrel32' : undefined),
@@ -54,6 +56,7 @@ export const X64: Architecture = {
     framePointer: RBP,
     instructionPointer: RETURN_ADDRESS,
     returnAddress: RETURN_ADDRESS,
+    upperMask: 0xffffffff,
     walker: (modules) => new Walker(modules),
     frameTable,
     ehFrameTable,

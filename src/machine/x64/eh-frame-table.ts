@@ -8,10 +8,10 @@ import { type EhCie, readEhFrame } from '../../binary/dwarf/eh-frame.ts'
 import type { FrameFunction } from '../../binary/dwarf/frames.ts'
 import { DW_EH_PE } from '../../binary/dwarf/pointers.ts'
 import { HotpatchError } from '../../errors.ts'
-import { FrameKind, type FrameTable, RBP, RETURN_ADDRESS, RSP, TableBuilder } from './frames.ts'
+import { FrameKind, type FrameTable, RBP, RETURN_ADDRESS, type RowShape, RSP, TableBuilder, X64_ROWS } from './frames.ts'
 
 /** Where the return address is, by the rules run so far. */
-const ReturnAddress = { unknown: 0, onTop: 1, none: 2 } as const
+const ReturnAddress = { unknown: 0, known: 1, none: 2 } as const
 
 /** What rows need to know, of a CIE's initial instructions and of the place reached in an FDE's. */
 interface State {
@@ -44,9 +44,21 @@ interface Records {
  * begins later wins from there on. A record that contradicts itself is left out, and so is everything behind one that cannot be told from
  * its neighbours: code without unwind data is treated with more care, not less. Throws nothing.
  */
-export function ehFrameTable(section: Uint8Array, sectionAddress: number, origin: number): FrameTable {
-  return new Compiler(section, sectionAddress, origin).run()
+export function ehFrameTable(section: Uint8Array, sectionAddress: number, origin: number, registers = X64_REGISTERS): FrameTable {
+  return new Compiler(section, sectionAddress, origin, registers).run()
 }
+
+/** What of a processor's registers the compiler has to know. */
+export interface EhRegisters {
+  readonly shape: RowShape
+  readonly stackPointer: number
+  readonly framePointer: number
+  readonly returnAddress: number
+  /** Calls put the return address on the stack, right below the CFA; else it is in a register like others. */
+  readonly pushed: boolean
+}
+
+const X64_REGISTERS: EhRegisters = { shape: X64_ROWS, stackPointer: RSP, framePointer: RBP, returnAddress: RETURN_ADDRESS, pushed: true }
 
 const DEPTH = 64
 
@@ -55,13 +67,16 @@ class Compiler {
   readonly #view: DataView
   readonly #address: number
   readonly #origin: number
-  readonly #table = new TableBuilder()
+  readonly #registers: EhRegisters
+  readonly #table: TableBuilder
   readonly #state: State = { register: 0, offset: 0, set: 0, returnAddress: ReturnAddress.unknown }
   readonly #remembered: State[] = Array.from({ length: DEPTH }, () => ({ register: 0, offset: 0, set: 0, returnAddress: 0 }))
   /** Where the last operand that was read ends; -1: it does not end within its record. */
   #at = 0
 
-  constructor(data: Uint8Array, address: number, origin: number) {
+  constructor(data: Uint8Array, address: number, origin: number, registers: EhRegisters) {
+    this.#registers = registers
+    this.#table = new TableBuilder(registers.shape)
     this.#data = data
     this.#view = new DataView(data.buffer, data.byteOffset, data.byteLength)
     this.#address = address
@@ -127,7 +142,7 @@ class Compiler {
       state.register = 0
       state.offset = 0
       state.set = 0
-      state.returnAddress = ReturnAddress.unknown
+      state.returnAddress = this.#registers.pushed ? ReturnAddress.unknown : ReturnAddress.known
       const from = end - cie.initialInstructions.length
       const done = !cie.signalFrame && this.#instructions(from, end, cie, undefined, 0, 0, 0)
       return { cie, initial: done ? { ...state } : undefined }
@@ -217,6 +232,7 @@ class Compiler {
     const data = this.#data
     const view = this.#view
     const { codeAlignment, dataAlignment } = cie
+    const { returnAddress, pushed, shape } = this.#registers
     const state = this.#state
     let depth = 0
     let place = 0
@@ -238,8 +254,8 @@ class Compiler {
         }
         case DW_CFA.restore:
           if (initial === undefined) return false
-          if (low === RETURN_ADDRESS) state.returnAddress = initial.returnAddress
-          else if (low < RETURN_ADDRESS) state.set = this.#table.restored(state.set, low, initial.set)
+          if (low === returnAddress) state.returnAddress = initial.returnAddress
+          if (low < shape.tracked) state.set = this.#table.restored(state.set, low, initial.set)
           continue
         default:
           switch (op) {
@@ -287,11 +303,23 @@ class Compiler {
               continue
             case DW_CFA.undefined: {
               const register = this.#uleb(at, to)
-              if (this.#at < 0 || register < RETURN_ADDRESS) return false
+              if (this.#at < 0 || (register < shape.tracked && register !== returnAddress)) return false
               at = this.#at
-              if (register === RETURN_ADDRESS) state.returnAddress = ReturnAddress.none
+              if (register === returnAddress) state.returnAddress = ReturnAddress.none
               continue
             }
+            case DW_CFA.offset_extended: {
+              const register = this.#uleb(at, to)
+              if (this.#at < 0) return false
+              const factored = this.#uleb(this.#at, to)
+              if (this.#at < 0 || !this.#save(register, factored * dataAlignment)) return false
+              at = this.#at
+              continue
+            }
+            case DW_CFA.AARCH64_negate_ra_state:
+              // That the return address is signed changes nothing: signatures are taken off whatever is read.
+              if (pushed) return false
+              continue
             case DW_CFA.GNU_args_size:
               this.#uleb(at, to)
               if (this.#at < 0) return false
@@ -318,18 +346,19 @@ class Compiler {
       if (start < end) this.#table.append(start, FrameKind.end, 0, 0)
       return true
     }
-    if (returnAddress !== ReturnAddress.onTop || (register !== RSP && register !== RBP) || set < 0) return false
-    if (start < end) this.#table.append(start, register === RSP ? FrameKind.rsp : FrameKind.rbp, offset, set)
+    const { stackPointer, framePointer } = this.#registers
+    if (returnAddress !== ReturnAddress.known || (register !== stackPointer && register !== framePointer) || set < 0) return false
+    if (start < end) this.#table.append(start, register === stackPointer ? FrameKind.rsp : FrameKind.rbp, offset, set)
     return true
   }
 
   #save(register: number, offset: number): boolean {
     const state = this.#state
-    if (register < RETURN_ADDRESS) state.set = this.#table.saved(state.set, register, offset)
-    else if (register === RETURN_ADDRESS) {
-      if (offset !== -8) return false
-      state.returnAddress = ReturnAddress.onTop
-    }
+    const { returnAddress, pushed, shape } = this.#registers
+    if (register < shape.tracked) state.set = this.#table.saved(state.set, register, offset)
+    if (register !== returnAddress) return true
+    if (pushed && offset !== -8) return false
+    state.returnAddress = ReturnAddress.known
     return true
   }
 

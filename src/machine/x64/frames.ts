@@ -51,10 +51,18 @@ export interface ComplexRow {
   readonly signal: boolean
 }
 
+/** What a processor's rows look like that need no DWARF rules. */
+export interface RowShape {
+  /** Registers with smaller numbers are restored from where a row saves them. */
+  readonly tracked: number
+  /** FrameKind and CFA offset of a row; undefined: it must be kept whole. */
+  readonly simple: (row: CfaRow) => { readonly kind: number; readonly offset: number } | undefined
+}
+
 /** Compiles `functions`, which need not be sorted; where two overlap, the one that begins later wins from there on. */
-export function frameTable(functions: Iterable<FrameFunction>): FrameTable {
+export function frameTable(functions: Iterable<FrameFunction>, shape = X64_ROWS): FrameTable {
   const sorted = [...functions].filter(({ size }) => size > 0).sort((a, b) => a.start - b.start)
-  const table = new TableBuilder()
+  const table = new TableBuilder(shape)
   let covered = 0
   sorted.forEach((described, index) => {
     const end = Math.min(described.start + described.size, sorted[index + 1]?.start ?? Number.POSITIVE_INFINITY)
@@ -93,6 +101,11 @@ export class TableBuilder {
   readonly #transitions = new Map<number, number>()
   /** Rows of one function share their maps. */
   readonly #setsByRules = new WeakMap<CfaRow['registers'], number>()
+  readonly #shape: RowShape
+
+  constructor(shape = X64_ROWS) {
+    this.#shape = shape
+  }
 
   /** A row that holds from `start` on; one that begins at the same place is replaced. */
   append(start: number, kind: number, operand: number, set: number): void {
@@ -109,7 +122,7 @@ export class TableBuilder {
   appendRows({ start, rows, signal }: FrameFunction, end: number): void {
     for (const row of rows) {
       if (start + row.start >= end) break
-      const simple = signal ? undefined : simpleRow(row)
+      const simple = signal ? undefined : this.#shape.simple(row)
       const set = simple === undefined ? -1 : this.#setOf(row.registers)
       if (simple !== undefined && set >= 0) this.append(start + row.start, simple.kind, simple.offset, set)
       else {
@@ -179,7 +192,7 @@ export class TableBuilder {
     if (index === undefined) {
       index = 0
       for (const [register, rule] of rules)
-        if (register < RETURN_ADDRESS && rule.kind === 'offset') index = this.saved(index, register, rule.offset)
+        if (register < this.#shape.tracked && rule.kind === 'offset') index = this.saved(index, register, rule.offset)
       this.#setsByRules.set(rules, index)
     }
     return index
@@ -226,6 +239,8 @@ function simpleRow({ cfa, registers }: CfaRow): { kind: number; offset: number }
   for (const [register, rule] of registers) if (register < RETURN_ADDRESS && rule.kind !== 'offset') return undefined
   return { kind: cfa.register === RSP ? FrameKind.rsp : FrameKind.rbp, offset: cfa.offset }
 }
+
+export const X64_ROWS: RowShape = { tracked: RETURN_ADDRESS, simple: simpleRow }
 
 /** The index of the row that holds `rva`. */
 export function rowAt({ starts, pages }: FrameTable, rva: number): number {

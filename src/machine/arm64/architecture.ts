@@ -1,0 +1,58 @@
+/** ARM64 as a record: what the builder and the engine know of the processor. */
+import type { Architecture } from '../architecture.ts'
+import { fallsThrough, hasErratum843419, isPadding, outwardReferences } from './code.ts'
+import { ehFrameTable, frameTable, leafTable } from './frames.ts'
+import { excuse, isAccess, seen, slotOfStub, throughSlot } from './linking.ts'
+import { encodeRedirect, landing, planRedirect } from './redirect.ts'
+import { FRAME_POINTER, LINK_REGISTER, PROGRAM_COUNTER, REGISTER_COUNT, STACK_POINTER } from './registers.ts'
+import { farJump, HPAT_STUB_SIZE, hpatCodePage, pointerJump } from './stubs.ts'
+import { Walker } from './unwind.ts'
+
+/** B and BL: 26 bits of words. */
+const BRANCH_REACH = 2 ** 27
+
+export const ARM64: Architecture = {
+  machine: 'arm64',
+  redirects: {
+    reach: BigInt(BRANCH_REACH),
+    stubSize: HPAT_STUB_SIZE,
+    stubPage: hpatCodePage,
+    plan: planRedirect,
+    encode: encodeRedirect,
+    landing,
+  },
+  code: {
+    fallsThrough,
+    isPadding,
+    outwardReferences,
+    originOf: () => 0,
+    mayLieAt: (code, address) => !hasErratum843419(code, address),
+  },
+  linking: {
+    throughSlot,
+    // What binds at the first call is called through a register here: nobody sees from the load what it is for.
+    jumpsThrough: () => false,
+    isAccess,
+    jumpStub: farJump,
+    pointerStub: pointerJump,
+    branchReach: BRANCH_REACH,
+    // udf #0
+    fill: 0,
+    excuse,
+    seen,
+    slotOfStub,
+  },
+  unwinding: {
+    registerCount: REGISTER_COUNT,
+    stackPointer: STACK_POINTER,
+    framePointer: FRAME_POINTER,
+    instructionPointer: PROGRAM_COUNTER,
+    returnAddress: LINK_REGISTER,
+    // Addresses of user space have 48 bits; above them are signatures and tags.
+    upperMask: 0xffff,
+    walker: (modules) => new Walker(modules),
+    frameTable,
+    ehFrameTable,
+    leafTable,
+  },
+}
