@@ -1,6 +1,7 @@
 /** Fields of the patch image that can be filled in once its layout is known. What depends on the base image stays zero: see tables.ts. */
 import { viewOf } from '../binary/struct.ts'
 import { HotpatchError } from '../errors.ts'
+import { withField } from '../machine/arm64/fields.ts'
 import type { Block, Edge } from './graph.ts'
 import type { PatchPlan } from './plan.ts'
 
@@ -35,10 +36,20 @@ const checked = (value: number, range: Range, edge: Edge): number => {
 
 const relative32: Fill = (view, at, target, place, edge) => view.setInt32(at, checked(target - place, I32, edge), true)
 
+const inInstruction: Fill = (view, at, target, place, { kind }) =>
+  view.setUint32(at, withField(kind, view.getUint32(at, true), target, place), true)
+
 const FILLS: Readonly<Partial<Record<Edge['kind'], Fill>>> = {
   pcrel32: relative32,
   branch32: relative32,
   pcrel64: (view, at, target, place) => view.setBigInt64(at, BigInt(target - place), true),
+  branch26: inInstruction,
+  branch19: inInstruction,
+  branch14: inInstruction,
+  literal19: inInstruction,
+  adr21: inInstruction,
+  page21: inInstruction,
+  pageoff12: inInstruction,
   image32: (view, at, target, _place, edge) => view.setUint32(at, checked(target, U32, edge), true),
 }
 
@@ -59,6 +70,8 @@ export function fixUp(plan: PatchPlan, rvaOf: (block: Block) => number): FixedUp
     const view = viewOf(content)
     for (const edge of block.edges) {
       const resolution = plan.resolutions.get(edge)
+      // Images begin on pages: what is left of an address in its page is known.
+      if (resolution?.to === 'base' && edge.kind === 'pageoff12') inInstruction(view, edge.offset, resolution.rva + edge.addend, 0, edge)
       if (resolution?.to !== 'patch') continue
       const target = rvaOf(resolution.block) + resolution.offset + edge.addend
       if (edge.kind === 'abs64') {

@@ -36,8 +36,10 @@ export interface PatchedFunction {
   readonly fragments: readonly { readonly rva: number; readonly size: number }[]
   /** The block that holds the new function. */
   readonly block: Block
-  /** Of the new function's entry in it: behind the nops that `-fpatchable-function-entry` puts before a function. */
+  /** Where calls of the old function enter it: behind the nops that `-fpatchable-function-entry` puts before a function. */
   readonly entry: number
+  /** What those calls go through before that. */
+  readonly landing?: Block
   /** How the base image's function is redirected, as machine/x64/redirect.ts names it. */
   readonly redirect: string
   /** The first 4 bytes of the old function, little-endian: the first extra of the FUNCTION record. */

@@ -9,7 +9,7 @@ import { VERSION } from '../version.ts'
 import { escapesOf } from './escapes.ts'
 import { OWN_ABSOLUTE32_KINDS } from './fixups.ts'
 import type { Block, Edge } from './graph.ts'
-import { functionSize, isAnonymous, parentName, primarySymbol } from './places.ts'
+import { entryOf, functionSize, isAnonymous, parentName, primarySymbol } from './places.ts'
 import type { PatchedFunction, PatchPlan, Resolution } from './plan.ts'
 
 type RvaOf = (block: Block) => number
@@ -20,13 +20,18 @@ const EXTRA_PATCH_SIZE = 1
 
 export function tableFor(plan: PatchPlan, rvaOf: RvaOf): HotPatchTable {
   const { identity } = plan.base
-  const records: Record<'FUNCTION' | 'ABSOLUTE' | 'REL32' | 'ABSOLUTE32' | 'OWN_ABSOLUTE32' | 'INDIRECT', HotPatchRecord[]> = {
-    FUNCTION: plan.functions.map((f) => ({ source: f.rva, target: rvaOf(f.block) + f.entry, extras: [f.originalBytes] })),
+  const records: Record<
+    'FUNCTION' | 'ABSOLUTE' | 'REL32' | 'ABSOLUTE32' | 'OWN_ABSOLUTE32' | 'INDIRECT' | 'PAGE21' | 'BRANCH26',
+    HotPatchRecord[]
+  > = {
+    FUNCTION: plan.functions.map((f) => ({ source: f.rva, target: entryRva(f, rvaOf), extras: [f.originalBytes] })),
     ABSOLUTE: [],
     REL32: [],
     ABSOLUTE32: [],
     OWN_ABSOLUTE32: [],
     INDIRECT: [],
+    PAGE21: [],
+    BRANCH26: [],
   }
   for (const block of plan.blocks) {
     for (const edge of block.edges) {
@@ -40,6 +45,8 @@ export function tableFor(plan: PatchPlan, rvaOf: RvaOf): HotPatchTable {
         records.OWN_ABSOLUTE32.push({ source: rvaOf(block) + edge.offset, target, extras: [0] })
         continue
       }
+      // fixups.ts has filled it in.
+      if (edge.kind === 'pageoff12') continue
       const { type, target } = recordFor(edge, resolution)
       if (target < 0 || target > plan.base.imageSize)
         throw new HotpatchError('DEFECT', `the reference of ${block.name} to ${edge.target.name} leads outside of ${plan.base.name}`)
@@ -68,11 +75,15 @@ export function tableFor(plan: PatchPlan, rvaOf: RvaOf): HotPatchTable {
   }
 }
 
+/** Where calls of the old function come to. */
+const entryRva = ({ block, entry, landing }: PatchedFunction, rvaOf: RvaOf): number =>
+  landing === undefined ? rvaOf(block) + entry : rvaOf(landing)
+
 /** Which record lets the engine fill in a field, and its target. REL32 fields count from their own end, not the instruction's. */
 function recordFor(
   edge: Edge,
   resolution: Exclude<Resolution, { to: 'patch' }>,
-): { type: 'ABSOLUTE' | 'REL32' | 'ABSOLUTE32' | 'INDIRECT'; target: number } {
+): { type: 'ABSOLUTE' | 'REL32' | 'ABSOLUTE32' | 'INDIRECT' | 'PAGE21' | 'BRANCH26'; target: number } {
   if (resolution.to === 'base-pointer') {
     if (edge.kind === 'abs64' && edge.addend === 0) return { type: 'INDIRECT', target: resolution.rva }
   } else
@@ -85,6 +96,10 @@ function recordFor(
       case 'pcrel32':
       case 'branch32':
         return { type: 'REL32', target: resolution.rva + edge.addend + edge.size }
+      case 'page21':
+        return { type: 'PAGE21', target: resolution.rva + edge.addend }
+      case 'branch26':
+        return { type: 'BRANCH26', target: resolution.rva + edge.addend }
     }
   throw new HotpatchError('DEFECT', `there is no record for a ${edge.kind} field that leads to the base image (${edge.target.name})`)
 }
@@ -123,8 +138,8 @@ export function manifestFor(plan: PatchPlan, rvaOf: RvaOf): Manifest {
       file: f.file,
       rva: f.rva,
       size: f.size,
-      patchRva: rvaOf(f.block) + f.entry,
-      patchSize: functionSize(f.block),
+      patchRva: entryRva(f, rvaOf),
+      patchSize: f.landing === undefined ? functionSize(f.block) - (f.entry - entryOf(f.block)) : f.landing.size,
       redirect: f.redirect as Manifest['functions'][number]['redirect'],
       ...(f.fragments.length === 0 ? {} : { fragments: f.fragments.map(({ rva, size }) => ({ rva, size })) }),
     })),

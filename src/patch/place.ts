@@ -4,6 +4,8 @@
  */
 import { viewOf } from '../binary/struct.ts'
 import { HotpatchError } from '../errors.ts'
+import { withField } from '../machine/arm64/fields.ts'
+import type { EdgeKind } from '../machine/edges.ts'
 import type { PatchImage, PatchSegment } from './image.ts'
 import type { ChunkType, HotPatchBase, HotPatchRecord } from './table.ts'
 
@@ -16,11 +18,25 @@ export interface Placement {
   readonly read: (address: bigint, length: number) => Uint8Array
 }
 
-/** The highest address that user space has on x64 (47 bits) and on ARM64 (48) is above it. */
-const ADDRESS_LIMIT = 1n << 47n
+/** One past the highest address that user space has. */
+const ADDRESS_LIMITS = { x64: 1n << 47n, arm64: 1n << 48n } as const
 const PAGE = 0x1000n
-const REL32_LOW = -(1n << 31n)
-const REL32_HIGH = (1n << 31n) - 1n
+
+/** How far a relative field reaches, and what it counts from: so many bytes behind the field's beginning. */
+interface Reach {
+  readonly low: bigint
+  readonly high: bigint
+  readonly from: bigint
+}
+
+const GB = 1n << 30n
+const REACHES: Readonly<Partial<Record<ChunkType, Reach>>> = {
+  REL32: { low: -2n * GB, high: 2n * GB - 1n, from: 4n },
+  // Between two pages; the places in them may differ by a page.
+  PAGE21: { low: -4n * GB + PAGE, high: 4n * GB - 2n * PAGE, from: 0n },
+  BRANCH26: { low: -(1n << 27n), high: (1n << 27n) - 4n, from: 0n },
+}
+
 /** An instruction may take its 32-bit field as unsigned or as signed: what is below 2 GB is the same either way. */
 const ABSOLUTE32_LIMIT = 1n << 31n
 
@@ -32,28 +48,38 @@ const outOfReach = (what: string, facts: Record<string, unknown>): HotpatchError
 const highestOwn = ({ imageSize }: PatchImage): bigint => ABSOLUTE32_LIMIT - BigInt(imageSize) - PAGE
 
 /** What a record's field holds, once everything has its place. */
-type Value = (record: HotPatchRecord, placement: Placement) => { readonly width: 4 | 8; readonly value: bigint }
+type Value = (record: HotPatchRecord, placement: Placement) => Omit<Write, 'rva'>
 
 const VALUES: Readonly<Partial<Record<ChunkType, Value>>> = {
   ABSOLUTE: ({ target }, { baseAddress }) => ({ width: 8, value: baseAddress + BigInt(target) }),
   ABSOLUTE32: ({ source, target }, { baseAddress }) => ({ width: 4, value: absolute32(baseAddress, source, target) }),
   OWN_ABSOLUTE32: ({ source, target }, { imageAddress }) => ({ width: 4, value: absolute32(imageAddress, source, target) }),
-  REL32: ({ source, target }, { baseAddress, imageAddress }) => {
-    const value = baseAddress + BigInt(target) - (imageAddress + BigInt(source) + 4n)
-    if (value < REL32_LOW || value > REL32_HIGH)
-      throw outOfReach(
-        `the reference at RVA 0x${source.toString(16)} is ${hex(value)} bytes away from what it refers to in the base image`,
-        {
-          imageAddress: hex(imageAddress),
-          baseAddress: hex(baseAddress),
-        },
-      )
-    return { width: 4, value }
-  },
+  REL32: (record, placement) => ({ width: 4, value: distance('REL32', record, placement) }),
+  PAGE21: (record, placement) => inInstruction('PAGE21', 'page21', record, placement),
+  BRANCH26: (record, placement) => inInstruction('BRANCH26', 'branch26', record, placement),
   INDIRECT: ({ target }, { baseAddress, read }) => {
     const pointer = read(baseAddress + BigInt(target), 8)
     return { width: 8, value: viewOf(pointer).getBigUint64(0, true) }
   },
+}
+
+/** Throws PATCH_OUT_OF_REACH. */
+function distance(type: ChunkType, { source, target }: HotPatchRecord, { imageAddress, baseAddress }: Placement): bigint {
+  const { low, high, from } = REACHES[type] as Reach
+  const value = baseAddress + BigInt(target) - (imageAddress + BigInt(source) + from)
+  if (value < low || value > high)
+    throw outOfReach(`the reference at RVA 0x${source.toString(16)} is ${hex(value)} bytes away from what it refers to in the base image`, {
+      imageAddress: hex(imageAddress),
+      baseAddress: hex(baseAddress),
+    })
+  return value
+}
+
+function inInstruction(type: ChunkType, field: EdgeKind, record: HotPatchRecord, placement: Placement): Omit<Write, 'rva'> {
+  const to = distance(type, record, placement)
+  // Counted from the page that the instruction lies in: numbers that small are exact.
+  const place = record.source % Number(PAGE)
+  return { width: 4, value: 0n, field: { kind: field, target: Number(to) + place, place } }
 }
 
 function absolute32(address: bigint, source: number, target: number): bigint {
@@ -99,6 +125,8 @@ interface Write {
   readonly rva: number
   readonly width: 4 | 8
   readonly value: bigint
+  /** Some bits of an instruction: what they refer to, and from where; addresses count from a page. */
+  readonly field?: { readonly kind: EdgeKind; readonly target: number; readonly place: number }
 }
 
 const outside = ({ rva }: Write): HotpatchError =>
@@ -115,8 +143,10 @@ function writeInto(segment: PatchSegment, writes: readonly Write[]): PatchSegmen
   const content = new Uint8Array(Math.max(segment.content.length, end))
   content.set(segment.content)
   const view = viewOf(content)
-  for (const { rva, width, value } of writes) {
-    if (width === 8) view.setBigUint64(rva - segment.rva, BigInt.asUintN(64, value), true)
+  for (const { rva, width, value, field } of writes) {
+    const at = rva - segment.rva
+    if (field !== undefined) view.setUint32(at, withField(field.kind, view.getUint32(at, true), field.target, field.place), true)
+    else if (width === 8) view.setBigUint64(rva - segment.rva, BigInt.asUintN(64, value), true)
     else view.setUint32(rva - segment.rva, Number(BigInt.asUintN(32, value)), true)
   }
   return { ...segment, content }
@@ -128,15 +158,16 @@ function writeInto(segment: PatchSegment, writes: readonly Write[]): PatchSegmen
  */
 export function reachOf(image: PatchImage, entry: HotPatchBase, baseAddress: bigint): { readonly low: bigint; readonly high: bigint } {
   let lowest = 0n
-  let highest = ADDRESS_LIMIT - BigInt(image.imageSize)
+  let highest = ADDRESS_LIMITS[image.machine] - BigInt(image.imageSize)
   for (const { record, type } of references(entry)) {
     if (type === 'ABSOLUTE32') absolute32(baseAddress, record.source, record.target)
     if (type === 'OWN_ABSOLUTE32' && highest > highestOwn(image)) highest = highestOwn(image)
-    if (type !== 'REL32') continue
+    const reach = REACHES[type]
+    if (reach === undefined) continue
     // Were the image at 0, the field would hold this; every byte that it lies higher makes it one less.
-    const atZero = baseAddress + BigInt(record.target) - BigInt(record.source) - 4n
-    if (atZero - REL32_HIGH > lowest) lowest = atZero - REL32_HIGH
-    if (atZero - REL32_LOW < highest) highest = atZero - REL32_LOW
+    const atZero = baseAddress + BigInt(record.target) - BigInt(record.source) - reach.from
+    if (atZero - reach.high > lowest) lowest = atZero - reach.high
+    if (atZero - reach.low < highest) highest = atZero - reach.low
   }
   const low = ((lowest + PAGE - 1n) / PAGE) * PAGE
   const high = highest < 0n ? 0n : (highest / PAGE) * PAGE + BigInt(image.imageSize)

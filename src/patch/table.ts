@@ -16,6 +16,9 @@ export const CHUNK_TYPES = {
   INDIRECT: 0x0005c000,
   NO_CALL_TARGET: 0x00064000,
   DYNAMIC_VALUE: 0x00078000,
+  /** Ours, on free numbers, for ARM64: the field of an ADRP, and that of a B or BL. Inverse only. */
+  PAGE21: 0x000a4000,
+  BRANCH26: 0x000a8000,
 } as const
 
 export type ChunkType = keyof typeof CHUNK_TYPES

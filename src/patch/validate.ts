@@ -32,6 +32,8 @@ interface TypeRule {
   readonly targetWidth: number
   /** Whether the engine carries it out. What it does not is passed over, unless the chunk is obligatory. */
   readonly supported: boolean
+  /** The only one whose instructions have such a field. */
+  readonly machine?: TableFacts['machine']
 }
 
 const TYPE_RULES: Readonly<Record<ChunkType, TypeRule>> = {
@@ -41,6 +43,8 @@ const TYPE_RULES: Readonly<Record<ChunkType, TypeRule>> = {
   REL32: { writes: 'patch', width: 4, targetWidth: 0, supported: true },
   ABSOLUTE32: { writes: 'patch', width: 4, targetWidth: 0, supported: true },
   OWN_ABSOLUTE32: { writes: 'patch', width: 4, targetWidth: 0, supported: true },
+  PAGE21: { writes: 'patch', width: 4, targetWidth: 0, supported: true, machine: 'arm64' },
+  BRANCH26: { writes: 'patch', width: 4, targetWidth: 0, supported: true, machine: 'arm64' },
   INDIRECT: { writes: 'patch', width: 8, targetWidth: 8, supported: true },
   CALL_TARGET: { writes: 'patch', width: 0, targetWidth: 0, supported: false },
   NO_CALL_TARGET: { writes: 'patch', width: 0, targetWidth: 0, supported: false },
@@ -101,6 +105,8 @@ function validateBase(base: HotPatchBase, table: HotPatchTable, facts: TableFact
       const direction = chunk.inverse ? 'patch' : 'base'
       throw invalid(`a chunk of type ${chunk.type} would be written into the ${direction} image`)
     }
+    if (rule.machine !== undefined && rule.machine !== facts.machine)
+      throw invalid(`a chunk of type ${chunk.type} is in a patch image for ${facts.machine}`)
     if (!rule.supported) {
       if (!chunk.obligatory) continue
       throw new HotpatchError('PATCH_RECORD_UNSUPPORTED', `an obligatory chunk is of type ${chunk.type}`)

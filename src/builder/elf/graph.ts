@@ -48,6 +48,7 @@ class ElfGraph {
     const kept = keptSections(elf, this.#notes)
     for (const symbol of elf.symbols()) {
       if (symbol.place !== 'section' || symbol.type === STT.SECTION || symbol.type === STT.FILE) continue
+      if (this.#machine.isMapping(symbol.name)) continue
       const section = kept.get(symbol.section)
       if (!section) continue
       if (symbol.value > BigInt(section.section.size))
@@ -125,11 +126,11 @@ class ElfGraph {
         const to = this.#throughSection(reference)
         if (!to || single.get(to)) continue
         const { from, kind } = reference
-        const { pcRelative, size } = EDGE_KINDS[kind]
+        const { pcRelative } = EDGE_KINDS[kind]
         // An entry of a table: it counts from the table's start, which is known only when this is done.
         if (pcRelative && from.kind !== 'code' && from.kind !== 'unwind') continue
-        // An indexed operand with its table's address in 32 bits may have been shifted to before the table (`t - 4(,%rax,4)`).
-        if (from.kind === 'code' && !pcRelative && size === 4 && anonymous.get(to)) undivided.add(to)
+        const isData = to.kind !== 'code' && to.merge === undefined
+        if (from.kind === 'code' && isData && this.#machine.isVague(kind, anonymous.get(to) === true)) undivided.add(to)
         const aim = this.#aim(reference, 0)
         if (aim === undefined) undivided.add(to)
         else aims.get(to)?.add(aim) ?? aims.set(to, new Set([aim]))
@@ -197,7 +198,7 @@ class ElfGraph {
   }
 
   #define(symbol: ElfSymbol): void {
-    if (symbol.index === 0 || symbol.type === STT.FILE || symbol.type === STT.SECTION) return
+    if (symbol.index === 0 || symbol.type === STT.FILE || symbol.type === STT.SECTION || this.#machine.isMapping(symbol.name)) return
     const facts = graphSymbol(symbol)
     if (symbol.place === 'common') {
       facts.block = commonBlock(symbol)

@@ -1,9 +1,9 @@
 /** ELF's relocations by processor: which edge kind each number of an object means, and those that the builder asks for by name. */
-import { EM, R_X86_64 } from '../../binary/elf/definitions.ts'
+import { EM, R_AARCH64, R_X86_64 } from '../../binary/elf/definitions.ts'
 import { HotpatchError } from '../../errors.ts'
 import type { Architecture } from '../../machine/architecture.ts'
 import { architectureOf } from '../../machine/architectures.ts'
-import type { EdgeKind } from '../../machine/edges.ts'
+import { EDGE_KINDS, type EdgeKind } from '../../machine/edges.ts'
 
 export interface ElfMachine {
   /** Of the ELF header. */
@@ -20,6 +20,10 @@ export interface ElfMachine {
   readonly copy: number
   /** The edge kind of a field whose relocation does not tell calls and jumps from other uses. */
   readonly refine: (kind: EdgeKind, code: Uint8Array, field: number) => EdgeKind
+  /** Whether a reference through a section's symbol from code to data may mean something else than what lies where it points. */
+  readonly isVague: (kind: EdgeKind, isAnonymous: boolean) => boolean
+  /** Symbols that only say what the bytes from there on are. */
+  readonly isMapping: (name: string) => boolean
 }
 
 const X64_KINDS: Readonly<Record<number, EdgeKind>> = {
@@ -58,9 +62,80 @@ const x64 = (): ElfMachine => ({
   globDat: R_X86_64.GLOB_DAT,
   copy: R_X86_64.COPY,
   refine: (kind, code, field) => (kind === 'pcrel32' && isX64Branch(code, field) ? 'branch32' : kind),
+  // An indexed operand with its table's address in 32 bits may have been shifted to before the table (`t - 4(,%rax,4)`).
+  isVague: (kind, isAnonymous) => !EDGE_KINDS[kind].pcRelative && EDGE_KINDS[kind].size === 4 && isAnonymous,
+  isMapping: () => false,
 })
 
-const MACHINES: ReadonlyMap<number, () => ElfMachine> = new Map([[EM.X86_64, x64]])
+/** "ELF for the Arm 64-bit Architecture", 5.7.12: relocations of thread-local sequences, apart from those of 12 bits. */
+const ARM64_TLS: Readonly<Record<'page' | 'wide', readonly number[]>> = {
+  page: [512, 513, 517, 518, 541, 561, 562],
+  wide: [515, 516, 520, 521, 523, 524, 525, 526, 527, 539, 540, 544, 545, 546, 547, 548, 565, 566],
+}
+const TLS_RANGE = { first: 512, last: 573 } as const
+
+function arm64TlsKinds(): Record<number, EdgeKind> {
+  const kinds: Record<number, EdgeKind> = {}
+  for (let type: number = TLS_RANGE.first; type <= TLS_RANGE.last; type++)
+    kinds[type] = ARM64_TLS.page.includes(type) ? 'tlspage21' : ARM64_TLS.wide.includes(type) ? 'tlsmovw16' : 'tlsoff12'
+  kinds[R_AARCH64.TLSDESC_CALL] = 'tlscall'
+  return kinds
+}
+
+const ARM64_KINDS: Readonly<Record<number, EdgeKind>> = {
+  ...arm64TlsKinds(),
+  [R_AARCH64.ABS64]: 'abs64',
+  [R_AARCH64.ABS32]: 'abs32',
+  [R_AARCH64.PREL64]: 'pcrel64',
+  [R_AARCH64.PREL32]: 'pcrel32',
+  [R_AARCH64.PLT32]: 'pcrel32',
+  [R_AARCH64.MOVW_UABS_G0]: 'movw16',
+  [R_AARCH64.MOVW_UABS_G0_NC]: 'movw16',
+  [R_AARCH64.MOVW_UABS_G1]: 'movw16',
+  [R_AARCH64.MOVW_UABS_G1_NC]: 'movw16',
+  [R_AARCH64.MOVW_UABS_G2]: 'movw16',
+  [R_AARCH64.MOVW_UABS_G2_NC]: 'movw16',
+  [R_AARCH64.MOVW_UABS_G3]: 'movw16',
+  [R_AARCH64.LD_PREL_LO19]: 'literal19',
+  [R_AARCH64.ADR_PREL_LO21]: 'adr21',
+  [R_AARCH64.ADR_PREL_PG_HI21]: 'page21',
+  [R_AARCH64.ADR_PREL_PG_HI21_NC]: 'page21',
+  [R_AARCH64.ADD_ABS_LO12_NC]: 'pageoff12',
+  [R_AARCH64.LDST8_ABS_LO12_NC]: 'pageoff12',
+  [R_AARCH64.LDST16_ABS_LO12_NC]: 'pageoff12',
+  [R_AARCH64.LDST32_ABS_LO12_NC]: 'pageoff12',
+  [R_AARCH64.LDST64_ABS_LO12_NC]: 'pageoff12',
+  [R_AARCH64.LDST128_ABS_LO12_NC]: 'pageoff12',
+  [R_AARCH64.TSTBR14]: 'branch14',
+  [R_AARCH64.CONDBR19]: 'branch19',
+  [R_AARCH64.JUMP26]: 'branch26',
+  [R_AARCH64.CALL26]: 'branch26',
+  [R_AARCH64.ADR_GOT_PAGE]: 'gotpage21',
+  [R_AARCH64.LD64_GOT_LO12_NC]: 'gotpageoff12',
+  [R_AARCH64.LD64_GOTPAGE_LO15]: 'gotoffset15',
+}
+
+const arm64 = (): ElfMachine => ({
+  em: EM.AARCH64,
+  architecture: architectureOf('arm64'),
+  kinds: ARM64_KINDS,
+  // 256: R_AARCH64_NONE of older versions.
+  ignored: new Set([R_AARCH64.NONE, 256]),
+  address: R_AARCH64.ABS64,
+  relative: R_AARCH64.RELATIVE,
+  jumpSlot: R_AARCH64.JUMP_SLOT,
+  globDat: R_AARCH64.GLOB_DAT,
+  copy: R_AARCH64.COPY,
+  refine: (kind) => kind,
+  // gcc reaches all variables of a section from one place in it (-fsection-anchors), and adds their distances itself.
+  isVague: () => true,
+  isMapping: (name) => /^\$[xd](\.|$)/.test(name),
+})
+
+const MACHINES: ReadonlyMap<number, () => ElfMachine> = new Map<number, () => ElfMachine>([
+  [EM.X86_64, x64],
+  [EM.AARCH64, arm64],
+])
 
 /** Throws MACHINE_UNSUPPORTED, with the file's `path` in it. */
 export function elfMachine(em: number, path: string): ElfMachine {

@@ -1,6 +1,8 @@
 /** Which section of a patch image each block of a plan goes to, and where in it. */
 import { SHF, SHT } from '../../binary/elf/definitions.ts'
 import { HotpatchError } from '../../errors.ts'
+import type { CodeReading } from '../../machine/architecture.ts'
+import { architectureOf } from '../../machine/architectures.ts'
 import type { Block } from '../graph.ts'
 import type { PatchPlan } from '../plan.ts'
 
@@ -9,14 +11,14 @@ export type SectionName = '.text' | '.rodata' | '.gcc_except_table' | '.data.rel
 export interface SectionFacts {
   readonly type: number
   readonly flags: number
-  /** What fills the room between blocks. Code: int3. */
-  readonly fill: number
+  /** What fills the room between blocks. undefined: what the processor has for that between functions. */
+  readonly fill: number | undefined
 }
 
 export const OUTPUT_SECTIONS: Readonly<Record<SectionName, SectionFacts>> = {
   '.rodata': { type: SHT.PROGBITS, flags: SHF.ALLOC, fill: 0 },
   '.gcc_except_table': { type: SHT.PROGBITS, flags: SHF.ALLOC, fill: 0 },
-  '.text': { type: SHT.PROGBITS, flags: SHF.ALLOC | SHF.EXECINSTR, fill: 0xcc },
+  '.text': { type: SHT.PROGBITS, flags: SHF.ALLOC | SHF.EXECINSTR, fill: undefined },
   '.data.rel.ro': { type: SHT.PROGBITS, flags: SHF.ALLOC | SHF.WRITE, fill: 0 },
   '.data': { type: SHT.PROGBITS, flags: SHF.ALLOC | SHF.WRITE, fill: 0 },
   '.bss': { type: SHT.NOBITS, flags: SHF.ALLOC | SHF.WRITE, fill: 0 },
@@ -62,14 +64,16 @@ export function fillSections(plan: PatchPlan): FilledSection[] {
   const names = Object.keys(OUTPUT_SECTIONS) as SectionName[]
   return names.flatMap((name) => {
     const blocks = byName.get(name)
-    return blocks ? [fill(name, blocks)] : []
+    return blocks ? [fill(name, blocks, architectureOf(plan.base.machine).code)] : []
   })
 }
+
+const NOTHING = new Uint8Array(0)
 
 const alignUp = (value: number, alignment: number): number => Math.ceil(value / alignment) * alignment
 
 /** Blocks one after the other; those of a group keep their distances, from where the first of them comes. */
-function fill(name: SectionName, blocks: readonly Block[]): FilledSection {
+function fill(name: SectionName, blocks: readonly Block[], code: CodeReading): FilledSection {
   const groups = new Map<string, Block[]>()
   for (const block of blocks) {
     if (block.group === undefined) continue
@@ -84,7 +88,9 @@ function fill(name: SectionName, blocks: readonly Block[]): FilledSection {
     if (offsets.has(block)) continue
     const members = block.group === undefined ? [block] : (groups.get(block.group) ?? [block])
     const alignment = Math.max(...members.map((m) => m.alignment), 1)
-    const start = alignUp(size, alignment)
+    let start = alignUp(size, alignment)
+    // Sections of code begin on pages.
+    while (name === '.text' && !members.every((m) => code.mayLieAt(m.content ?? NOTHING, start + (m.groupOffset ?? 0)))) start += alignment
     for (const member of members) {
       const offset = start + (member.group === undefined ? 0 : (member.groupOffset ?? 0))
       offsets.set(member, offset)

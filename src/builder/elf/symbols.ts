@@ -33,6 +33,7 @@ export function imageSymbols(elf: ElfFile, floor: bigint, machine: ElfMachine, t
   const copies = new Set<number>()
   for (const { type, offset } of elf.dynamicRelocations().ordinary) if (type === machine.copy) copies.add(offset - Number(floor))
 
+  const isMapping = ({ name, type }: ElfSymbol): boolean => type === STT.NOTYPE && machine.isMapping(name)
   const dynamic = elf.dynamicSymbols().filter(isDefined)
   const versions = dynamic.length > 0 ? elf.versions() : () => undefined
   const dynamicName = (symbol: ElfSymbol): string => {
@@ -61,7 +62,8 @@ export function imageSymbols(elf: ElfFile, floor: bigint, machine: ElfMachine, t
       exported: symbol.binding !== STB.LOCAL && exported.get(name) === rva,
     })
   }
-  for (const symbol of table) if (isDefined(symbol)) add(symbol, staticName(symbol, copies.has(rvaOf(symbol))))
+  for (const symbol of table)
+    if (isDefined(symbol) && !isMapping(symbol)) add(symbol, staticName(symbol, copies.has(rvaOf(symbol))))
   for (const symbol of dynamic) add(symbol, dynamicName(symbol))
   return symbols
 }

@@ -25,6 +25,7 @@ import {
   writeElf,
 } from '../../binary/elf/writer.ts'
 import { HotpatchError } from '../../errors.ts'
+import { architectureOf } from '../../machine/architectures.ts'
 import { HOTPATCH_NOTE, HotpatchNote, SECTIONS } from '../../patch/definitions.ts'
 import { encodeHotPatchTable } from '../../patch/encode.ts'
 import { encodeManifest } from '../../patch/manifest-codec.ts'
@@ -227,7 +228,7 @@ function contentsOf(parts: Parts, layout: PlacedImage, { rva, section }: Places)
   }
   for (const { name, size, offsets } of filled.values()) {
     if (OUTPUT_SECTIONS[name].type === SHT.NOBITS) continue
-    const data = new Uint8Array(size).fill(OUTPUT_SECTIONS[name].fill)
+    const data = new Uint8Array(size).fill(OUTPUT_SECTIONS[name].fill ?? architectureOf(plan.base.machine).linking.fill)
     for (const [block, offset] of offsets) data.set(fixed.get(block) ?? new Uint8Array(block.size), offset)
     contents.set(name, data)
   }

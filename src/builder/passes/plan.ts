@@ -4,13 +4,13 @@ import { viewOf } from '../../binary/struct.ts'
 import { architectureOf } from '../../machine/architectures.ts'
 import { isBranchKind } from '../../machine/edges.ts'
 import type { BaseImage } from '../base-image.ts'
-import type { Block, Edge, LinkGraph } from '../graph.ts'
-import { aimOf, entryOf, functionSize, isAnonymous } from '../places.ts'
+import type { Block, Edge, GraphSymbol, LinkGraph } from '../graph.ts'
+import { aimOf, contentOf, entryOf, functionSize, isAnonymous, primarySymbol } from '../places.ts'
 import type { PatchedFunction, PatchPlan } from '../plan.ts'
 import { type Reason, reason } from '../reasons.ts'
 import { bytesBefore, gapsOf } from '../redirects.ts'
 import type { Choice, ChosenFunction } from './choose.ts'
-import type { Synthesized } from './synthesize.ts'
+import { fromTemplate, type MadeBlock, type Place, type Synthesized } from './synthesize.ts'
 
 export interface Naming {
   readonly sequence: number
@@ -21,11 +21,13 @@ export interface Naming {
 
 export function plan(
   choice: Choice,
-  { blocks, resolutions, places }: Synthesized,
+  { blocks, resolutions: synthesized, places }: Synthesized,
   graphOf: ReadonlyMap<Block, LinkGraph>,
   base: BaseImage,
   naming: Naming,
 ): { plan: PatchPlan; reasons: Reason[] } {
+  const resolutions = new Map(synthesized)
+  const made: Block[] = []
   const reasons: Reason[] = []
   const functions: PatchedFunction[] = []
   const gapBefore = gapsOf(base)
@@ -37,6 +39,11 @@ export function plan(
       reasons.push(redirect)
       continue
     }
+    const landing = landingFor(chosen, place, base)
+    if (landing.made !== undefined) {
+      made.push(landing.made.block)
+      for (const [edge, resolution] of landing.made.resolutions) resolutions.set(edge, resolution)
+    }
     functions.push({
       name: chosen.change.name,
       file: chosen.graphAfter.sourceFile ?? chosen.change.file,
@@ -44,7 +51,8 @@ export function plan(
       size: chosen.size,
       fragments: chosen.fragments,
       block: place.block,
-      entry: place.offset + entryOf(chosen.after),
+      entry: place.offset + entryOf(chosen.after) + landing.at,
+      ...(landing.made === undefined ? {} : { landing: landing.made.block }),
       redirect: redirect.kind,
       originalBytes: redirect.originalBytes,
     })
@@ -60,12 +68,28 @@ export function plan(
       cves,
       functions,
       callout: callout && choice.callout && { block: callout.block, offset: callout.offset + entryOf(choice.callout) },
-      blocks,
+      blocks: [...blocks, ...made],
       files: filesOf(places, graphOf),
       resolutions,
     },
     reasons,
   }
+}
+
+interface LandingPlan {
+  /** From the new function's entry. */
+  readonly at: number
+  /** A block that leads there, with its references. */
+  readonly made?: MadeBlock
+}
+
+function landingFor({ before, after, rva, size }: ChosenFunction, place: Place, base: BaseImage): LandingPlan {
+  const old = base.bytes(rva, size) ?? contentOf(before).subarray(entryOf(before))
+  const landing = architectureOf(base.machine).redirects.landing(old, contentOf(after).subarray(entryOf(after)))
+  if ('at' in landing) return landing
+  const symbol = primarySymbol(after) as GraphSymbol
+  const to = { to: 'patch', block: place.block, offset: place.offset + entryOf(after) } as const
+  return { at: 0, made: fromTemplate(`landing.${symbol.name}`, landing.through, symbol, to) }
 }
 
 function filesOf(places: Synthesized['places'], graphOf: ReadonlyMap<Block, LinkGraph>): Map<Block, string> {

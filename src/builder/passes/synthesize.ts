@@ -6,7 +6,7 @@
  */
 
 import { viewOf } from '../../binary/struct.ts'
-import type { Linking } from '../../machine/architecture.ts'
+import type { Linking, StubTemplate } from '../../machine/architecture.ts'
 import { architectureOf } from '../../machine/architectures.ts'
 import { biasOf, EDGE_KINDS } from '../../machine/edges.ts'
 import type { BaseImage, ImportSlot } from '../base-image.ts'
@@ -187,6 +187,13 @@ function toPatch(edge: Edge, target: Target & { to: 'patch' }, making: Making): 
     case 'pcrel64':
     case 'branch32':
     case 'image32':
+    case 'branch26':
+    case 'branch19':
+    case 'branch14':
+    case 'literal19':
+    case 'adr21':
+    case 'page21':
+    case 'pageoff12':
       return { edge, resolution }
     case 'abs32':
     case 'abs32s':
@@ -205,9 +212,15 @@ function toBase(edge: Edge, { rva, slot }: Target & { to: 'base' }, making: Maki
   const resolution = { to: 'base', rva } as const
   const aim = rva + edge.addend + biasOf(edge.kind)
   switch (edge.kind) {
+    case 'branch26':
+    case 'branch19':
+    case 'branch14':
+      return throughStub(edge, resolution, making)
     case 'abs64':
     case 'pcrel32':
     case 'branch32':
+    case 'page21':
+    case 'pageoff12':
       if (aim < 0 || aim > base.imageSize)
         return {
           code: 'OUT_OF_REACH',
@@ -232,6 +245,18 @@ function toBase(edge: Edge, { rva, slot }: Target & { to: 'base' }, making: Maki
   }
 }
 
+/** Room that a patch image and its table take beside a base image, generously. */
+const BESIDE = 2 ** 23
+
+/** A branch to the base image whose field may not reach it, and one that does. */
+function throughStub(edge: Edge, resolution: Resolution & { to: 'base' }, making: Making): Expressed | Refused {
+  const { base, linking } = making
+  if (edge.kind === 'branch26' && base.imageSize + BESIDE < linking.branchReach) return { edge, resolution }
+  const target = { ...resolution, rva: resolution.rva + edge.addend }
+  if (target.rva < 0 || target.rva > base.imageSize) return unsupported(edge)
+  return { edge: { ...edge, addend: 0 }, resolution: { to: 'patch', block: stubTo(edge.target, target, making), offset: 0 } }
+}
+
 function toImport(edge: Edge, target: Target & { to: 'import' }, block: Block, making: Making): Expressed | Refused {
   const eager = target.slots.find((s) => s.binding === 'eager')
   const any = eager ?? target.slots[0]
@@ -246,6 +271,9 @@ function toImport(edge: Edge, target: Target & { to: 'import' }, block: Block, m
   }
   switch (edge.kind) {
     case 'branch32':
+    case 'branch26':
+    case 'branch19':
+    case 'branch14':
     case 'image32': {
       const stub = stubTo(edge.target, through(any), making)
       return { edge, resolution: { to: 'patch', block: stub, offset: 0 } }
@@ -330,15 +358,32 @@ function pointerTo(symbol: GraphSymbol, value: Resolution | bigint, making: Maki
 
 const STUB_ALIGNMENT = 16
 
+export interface MadeBlock {
+  readonly block: Block
+  readonly resolutions: ReadonlyMap<Edge, Resolution>
+}
+
+/** Code of a few instructions that leads to `to`, which `symbol` names. */
+export function fromTemplate(name: string, { content, edges }: StubTemplate, symbol: GraphSymbol, to: Resolution): MadeBlock {
+  const block = made(name, 'code', '.text.stubs', STUB_ALIGNMENT, content.slice())
+  const resolutions = new Map<Edge, Resolution>()
+  for (const edge of edges) {
+    const whole: Edge = { ...edge, size: EDGE_KINDS[edge.kind].size, target: symbol, origin: 'relocation', confidence: 1 }
+    block.edges.push(whole)
+    resolutions.set(whole, to)
+  }
+  return { block, resolutions }
+}
+
 /** A jump: through the base image's slot for an import, or straight to a place in the base image. */
 function stubTo(symbol: GraphSymbol, resolution: Resolution, making: Making): Block {
   const isSlot = resolution.to === 'base' && making.imports.has(resolution.rva)
   const key = `${isSlot ? 'through' : 'to'} ${keyOf(resolution, making)}`
   const known = making.stubs.get(key)
   if (known !== undefined) return known
-  const { content, edges } = isSlot ? making.linking.pointerStub : making.linking.jumpStub
-  const block = made(`stub.${symbol.name}`, 'code', '.text.stubs', STUB_ALIGNMENT, content.slice())
-  for (const edge of edges) addEdge(block, { ...edge, target: symbol }, resolution, making)
+  const template = isSlot ? making.linking.pointerStub : making.linking.jumpStub
+  const { block, resolutions } = fromTemplate(`stub.${symbol.name}`, template, symbol, resolution)
+  for (const [edge, to] of resolutions) making.resolutions.set(edge, to)
   making.stubs.set(key, block)
   making.made.push(block)
   return block

@@ -35,6 +35,7 @@ export const ARM64_EDGE_KINDS = {
   movw16: { size: 4, mask: IMM16, pcRelative: false, what: '16 bits of S + A' },
   tlspage21: { size: 4, mask: IMM21, pcRelative: true, role: 'tls', what: 'Page(thread-local slots of S) - Page(P)' },
   tlsoff12: { size: 4, mask: IMM12, pcRelative: false, role: 'tls', what: 'low or high 12 bits of a thread-local offset or slot of S' },
+  tlsmovw16: { size: 4, mask: IMM16, pcRelative: false, role: 'tls', what: '16 bits of a thread-local offset of S' },
   /** Marks a call, BLR: nothing of it is a field. */
   tlscall: { size: 4, mask: 0, pcRelative: false, role: 'tls', what: 'the call of a TLS descriptor' },
 } as const satisfies Record<string, EdgeKindFacts>
