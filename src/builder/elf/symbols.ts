@@ -62,8 +62,7 @@ export function imageSymbols(elf: ElfFile, floor: bigint, machine: ElfMachine, t
       exported: symbol.binding !== STB.LOCAL && exported.get(name) === rva,
     })
   }
-  for (const symbol of table)
-    if (isDefined(symbol) && !isMapping(symbol)) add(symbol, staticName(symbol, copies.has(rvaOf(symbol))))
+  for (const symbol of table) if (isDefined(symbol) && !isMapping(symbol)) add(symbol, staticName(symbol, copies.has(rvaOf(symbol))))
   for (const symbol of dynamic) add(symbol, dynamicName(symbol))
   return symbols
 }
