@@ -1,13 +1,13 @@
 /** A linked PE image as the builder sees it. */
 import { basename } from 'node:path'
-import { IMAGE_FILE, IMAGE_FILE_MACHINE, IMAGE_SCN } from '../../binary/coff/definitions.ts'
+import { IMAGE_FILE, IMAGE_SCN } from '../../binary/coff/definitions.ts'
 import { IMAGE_REL_BASED } from '../../binary/pe/definitions.ts'
 import { type PeImport, readBaseRelocations, readImports } from '../../binary/pe/directories.ts'
 import { readPeIdentity } from '../../binary/pe/identity.ts'
 import { type PeImage, type PeSection, readPe, sectionAt } from '../../binary/pe/reader.ts'
-import { HotpatchError } from '../../errors.ts'
 import type { BaseImage, BaseSection, BaseSymbol, ImportSlot } from '../base-image.ts'
 import { type SymbolSource, tableSource, withSource } from '../symbol-source.ts'
+import { refuseHybrid, requireAmd64 } from './hybrid.ts'
 import { imageSymbols, symbolsOfTable } from './symbols.ts'
 
 /**
@@ -16,8 +16,8 @@ import { imageSymbols, symbolsOfTable } from './symbols.ts'
  */
 export function readPeBase(data: Uint8Array, path: string, separate?: SymbolSource): BaseImage {
   const image = readPe(data)
-  if (image.fileHeader.Machine !== IMAGE_FILE_MACHINE.AMD64)
-    throw new HotpatchError('MACHINE_UNSUPPORTED', `${path} is for machine 0x${image.fileHeader.Machine.toString(16)}`)
+  requireAmd64(image.fileHeader.Machine, path)
+  refuseHybrid(image, path)
   const source = separate ?? tableSource(imageSymbols(image, symbolsOfTable(image)))
   const relocated = new Set<number>()
   for (const { rva, type } of readBaseRelocations(image))

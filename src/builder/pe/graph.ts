@@ -1,5 +1,5 @@
 /** The link graph of a COFF object: the front end of the builder for PE. */
-import { IMAGE_FILE_MACHINE, IMAGE_SYM, IMAGE_SYM_CLASS, sectionAlignment } from '../../binary/coff/definitions.ts'
+import { IMAGE_SYM, IMAGE_SYM_CLASS, sectionAlignment } from '../../binary/coff/definitions.ts'
 import { type CoffObject, readCoffObject } from '../../binary/coff/reader.ts'
 import { type CoffSymbol, isFunctionSymbol } from '../../binary/coff/symbols.ts'
 import { HotpatchError } from '../../errors.ts'
@@ -7,6 +7,7 @@ import { EDGE_KINDS } from '../../machine/edges.ts'
 import type { Block, GraphSymbol, LinkGraph } from '../graph.ts'
 import type { BlockPlace } from '../source-lines.ts'
 import { indexAtMost } from './ascending.ts'
+import { requireAmd64 } from './hybrid.ts'
 import { coffLines } from './lines.ts'
 import { entriesOf, type Piece, piecesOf } from './pieces.ts'
 import { effectiveOffset, type Reference, referencesOf } from './references.ts'
@@ -19,8 +20,7 @@ import { coffTypes } from './types.ts'
  */
 export function graphFromCoff(data: Uint8Array, path: string): LinkGraph {
   const object = readCoffObject(data)
-  if (object.machine !== IMAGE_FILE_MACHINE.AMD64)
-    throw new HotpatchError('MACHINE_UNSUPPORTED', `${path} is for machine 0x${object.machine.toString(16)}`)
+  requireAmd64(object.machine, path)
   const graph = { path, sourceFile: undefined, machine: 'x64', format: 'coff', blocks: [], symbols: [], notes: [] } as const
   if (object.kind === 'import')
     return { ...graph, blocks: [], symbols: [], notes: [`an import of ${object.symbol} from ${object.library}`] }

@@ -8,7 +8,6 @@ export const INSTRUCTION_SIZE = 4
 /** Hints: executed as nothing where the processor does not know them. */
 export const NOP = 0xd503201f
 export const BTI_C = 0xd503245f
-export const BTI_J = 0xd503249f
 export const BTI_JC = 0xd50324df
 export const PACIASP = 0xd503233f
 export const PACIBSP = 0xd503237f

@@ -21,9 +21,6 @@ const PAGE_SIZE = 4096
 export const HPAT_STUB: readonly Line[] = [line(0x58008010, 'ldr x16, #4096'), line(0xd61f0200, 'br x16')]
 
 export const HPAT_STUB_SIZE = 8
-/** From a stub to the pointer that it jumps through. */
-export const HPAT_POINTER_DISTANCE = 0x1000n
-
 /** A code page of 512 stubs. The page behind it holds their 512 pointers: pointer i is at 8 i. */
 export function hpatCodePage(): Uint8Array {
   const page = new Uint8Array(PAGE_SIZE)
