@@ -17,7 +17,7 @@
  * an engine that is killed: unwindState unregistering, none; imageState unmapping, (unmap), unmapped; then the region with the ledger.
  */
 import { HotpatchError } from '../errors.ts'
-import { REGISTER_COUNT } from '../machine/x64/frames.ts'
+import { architectureOf } from '../machine/architectures.ts'
 import type { AddressRange, Process, StoppedThreads } from '../process/contract.ts'
 import { findLedgers } from './find-ledgers.ts'
 import { guardsFor } from './guards.ts'
@@ -180,7 +180,7 @@ function isUnheld(process: Process, ledger: Ledger, ranges: readonly AddressRang
   const modules = frameModulesOf(process).of(regions)
   const { guards } = guardsFor(ledger, undefined)
   const inspection = prepareInspection(process, { instructions: [], frames: guards.frames }, { modules, regions })
-  const registers = new RegisterLook(ranges)
+  const registers = new RegisterLook(process, ranges)
   const outcome = process.switchCode({
     writes: [],
     stopTimeout: STOP_TIMEOUT_MS,
@@ -200,9 +200,10 @@ function isUnheld(process: Process, ledger: Ledger, ranges: readonly AddressRang
 /** Registers against ranges, widened to whole pages: a register may be on its way to an address a little further on. */
 class RegisterLook {
   readonly #ranges: readonly { readonly start: number; readonly end: number }[]
-  readonly #registers = new Float64Array(REGISTER_COUNT)
+  readonly #registers: Float64Array
 
-  constructor(ranges: readonly AddressRange[]) {
+  constructor({ machine }: Pick<Process, 'machine'>, ranges: readonly AddressRange[]) {
+    this.#registers = new Float64Array(architectureOf(machine).unwinding.registerCount)
     this.#ranges = ranges.map(({ start, end }) => ({ start: Number(start) - PAGE, end: Number(end) + PAGE }))
   }
 
