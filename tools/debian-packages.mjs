@@ -13,6 +13,7 @@ export const TASKS = {
   test: ['demo-elf', 'demo-pe'],
   bench: ['mosquitto'],
   cves: ['mosquitto-pe'],
+  arm64: [],
   lint: [],
 }
 
@@ -40,8 +41,9 @@ export const PACKAGES = [
 
   need('g++', ['test', 'cves'], 'compiles C++: exceptions that pass patched functions, squid'),
   need('g++-mingw-w64-x86-64-posix', ['cves'], 'compiles C++ for Windows'),
-  need('gcc-aarch64-linux-gnu', ['cves'], 'compiles for ARM64'),
-  need('libc6-dev-arm64-cross', ['cves'], 'the C library for ARM64'),
+  need('qemu-system-arm', ['arm64'], 'the ARM64 machine that tests run in'),
+  need('gcc-aarch64-linux-gnu', ['cves', 'arm64'], 'compiles for ARM64'),
+  need('libc6-dev-arm64-cross', ['cves', 'arm64'], 'the C library for ARM64'),
   need('autoconf', ['cves'], 'sqlite3, squid'),
   need('automake', ['cves'], 'sqlite3, squid'),
   need('libtool', ['cves'], 'sqlite3, squid'),

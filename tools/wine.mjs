@@ -186,7 +186,7 @@ const wineserver = () => WINESERVER.find((path) => existsSync(path)) ?? 'wineser
  * The runtime dependencies at the versions of the lock file; what belongs to one platform (koffi's builds) npm chooses.
  * @returns {{ key: string, dependencies: Record<string, string> }}
  */
-function runtimeDependencies() {
+export function runtimeDependencies() {
   const lock = JSON.parse(readFileSync(join(CLONE, 'package-lock.json'), 'utf8'))
   /** @type {Record<string, string>} */
   const dependencies = {}

@@ -1,7 +1,7 @@
 /** Debian source packages, fetched with a private apt state: nothing on the system changes, no lock is taken. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { sourcePackageSources } from './apt-sources.ts'
+import { debianSources, machineSources } from '../../tools/apt-sources.ts'
 import { home } from './places.ts'
 import { recipeOf } from './recipes.ts'
 import { shell } from './shell.ts'
@@ -52,7 +52,7 @@ function privateApt(): Record<string, string> {
   const lists = join(state, 'lists')
   if (existsSync(configuration) && readdirSync(lists).some((file) => file.includes('Sources'))) return env
   for (const folder of ['lists/partial', 'cache/archives/partial']) mkdirSync(join(state, folder), { recursive: true })
-  writeFileSync(join(state, 'debian.sources'), sourcePackageSources(machineSources()))
+  writeFileSync(join(state, 'debian.sources'), debianSources(machineSources(), 'deb-src'))
   writeFileSync(
     configuration,
     [
@@ -67,13 +67,4 @@ function privateApt(): Record<string, string> {
   )
   shell('apt-get -q -y update', { cwd: state, env })
   return env
-}
-
-/** The texts of all files that say where the machine's packages come from. */
-function machineSources(): { name: string; text: string }[] {
-  const parts = '/etc/apt/sources.list.d'
-  const files = existsSync(parts) ? readdirSync(parts).map((name) => join(parts, name)) : []
-  return ['/etc/apt/sources.list', ...files]
-    .filter((path) => existsSync(path) && /\.(list|sources)$/.test(path))
-    .map((path) => ({ name: path, text: readFileSync(path, 'utf8') }))
 }

@@ -2,7 +2,7 @@
 
 import { viewOf } from '../binary/struct.ts'
 import { HotpatchError } from '../errors.ts'
-import { assemble, encodeRemoteCallBlock, type Line, REMOTE_CALL_BLOCK } from '../machine/x64/stubs.ts'
+import { encodeRemoteCallBlock, REMOTE_CALL_BLOCK } from '../machine/call-block.ts'
 import type { CallArgument, MapRequest } from './contract.ts'
 
 const PAGE = 0x1000
@@ -22,7 +22,7 @@ export interface CallMemory {
 export function mapCall(
   find: (request: { size: number; near: bigint; low: bigint; high: bigint }) => bigint | undefined,
   map: (request: MapRequest) => void,
-  code: readonly Line[],
+  code: Uint8Array,
   fn: bigint,
   args: readonly CallArgument[],
 ): CallMemory {
@@ -35,7 +35,7 @@ export function mapCall(
         address,
         name: 'hotpatch:call',
         segments: [
-          { offset: 0, size: PAGE, protection: 'rx', content: assemble(code) },
+          { offset: 0, size: PAGE, protection: 'rx', content: code },
           { offset: PAGE, size: PAGE, protection: 'rw', content: blockPage(block, fn, args) },
         ],
       })

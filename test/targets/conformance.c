@@ -1,6 +1,7 @@
 /* The program that the conformance suite of process backends looks at; src/process/testing/target.ts says what it offers.
  * usage: conformance [FILE]   prints one JSON line with its addresses to FILE or to the standard output.
  *   gcc -O2 -pthread conformance.c -o conformance
+ *   aarch64-linux-gnu-gcc -O2 -pthread conformance.c -o conformance
  *   x86_64-w64-mingw32-gcc -O2 conformance.c -o conformance.exe */
 #include <stdint.h>
 #include <stdio.h>
@@ -41,8 +42,23 @@ extern int probe_value(void);
 extern void probe_spin(volatile uint64_t *flag);
 extern char probe_spin_end[];
 
+#ifdef __aarch64__
 __asm__(
   ".text\n"
+  ".globl probe_value, probe_spin, probe_spin_end\n"
+  ".balign 16\n"
+  "probe_value: mov w0, #1\n"
+  "  ret\n"
+  ".balign 16\n"
+  "probe_spin: yield\n"
+  "  ldr x1, [x0]\n"
+  "  cbnz x1, probe_spin\n"
+  "  ret\n"
+  "probe_spin_end:\n");
+#else
+__asm__(
+  ".text\n"
+  ".globl probe_value, probe_spin, probe_spin_end\n"
   ".balign 16\n"
   "probe_value: movl $1, %eax\n"
   "  ret\n"
@@ -54,6 +70,7 @@ __asm__(
   "  jne probe_spin\n"
   "  ret\n"
   "probe_spin_end:\n");
+#endif
 
 #define COUNT(field, by) __atomic_add_fetch(&probe_control.field, by, __ATOMIC_SEQ_CST)
 #define MAX_WORKERS 4096

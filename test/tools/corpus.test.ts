@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import { sourcePackageSources } from '../../bench/cves/apt-sources.ts'
 import { corpus, entryOf } from '../../bench/cves/corpus.ts'
 import { imagesOf, recipeOf, stepOf } from '../../bench/cves/recipes.ts'
+import { debianSources } from '../../tools/apt-sources.ts'
 
 test('every entry has a name of its own, a recipe, and a build for each of its targets', () => {
   expect(new Set(corpus.map(({ id }) => id)).size).toBe(corpus.length)
@@ -30,16 +30,19 @@ Components: main
 `
 
 test('source packages are asked for where the machine has its Debian packages from, and nowhere else', () => {
-  const made = sourcePackageSources([
-    { name: 'debian.sources', text: DEBIAN },
-    { name: 'node.sources', text: 'Types: deb\nURIs: https://node.example/node_20.x\nSuites: nodistro\nComponents: main\n' },
-    { name: 'off.sources', text: `Enabled: no\n${DEBIAN.split('\n\n')[0]}` },
-    {
-      name: 'old.list',
-      text: '# deb http://no.example/debian a b\ndeb [arch=amd64 signed-by=/k.gpg] http://old.example/debian bookworm main contrib\n',
-    },
-    { name: 'cloud.list', text: 'deb https://packages.example/apt cloud-bookworm main\n' },
-  ])
+  const made = debianSources(
+    [
+      { name: 'debian.sources', text: DEBIAN },
+      { name: 'node.sources', text: 'Types: deb\nURIs: https://node.example/node_20.x\nSuites: nodistro\nComponents: main\n' },
+      { name: 'off.sources', text: `Enabled: no\n${DEBIAN.split('\n\n')[0]}` },
+      {
+        name: 'old.list',
+        text: '# deb http://no.example/debian a b\ndeb [arch=amd64 signed-by=/k.gpg] http://old.example/debian bookworm main contrib\n',
+      },
+      { name: 'cloud.list', text: 'deb https://packages.example/apt cloud-bookworm main\n' },
+    ],
+    'deb-src',
+  )
   expect(made.match(/^Types: .*$/gm)).toEqual(['Types: deb-src', 'Types: deb-src', 'Types: deb-src'])
   expect(made.match(/^URIs: .*$/gm)).toEqual([
     'URIs: http://mirror.example/debian',
@@ -50,5 +53,5 @@ test('source packages are asked for where the machine has its Debian packages fr
 })
 
 test('a machine without Debian sources is told so', () => {
-  expect(() => sourcePackageSources([])).toThrow(/no Debian source/)
+  expect(() => debianSources([], 'deb')).toThrow(/no Debian source/)
 })

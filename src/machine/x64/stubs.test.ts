@@ -1,18 +1,17 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { encodeRemoteCallBlock, REMOTE_CALL_BLOCK } from '../call-block.ts'
 import { decode, disassemble } from './decode.ts'
 import {
   assemble,
   CALL_GADGET,
   encodeNearJump,
   encodePointerJump,
-  encodeRemoteCallBlock,
   encodeShortJump,
   findGadget,
   HPAT_STUB,
   hpatCodePage,
   REMOTE_CALL,
-  REMOTE_CALL_BLOCK,
   REMOTE_CALL_SYSV,
   SYSCALL_GADGET,
 } from './stubs.ts'

@@ -77,19 +77,6 @@ export function encodePointerJump(at: bigint, slot: bigint): Uint8Array {
   return Uint8Array.of(0xff, 0x25, ...little32(rel))
 }
 
-/** What REMOTE_CALL reads and writes: offsets in bytes, every field a u64. */
-export const REMOTE_CALL_BLOCK = {
-  /** In: the function's address. */
-  fn: 0x00,
-  /** In: four integer or pointer arguments, 8 bytes apart. */
-  args: 0x08,
-  /** Out: what the function returned in rax. */
-  result: 0x28,
-  /** Out: 1 once `result` is there. */
-  done: 0x30,
-  size: 0x38,
-} as const
-
 /**
  * A Windows thread's start routine: calls one function with up to four arguments and keeps its result. The thread's parameter (rcx) is
  * the address of a REMOTE_CALL_BLOCK. It returns 0 and so ends the thread.
@@ -133,18 +120,6 @@ export const REMOTE_CALL_SYSV: readonly Line[] = [
   line([0x5b], 'pop rbx'),
   line([0xc3], 'ret'),
 ]
-
-/** The bytes of a REMOTE_CALL_BLOCK before the call. */
-export function encodeRemoteCallBlock(fn: bigint, args: readonly bigint[]): Uint8Array {
-  if (args.length > 4) throw new HotpatchError('DEFECT', `a remote call has at most 4 arguments, not ${args.length}`)
-  const block = new Uint8Array(REMOTE_CALL_BLOCK.size)
-  const view = new DataView(block.buffer)
-  view.setBigUint64(REMOTE_CALL_BLOCK.fn, fn, true)
-  args.forEach((arg, i) => {
-    view.setBigUint64(REMOTE_CALL_BLOCK.args + 8 * i, BigInt.asUintN(64, arg), true)
-  })
-  return block
-}
 
 /** A system call, as a debugger makes a stopped thread execute one: found in the target's own code, nothing has to be written. */
 export const SYSCALL_GADGET: readonly Line[] = [line([0x0f, 0x05], 'syscall')]

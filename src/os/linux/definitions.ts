@@ -1,8 +1,9 @@
-/** Constants and structures of Linux on x86-64, named as in the kernel's and the C library's headers. */
+/** Constants of Linux and structures of it on x86-64, named as in the kernel's and the C library's headers; ARM64's are in arm64.ts. */
 import { bytes, i32, struct, u16, u32, u64 } from '../../binary/struct.ts'
 
 /** sys/ptrace.h. */
 export const PTRACE = {
+  PEEKDATA: 2,
   POKEUSER: 6,
   CONT: 7,
   GETREGS: 12,
@@ -55,43 +56,6 @@ export const ERRNO = {
   ERESTART_RESTARTBLOCK: 516,
 } as const
 
-/** asm/unistd_64.h. */
-export const SYS = {
-  read: 0,
-  close: 3,
-  fstat: 5,
-  poll: 7,
-  mmap: 9,
-  munmap: 11,
-  rt_sigreturn: 15,
-  select: 23,
-  pause: 34,
-  nanosleep: 35,
-  accept: 43,
-  recvfrom: 45,
-  recvmsg: 47,
-  wait4: 61,
-  semop: 65,
-  rt_sigtimedwait: 128,
-  gettid: 186,
-  futex: 202,
-  io_getevents: 208,
-  restart_syscall: 219,
-  semtimedop: 220,
-  timer_create: 222,
-  timer_settime: 223,
-  clock_nanosleep: 230,
-  epoll_wait: 232,
-  waitid: 247,
-  pselect6: 270,
-  ppoll: 271,
-  epoll_pwait: 281,
-  accept4: 288,
-  memfd_create: 319,
-  io_pgetevents: 333,
-  epoll_pwait2: 441,
-} as const
-
 /** bits/mman-linux.h. */
 export const PROT = { READ: 1, WRITE: 2, EXEC: 4 } as const
 export const MAP = { PRIVATE: 0x02, FIXED_NOREPLACE: 0x100000 } as const
@@ -103,9 +67,6 @@ export const F_SEAL = { SEAL: 1, SHRINK: 2, GROW: 4, WRITE: 8 } as const
 
 /** sys/file.h. */
 export const LOCK = { EX: 2, NB: 4 } as const
-
-/** linux/audit.h. */
-export const AUDIT_ARCH_X86_64 = 0xc000003e
 
 /** linux/seccomp.h: a filter's answers, as signed numbers from the strictest to the mildest. */
 export const SECCOMP_RET = {
@@ -161,7 +122,7 @@ export const BPF = {
 } as const
 
 /** linux/auxvec.h. */
-export const AT = { NULL: 0, PHDR: 3 } as const
+export const AT = { NULL: 0, PHDR: 3, PAGESZ: 6 } as const
 
 /** sys/user.h: what PTRACE_GETREGS fills. */
 export const UserRegs = struct('user_regs_struct', {
@@ -193,10 +154,6 @@ export const UserRegs = struct('user_regs_struct', {
   fs: u64,
   gs: u64,
 })
-
-/** asm/stat.h: struct stat. */
-export const STAT_SIZE = 144
-export const STAT_NLINK_OFFSET = 16
 
 /** The code segment of 64-bit user programs. */
 export const USER_CS = 0x33n

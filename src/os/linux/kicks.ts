@@ -4,8 +4,8 @@
  * very thread makes it return with EINTR every few milliseconds, to look at the clock.
  */
 import { HotpatchError } from '../../errors.ts'
-import { SYS } from './definitions.ts'
 import { errno, errnoName, libc, pinned, symbolAddress } from './libc.ts'
+import { SYS } from './syscalls.ts'
 
 /** A real-time signal that the C libraries, Node.js and its libraries leave alone. */
 const SIGNAL = 43

@@ -1,12 +1,16 @@
 /** `Process.call`: a function of the target, called on one of its threads, with its result. */
 import { HotpatchError } from '../../errors.ts'
-import { REMOTE_CALL_BLOCK, REMOTE_CALL_SYSV } from '../../machine/x64/stubs.ts'
+import { ARM64_REMOTE_CALL, assembleWords } from '../../machine/arm64/remote-call.ts'
+import { REMOTE_CALL_BLOCK } from '../../machine/call-block.ts'
+import { assemble, REMOTE_CALL_SYSV } from '../../machine/x64/stubs.ts'
 import { CALL_SIZE, mapCall, resultIn } from '../call-memory.ts'
 import type { CallArgument, CallOptions } from '../contract.ts'
 import type { PlaceRequest } from '../place.ts'
 import type { Target } from './borrow.ts'
 import { mapInto, unmapFrom } from './mapping.ts'
 import { CallOutcome, callFunction } from './remote-call.ts'
+
+const CODE = process.arch === 'arm64' ? assembleWords(ARM64_REMOTE_CALL) : assemble(REMOTE_CALL_SYSV)
 
 export function callInside(
   target: Target,
@@ -15,7 +19,7 @@ export function callInside(
   args: readonly CallArgument[],
   { deadlineMs }: CallOptions,
 ): bigint {
-  const { code, block } = mapCall(find, (request) => mapInto(target, request), REMOTE_CALL_SYSV, address, args)
+  const { code, block } = mapCall(find, (request) => mapInto(target, request), CODE, address, args)
   const outcome = attempt(target, code, block, deadlineMs)
   const what = `the function at 0x${address.toString(16)} of process ${target.pid}`
   const facts = { pid: target.pid, function: `0x${address.toString(16)}` }

@@ -3,6 +3,7 @@ import { closeSync, openSync } from 'node:fs'
 import { HotpatchError } from '../../errors.ts'
 import { ERRNO } from '../../os/linux/definitions.ts'
 import { errno, errnoName, libc, pinned } from '../../os/linux/libc.ts'
+import { ADDRESS_END } from '../../os/linux/syscalls.ts'
 import { processFolder } from './proc.ts'
 
 /** Reads and writes up to this length use one buffer that is made at the start. */
@@ -130,8 +131,8 @@ export class Memory {
 
   #transfer(call: 'pread' | 'pwrite', address: bigint, length: number): number {
     if (!this.#open) throw new HotpatchError('DEFECT', `process ${this.#pid} was used after it was closed`)
-    // An offset is signed, so nothing from 2^63 on can be asked for, and numbers are exact below 2^53 only; users have 2^47.
-    if (address < 0n || address >= 1n << 47n) return -1
+    // An offset is signed, so nothing from 2^63 on can be asked for, and numbers are exact below 2^53 only; users have 2^47 or 2^48.
+    if (address < 0n || address >= ADDRESS_END) return -1
     const result = libc[call](this.#fd, this.#buffer.address, length, Number(address))
     if (result < 0 && errno() === ERRNO.ESRCH) return 0
     return result

@@ -2,8 +2,9 @@
 import { readFileSync } from 'node:fs'
 import { EI_CLASS, ELFCLASS64, ELFMAG, Elf64_Ehdr, EM } from '../../binary/elf/definitions.ts'
 import { HotpatchError } from '../../errors.ts'
+import { AT } from '../../os/linux/definitions.ts'
 import type { Memory } from './memory.ts'
-import { type Mapping, parseStat, parseStatus, readProc, type Stat } from './proc.ts'
+import { auxiliaryValue, type Mapping, parseStat, parseStatus, readProc, type Stat } from './proc.ts'
 
 export interface Identity {
   readonly stat: Stat
@@ -37,6 +38,13 @@ export function machineOf(pid: number, memory: Memory, base: bigint): 'x64' | 'a
   if (data[EI_CLASS] === ELFCLASS64 && machine === EM.X86_64) return 'x64'
   if (data[EI_CLASS] === ELFCLASS64 && machine === EM.AARCH64) return 'arm64'
   throw new HotpatchError('PROCESS_UNSUPPORTED', `process ${pid} runs a program for another processor (ELF machine ${machine})`)
+}
+
+/** Kernels for ARM64 come with pages of 4, 16 or 64 KB. Throws PROCESS_UNSUPPORTED. */
+export function refusePages(pid: number, auxv: Uint8Array | undefined): void {
+  const size = auxv === undefined ? undefined : auxiliaryValue(auxv, AT.PAGESZ)
+  if (size !== undefined && size !== 4096n)
+    throw new HotpatchError('PROCESS_UNSUPPORTED', `process ${pid} runs with pages of ${size} bytes, hotpatch knows 4096`)
 }
 
 /** Why a process in which no 64-bit program was found cannot be opened. */

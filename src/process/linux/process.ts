@@ -1,5 +1,6 @@
 import { HotpatchError } from '../../errors.ts'
 import { AT } from '../../os/linux/definitions.ts'
+import { ADDRESS_END } from '../../os/linux/syscalls.ts'
 import type {
   CallArgument,
   CallOptions,
@@ -22,13 +23,14 @@ import { lockProcess } from './lock.ts'
 import { mapInto, unmapFrom } from './mapping.ts'
 import { Memory } from './memory.ts'
 import { findModules } from './modules.ts'
-import { identify, machineOf, noProgram, permissionDenied, refuseTraced } from './open.ts'
+import { identify, machineOf, noProgram, permissionDenied, refusePages, refuseTraced } from './open.ts'
 import { auxiliaryValue, type Mapping, numbersIn, parseMaps, parseStat, processFolder, readProc, readProcBytes } from './proc.ts'
 import { searchMemory } from './search.ts'
 import { switchCode } from './stop.ts'
 import { registerFrames, unregisterFrames } from './unwind.ts'
 
-const SPACE = { granularity: 0x1000n, lowest: 0x10000n, highest: 0x7fff_ffff_f000n }
+const PAGE = 0x1000n
+const SPACE = { granularity: PAGE, lowest: 0x10000n, highest: ADDRESS_END - PAGE }
 /** Bytes kept free where the heap and the main stack grow, as long as there is another place. */
 const ROOM_TO_GROW = 1n << 28n
 
@@ -52,6 +54,7 @@ export class LinuxProcess implements Process {
     try {
       refuseTraced(pid, `${this.#folder}/status`)
       const auxv = this.#withPermission('read', () => readProcBytes(`${processFolder(pid)}/auxv`))
+      refusePages(pid, auxv)
       this.#programHeaders = auxv === undefined ? undefined : auxiliaryValue(auxv, AT.PHDR)
       const main = this.modules()[0]
       if (main === undefined) throw noProgram(pid, this.#memory, this.#maps())

@@ -1,9 +1,9 @@
 /**
  * System calls made inside the target, on one of its threads, with instructions that it has.
  *
- * The thread runs exactly one instruction of its own code for us, `syscall`, from one stop to the next: the stop at the call's entry
+ * The thread runs exactly one instruction of its own code for us, the system call, from one stop to the next: the stop at the call's entry
  * and the stop at its exit (PTRACE_SYSCALL). Single-stepping would do as well, but a tracer that dies during a step leaves the target with a
- * SIGTRAP that kills it. At every instant in between, a thread that is let go by our death gets back by itself (sigframe.ts);
+ * SIGTRAP that kills it. At every instant in between, a thread that is let go by our death gets back by itself (x64/sigframe.ts);
  * where the target has no instructions for that (Gadgets.restorer is undefined), that instant of some 20 µs is not covered.
  *
  * Signals wait meanwhile: the thread's mask blocks them all, from after its registers were changed until before they are put back, so that
@@ -11,17 +11,19 @@
  * got ahead of that is handled first: the thread gets its registers back, and the call is tried again.
  */
 import { HotpatchError } from '../../errors.ts'
-import { PTRACE, SYS } from '../../os/linux/definitions.ts'
+import { PTRACE } from '../../os/linux/definitions.ts'
 import { libc } from '../../os/linux/libc.ts'
-import { asItWas, type Borrowed, borrowThread, readRegisters, type Target, writeRegisters, writeSignalMask } from './borrow.ts'
+import { SYS, type SyscallName } from '../../os/linux/syscalls.ts'
+import { type Borrowed, borrowThread, type Target } from './borrow.ts'
+import { machine } from './host-machine.ts'
 import { forbiddenBySeccomp, judge, type Program, readFilters } from './seccomp.ts'
+import { ALL_SIGNALS, writeSignalMask } from './signal-mask.ts'
 import { awaitStop, detach, isEventStop, isSyscallStop, lastStatus, leaveBehind, WaitState } from './tracing.ts'
 
 /** Milliseconds for one call, the waiting for a thread to borrow included. */
 const WITHIN = 5000
-/** Set back before the call: trap (a step that the target takes itself) and direction. */
-const TRAP_AND_DIRECTION = 0x500n
-const ALL_SIGNALS = 0xffff_ffff_ffff_ffffn
+/** From the system call to what follows it. */
+const SYSCALL_SIZE = BigInt(machine.code.syscall.length)
 
 export class RemoteSyscalls {
   readonly #target: Target
@@ -36,9 +38,9 @@ export class RemoteSyscalls {
   }
 
   /** Throws MAPPING_REFUSED when a seccomp filter of the target would not let such a call happen; none is made. */
-  require(name: keyof typeof SYS, ...args: readonly bigint[]): void {
+  require(name: SyscallName, ...args: readonly bigint[]): void {
     const borrowed = this.#borrow(performance.now() + WITHIN)
-    const verdict = judge(this.#filters, SYS[name], args, borrowed.gadgets.syscall + 2n)
+    const verdict = judge(this.#filters, SYS[name], args, borrowed.gadgets.syscall + SYSCALL_SIZE)
     if (!verdict.allowed) throw forbiddenBySeccomp(this.#target.pid, name, verdict.action)
   }
 
@@ -46,7 +48,7 @@ export class RemoteSyscalls {
    * The result as the kernel gives it: negative error numbers. Text arguments are put into the target for the time of the call.
    * Throws MAPPING_REFUSED (a seccomp filter), NO_SAFE_THREAD, PROCESS_GONE, PROCESS_TRACED, PERMISSION_DENIED.
    */
-  call(name: keyof typeof SYS, ...args: readonly (bigint | string)[]): bigint {
+  call(name: SyscallName, ...args: readonly (bigint | string)[]): bigint {
     const deadline = performance.now() + WITHIN
     for (;;) {
       const borrowed = this.#borrow(deadline)
@@ -91,16 +93,13 @@ export class RemoteSyscalls {
   }
 
   /** true: the thread stands at the call's entry. false: it could not be begun, and the thread has been let go. */
-  #begin(borrowed: Borrowed, name: keyof typeof SYS, args: readonly (bigint | string)[]): boolean {
+  #begin(borrowed: Borrowed, name: SyscallName, args: readonly (bigint | string)[]): boolean {
     const { tid, frame, gadgets, state } = borrowed
     const values = this.#placeTexts(borrowed, args)
-    const [rdi = 0n, rsi = 0n, rdx = 0n, r10 = 0n, r8 = 0n, r9 = 0n] = values
-    const verdict = judge(this.#filters, SYS[name], values, gadgets.syscall + 2n)
+    const verdict = judge(this.#filters, SYS[name], values, gadgets.syscall + SYSCALL_SIZE)
     if (!verdict.allowed) throw forbiddenBySeccomp(this.#target.pid, name, verdict.action)
-    const eflags = state.registers.eflags & ~TRAP_AND_DIRECTION
-    const call = { rax: BigInt(SYS[name]), rdi, rsi, rdx, r10, r8, r9, rip: gadgets.syscall, rsp: frame.stackPointer, eflags }
-    // -1: the thread is in no system call, so none is restarted.
-    if (!writeRegisters(tid, { ...state.registers, ...call, orig_rax: 0xffff_ffff_ffff_ffffn })) return false
+    const request = { at: gadgets.syscall, stackPointer: frame.stackPointer, returnTo: gadgets.restorer, args: values }
+    if (!machine.setUpSyscall(tid, state, SYS[name], request)) return false
     writeSignalMask(tid, ALL_SIGNALS)
     do if (!this.#toNextStop(tid)) return false
     while (
@@ -115,8 +114,8 @@ export class RemoteSyscalls {
   #finish({ tid }: Borrowed, deadline: number): bigint {
     libc.ptrace(PTRACE.SYSCALL, tid, 0, 0)
     const state = awaitStop(tid, deadline)
-    const registers = state === WaitState.stopped ? readRegisters(tid) : undefined
-    if (registers !== undefined) return BigInt.asIntN(64, registers.rax)
+    const result = state === WaitState.stopped ? machine.result(tid) : undefined
+    if (result !== undefined) return result
     this.#borrowed = undefined
     if (state === WaitState.running) leaveBehind(tid)
     throw new HotpatchError('PROCESS_GONE', `thread ${tid} of process ${this.#target.pid} ended while it made a system call`)
@@ -133,7 +132,7 @@ export class RemoteSyscalls {
   #restore({ tid, state, frame, before }: Borrowed, status: number): void {
     writeSignalMask(tid, state.signalMask)
     // After this the thread needs no way back, so what lay under it may return.
-    if (writeRegisters(tid, asItWas(state.registers))) this.#target.memory.store(frame.address, before)
+    if (machine.giveBack(tid, state)) this.#target.memory.store(frame.address, before)
     detach(tid, status)
   }
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { SECCOMP_RET, SYS } from '../../os/linux/definitions.ts'
+import { SECCOMP_RET } from '../../os/linux/definitions.ts'
+import { SYS } from '../../os/linux/syscalls.ts'
 import { judge, parseProgram, run } from './seccomp.ts'
 
 type Line = readonly [code: number, jt: number, jf: number, k: number]

@@ -4,8 +4,9 @@
  */
 import { struct, u8, u16, u32, viewOf } from '../../binary/struct.ts'
 import { HotpatchError } from '../../errors.ts'
-import { AUDIT_ARCH_X86_64, BPF, ERRNO, PTRACE, SECCOMP_RET, SYS } from '../../os/linux/definitions.ts'
+import { BPF, ERRNO, PTRACE, SECCOMP_RET } from '../../os/linux/definitions.ts'
 import { errno, errnoName, libc, pinned } from '../../os/linux/libc.ts'
+import { AUDIT_ARCH, SYS, type SyscallName } from '../../os/linux/syscalls.ts'
 import { parseStatus, readProc } from './proc.ts'
 
 /** linux/filter.h: struct sock_filter. */
@@ -65,7 +66,7 @@ export function judge(filters: readonly Program[], call: number, args: readonly 
   const data = new Uint8Array(DATA_SIZE)
   const view = viewOf(data)
   view.setUint32(0, call, true)
-  view.setUint32(4, AUDIT_ARCH_X86_64, true)
+  view.setUint32(4, AUDIT_ARCH, true)
   view.setBigUint64(8, instructionPointer, true)
   for (const [i, argument] of args.entries()) view.setBigUint64(16 + 8 * i, argument, true)
   let strictest: number = SECCOMP_RET.ALLOW
@@ -179,7 +180,7 @@ function holds(operation: number, a: number, operand: number): boolean {
 }
 
 /** The refusal of a call that the filters do not let happen. */
-export const forbiddenBySeccomp = (pid: number, call: keyof typeof SYS, action: string): HotpatchError =>
+export const forbiddenBySeccomp = (pid: number, call: SyscallName, action: string): HotpatchError =>
   new HotpatchError('MAPPING_REFUSED', `a seccomp filter of process ${pid} answers the system call ${call} with ${action}`, {
     facts: { call, number: SYS[call], action },
   })

@@ -1,8 +1,9 @@
 /** The stacks of stopped threads, read with one system call for up to a thousand of them (process_vm_readv(2)). */
-import { Iovec, UserRegs } from '../../os/linux/definitions.ts'
+import { Iovec } from '../../os/linux/definitions.ts'
 import { libc, type Pinned, pinned } from '../../os/linux/libc.ts'
 import type { StackRequest, StackWindow } from '../contract.ts'
 import { StackWindows } from '../stack-windows.ts'
+import { machine } from './host-machine.ts'
 
 /** limits.h: the most pieces that one call takes. */
 const IOV_MAX = 1024
@@ -10,13 +11,11 @@ const IOV_MAX = 1024
 const BUFFER = 0x10000
 const WORD = 2 ** 32
 
-/** In 32-bit halves from the start of what PTRACE_GETREGS fills, by DWARF's numbers (System V ABI for x86-64, figure 3.36). */
-const DWARF_REGISTERS = (
-  ['rax', 'rdx', 'rcx', 'rbx', 'rsi', 'rdi', 'rbp', 'rsp', 'r8', 'r9', 'r10', 'r11', 'r12', 'r13', 'r14', 'r15', 'rip'] as const
-).map((name) => UserRegs.offsets[name] / 4)
-const RSP = UserRegs.offsets.rsp / 4
+/** In 32-bit halves from the start of a thread's registers. */
+const DWARF_REGISTERS = machine.registers.dwarf.map((word) => 2 * word)
+const STACK_POINTER = 2 * machine.registers.stackPointer
 
-/** `registers`: what PTRACE_GETREGS filled, as 32-bit halves, the thread's from index `at`. */
+/** `registers`: a RegisterFile's, as 32-bit halves, the thread's from index `at`. */
 export function dwarfRegisters(registers: Uint32Array, at: number, into: Float64Array): void {
   for (let i = 0; i < DWARF_REGISTERS.length; i++) {
     const half = at + (DWARF_REGISTERS[i] as number)
@@ -55,7 +54,7 @@ export class Stacks {
     if (windows === undefined) return
     windows.reserve(count)
     for (let i = 0; i < count; i++) {
-      const half = i * stride + RSP
+      const half = i * stride + STACK_POINTER
       windows.place(i, (registers[half] as number) + (registers[half + 1] as number) * WORD)
     }
     for (let first = 0; first < count; ) first = this.#readFrom(windows, first, Math.min(count, first + IOV_MAX))
@@ -75,7 +74,7 @@ export class Stacks {
     const windows = this.#windows
     if (windows === undefined) return
     windows.reserve(index + 1)
-    const half = index * stride + RSP
+    const half = index * stride + STACK_POINTER
     windows.place(index, (registers[half] as number) + (registers[half + 1] as number) * WORD)
     this.#readFrom(windows, index, index + 1)
   }

@@ -1,20 +1,21 @@
 /** Stopping a whole process for a moment: the switch of code. */
 import { HotpatchError } from '../../errors.ts'
-import { PTRACE, SIG, UserRegs } from '../../os/linux/definitions.ts'
+import { PTRACE } from '../../os/linux/definitions.ts'
 import { letIdle, stayAwake } from '../../os/linux/idle.ts'
 import { startKicks, stopKicks } from '../../os/linux/kicks.ts'
 import { libc, pinned, sleepMicroseconds } from '../../os/linux/libc.ts'
 import { runAhead, runAsBefore } from '../../os/linux/priority.ts'
 import type { Blocker, CatchRequest, StackWindow, StoppedThreads, SwitchOutcome, SwitchRequest } from '../contract.ts'
+import { machine } from './host-machine.ts'
 import type { Memory, PreparedStore } from './memory.ts'
 import { livingThread, parseSyscall, readProc } from './proc.ts'
-import { keepWaiting } from './restart.ts'
 import { dwarfRegisters, Stacks } from './stacks.ts'
 import { TaskFolder } from './tasks.ts'
 import {
   detach,
   isEnding,
   isEventStop,
+  isInterruption,
   isOnProcessor,
   lastStatus,
   leaveBehind,
@@ -22,7 +23,6 @@ import {
   poll,
   releaseStragglers,
   seize,
-  stopSignal,
   WaitState,
   waitUntilKicked,
 } from './tracing.ts'
@@ -32,10 +32,8 @@ import {
  * by then, and going to sleep and being woken would take longer; one that needs ours gets it when we wait.
  */
 const POLLS = 30
-const WORDS = UserRegs.size / 8
-const RIP = UserRegs.offsets.rip / 8
-const RSP = UserRegs.offsets.rsp / 8
-const FS_BASE = UserRegs.offsets.fs_base / 8
+const { words: WORDS, instructionPointer: INSTRUCTION_POINTER, stackPointer: STACK_POINTER } = machine.registers
+const SIZE = 8 * WORDS
 /** Milliseconds that letting go waits for threads that were attached and not stopped yet. */
 const LET_GO_WITHIN = 100
 /** Milliseconds after which a thread that is to be caught and makes no system calls is stopped for a look. */
@@ -75,11 +73,11 @@ class Threads implements StoppedThreads {
   }
 
   instructionPointer(index: number): bigint {
-    return this.#words[index * WORDS + RIP] as bigint
+    return this.#words[index * WORDS + INSTRUCTION_POINTER] as bigint
   }
 
   stackPointer(index: number): bigint {
-    return this.#words[index * WORDS + RSP] as bigint
+    return this.#words[index * WORDS + STACK_POINTER] as bigint
   }
 
   registers(index: number, into: Float64Array): void {
@@ -87,7 +85,7 @@ class Threads implements StoppedThreads {
   }
 
   threadPointer(index: number): number {
-    return Number(this.#words[index * WORDS + FS_BASE])
+    return machine.registers.threadPointer(this.id(index), this.#words, index * WORDS)
   }
 
   stack(index: number): StackWindow {
@@ -168,8 +166,8 @@ class Threads implements StoppedThreads {
     if (this.#states[index] !== WaitState.stopped) return false
     this.#stacks.readOne(this.#unsigned, WORDS * 2, index)
     // One that job control has stopped would have to be woken.
-    if (isOut(this, index) || (isEventStop(status) && stopSignal(status) !== SIG.TRAP)) return false
-    keepWaiting(tid, status, this.#halves, index * WORDS * 2)
+    if (isOut(this, index) || (isEventStop(status) && !isInterruption(status))) return false
+    machine.registers.keepWaiting(tid, status, this.#halves, index * WORDS * 2)
     libc.ptrace(PTRACE.SYSCALL, tid, 0, pendingSignal(status))
     this.#states[index] = WaitState.running
     return true
@@ -217,8 +215,8 @@ class Threads implements StoppedThreads {
       const waiting = parseSyscall(readSyscall(this.#pid, this.id(i)))
       if (waiting === undefined) continue
       this.#words.fill(0n, found * WORDS, (found + 1) * WORDS)
-      this.#words[found * WORDS + RSP] = waiting.stackPointer
-      this.#words[found * WORDS + RIP] = waiting.instructionPointer
+      this.#words[found * WORDS + STACK_POINTER] = waiting.stackPointer
+      this.#words[found * WORDS + INSTRUCTION_POINTER] = waiting.instructionPointer
       found++
     }
     this.#count = found
@@ -244,7 +242,7 @@ class Threads implements StoppedThreads {
     this.#tids.set(tids)
     this.#statuses.set(statuses)
     this.#states.set(states)
-    this.#registers = pinned(capacity * UserRegs.size)
+    this.#registers = pinned(capacity * SIZE)
     this.#words = new BigUint64Array(this.#registers.bytes.buffer)
     this.#halves = new Int32Array(this.#registers.bytes.buffer)
     this.#unsigned = new Uint32Array(this.#registers.bytes.buffer)
@@ -282,13 +280,13 @@ class Threads implements StoppedThreads {
   }
 
   #readRegisters(index: number): void {
-    const address = this.#registers.address + index * UserRegs.size
-    if (libc.ptrace(PTRACE.GETREGS, this.#tids[index] as number, 0, address) !== 0) this.#states[index] = WaitState.gone
+    const address = this.#registers.address + index * SIZE
+    if (!machine.registers.fetch(this.#tids[index] as number, address)) this.#states[index] = WaitState.gone
   }
 
   #release(index: number): void {
     const [tid, status] = [this.#tids[index] as number, this.#statuses[index] as number]
-    keepWaiting(tid, status, this.#halves, index * WORDS * 2)
+    machine.registers.keepWaiting(tid, status, this.#halves, index * WORDS * 2)
     detach(tid, status)
   }
 

@@ -1,14 +1,14 @@
 /** The threads of a process, listed and counted. */
 import { closeSync, openSync } from 'node:fs'
 import { HotpatchError } from '../../errors.ts'
-import { STAT_NLINK_OFFSET, STAT_SIZE, SYS } from '../../os/linux/definitions.ts'
 import { libc, pinned } from '../../os/linux/libc.ts'
+import { STAT, SYS } from '../../os/linux/syscalls.ts'
 import { numbersIn } from './proc.ts'
 
 export class TaskFolder {
   readonly #path: string
   readonly #fd: number
-  readonly #stat = pinned(STAT_SIZE)
+  readonly #stat = pinned(STAT.size)
 
   /** Throws PROCESS_GONE. */
   constructor(pid: number) {
@@ -29,7 +29,7 @@ export class TaskFolder {
    * allocates nothing, where a list of a thousand takes half a millisecond.
    */
   count(): number {
-    const links = libc.syscall(SYS.fstat, this.#fd, this.#stat.address, 0, 0) === 0 ? this.#stat.view.getUint32(STAT_NLINK_OFFSET, true) : 2
+    const links = libc.syscall(SYS.fstat, this.#fd, this.#stat.address, 0, 0) === 0 ? this.#stat.view.getUint32(STAT.nlink, true) : 2
     return links - 2
   }
 

@@ -67,6 +67,8 @@ export const stopEvent = (status: number): number => status >> 16
 
 /** The stop that PTRACE_INTERRUPT asks for, or a stop of job control: no signal is under way. */
 export const isEventStop = (status: number): boolean => stopEvent(status) === PTRACE_EVENT.STOP
+/** The stop that PTRACE_INTERRUPT asks for, and none of job control. */
+export const isInterruption = (status: number): boolean => isEventStop(status) && stopSignal(status) === SIG.TRAP
 export const isSyscallStop = (status: number): boolean => stopEvent(status) === 0 && stopSignal(status) === (SIG.TRAP | 0x80)
 
 /** What detaching must hand on: the signal that the thread was stopped for, or 0. */

@@ -17,7 +17,7 @@ if (process.argv[1] === SCRIPT) {
   const target = (await hostBackend()).open(Number(pid))
   target.lock()
   writeFileSync(ready, '')
-  await sleep(60_000)
+  await sleep(300_000)
 }
 
 /** Resolves when it has the lock. */
@@ -26,7 +26,7 @@ export async function startOtherEngine(pid: number): Promise<OtherEngine> {
   const loader = SCRIPT.endsWith('.ts') ? ['--import', 'tsx'] : []
   const child = spawn(process.execPath, [...loader, SCRIPT, String(pid), ready], { stdio: 'ignore' })
   const ended = once(child, 'exit')
-  for (const deadline = Date.now() + 30_000; !existsSync(ready); await sleep(10))
+  for (const deadline = Date.now() + 100_000; !existsSync(ready); await sleep(10))
     if (Date.now() > deadline || child.exitCode !== null) throw new Error('the other engine did not take the lock')
   return {
     async kill() {

@@ -4,7 +4,8 @@
  * Appends one line of JSON to RESULTS for each case as it ends: { name, error?, milliseconds }.
  */
 import { appendFileSync } from 'node:fs'
-import { CONFORMANCE_CASES, runCase } from './conformance.ts'
+import { CONFORMANCE_CASES } from './conformance.ts'
+import { runCases } from './run-cases.ts'
 import { WATCHDOG_CASES } from './watchdog-cases.ts'
 import { WINDOWS_CASES } from './windows-cases.ts'
 import { windowsHost } from './windows-host.ts'
@@ -12,14 +13,6 @@ import { windowsHost } from './windows-host.ts'
 const [exe, results, only = ''] = process.argv.slice(2)
 if (exe === undefined || results === undefined) throw new Error('usage: run-on-windows TARGET.EXE RESULTS [NAME]')
 
-for (const conformanceCase of [...CONFORMANCE_CASES, ...WINDOWS_CASES, ...WATCHDOG_CASES]) {
-  if (!conformanceCase.name.includes(only)) continue
-  const began = performance.now()
-  let error: string | undefined
-  try {
-    await runCase(conformanceCase, windowsHost(exe))
-  } catch (thrown) {
-    error = thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)
-  }
-  appendFileSync(results, `${JSON.stringify({ name: conformanceCase.name, error, milliseconds: Math.round(performance.now() - began) })}\n`)
-}
+await runCases([...CONFORMANCE_CASES, ...WINDOWS_CASES, ...WATCHDOG_CASES], windowsHost(exe), only, (result) =>
+  appendFileSync(results, `${JSON.stringify(result)}\n`),
+)

@@ -2,10 +2,12 @@ import assert from 'node:assert/strict'
 import type { Process, StoppedThreads } from '../contract.ts'
 import { BELOW } from '../stack-windows.ts'
 import type { ConformanceCase } from './case.ts'
+import { MACHINE } from './target.ts'
 
 const BYTES = 4096
-/** DWARF's numbers on x64. */
-const [RSP, RIP] = [7, 16]
+/** DWARF's numbers of the stack and the instruction pointer, which is the last. */
+const [SP, IP] = MACHINE === 'arm64' ? [31, 32] : [7, 16]
+const HIGH = MACHINE === 'arm64' ? 0xffff_0000_0000n : 0x7fff_0000_0000n
 
 /** Looks at the stopped threads; nothing is written. */
 function look(process: Process, inspect: (stopped: StoppedThreads) => void, bytes = BYTES): void {
@@ -28,12 +30,12 @@ export const STACK_CASES: readonly ConformanceCase[] = [
       await control.startSpinning()
       let inSpin = 0
       look(process, (stopped) => {
-        const registers = new Float64Array(17)
+        const registers = new Float64Array(IP + 1)
         for (let i = 0; i < stopped.count; i++) {
           registers.fill(Number.NaN)
           stopped.registers(i, registers)
-          assert.equal(registers[RIP], Number(stopped.instructionPointer(i)))
-          assert.equal(registers[RSP], Number(stopped.stackPointer(i)))
+          assert.equal(registers[IP], Number(stopped.instructionPointer(i)))
+          assert.equal(registers[SP], Number(stopped.stackPointer(i)))
           assert.ok(registers.every((value) => value >= 0))
           const pointer = stopped.instructionPointer(i)
           if (pointer >= target.symbols.spin && pointer < target.symbols.spinEnd) inSpin++
@@ -57,11 +59,11 @@ export const STACK_CASES: readonly ConformanceCase[] = [
         rehearse(waiting) {
           order.push('rehearse')
           shown = waiting.count
-          const registers = new Float64Array(17)
+          const registers = new Float64Array(IP + 1)
           for (let i = 0; i < waiting.count; i++) {
             waiting.registers(i, registers)
             const { address, length } = waiting.stack(i)
-            assert.ok(address <= (registers[RSP] as number) && (registers[RSP] as number) < address + length)
+            assert.ok(address <= (registers[SP] as number) && (registers[SP] as number) < address + length)
           }
         },
         inspect(stopped) {
@@ -118,7 +120,7 @@ export const STACK_CASES: readonly ConformanceCase[] = [
   {
     name: 'stacks: more memory can be read in the stop, as far as it is there',
     async run({ process, target }) {
-      const regions = process.regions().filter((region) => region.read && region.end < 0x7fff_0000_0000n)
+      const regions = process.regions().filter((region) => region.read && region.end < HIGH)
       const last = regions.find((region, index) => (regions[index + 1]?.start ?? 0n) > region.end)
       assert.ok(last)
       look(process, (stopped) => {

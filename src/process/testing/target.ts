@@ -28,10 +28,15 @@ export const CONTROL_FIELDS = [
 ] as const
 export type ControlField = (typeof CONTROL_FIELDS)[number]
 
-/** `mov eax, 1; ret; nop; nop` */
-export const VALUE_OLD = Uint8Array.of(0xb8, 1, 0, 0, 0, 0xc3, 0x90, 0x90)
-/** `mov eax, 2; ret; nop; nop` */
-export const VALUE_NEW = Uint8Array.of(0xb8, 2, 0, 0, 0, 0xc3, 0x90, 0x90)
+/** Targets are for the processor that the suite runs on. */
+export const MACHINE = process.arch === 'arm64' ? 'arm64' : 'x64'
+/** x64: `mov eax, NUMBER; ret; nop; nop`; arm64: `mov w0, #NUMBER; ret`. */
+const value = (number: number): Uint8Array =>
+  MACHINE === 'arm64'
+    ? Uint8Array.of(number << 5, 0, 0x80, 0x52, 0xc0, 0x03, 0x5f, 0xd6)
+    : Uint8Array.of(0xb8, number, 0, 0, 0, 0xc3, 0x90, 0x90)
+export const VALUE_OLD = value(1)
+export const VALUE_NEW = value(2)
 export const TARGET_TEXT = 'hotpatch conformance'
 export const TARGET_DATA = 0x1122334455667788n
 

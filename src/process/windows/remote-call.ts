@@ -2,7 +2,9 @@
 
 import { readPeFromMemory } from '../../binary/pe/reader.ts'
 import { HotpatchError } from '../../errors.ts'
-import { REMOTE_CALL, REMOTE_CALL_BLOCK } from '../../machine/x64/stubs.ts'
+import { ARM64_REMOTE_CALL, assembleWords } from '../../machine/arm64/remote-call.ts'
+import { REMOTE_CALL_BLOCK } from '../../machine/call-block.ts'
+import { assemble, REMOTE_CALL } from '../../machine/x64/stubs.ts'
 import { win32 } from '../../os/windows/kernel32.ts'
 import { INVALID_HANDLE_VALUE } from '../../os/windows/library.ts'
 import { errorName, lastError } from '../../os/windows/status.ts'
@@ -15,17 +17,19 @@ import { findPlace } from './places.ts'
 import { goneOr, hex, type Target } from './target.ts'
 
 const WAIT_OBJECT_0 = 0
+/** A thread's start routine. */
+const CODE = { x64: assemble(REMOTE_CALL), arm64: assembleWords(ARM64_REMOTE_CALL) } as const
+
 /**
  * Calls `fn(...args)` in the target and gives what it returned. The stub and its block have a
  * mapping of their own, which stays if the call does not come back in `timeout` milliseconds: its thread may still use it.
  * Throws CALL_TIMEOUT, MAPPING_REFUSED, PROCESS_GONE.
  */
 export function callRemote(target: Target, fn: bigint, args: readonly CallArgument[], timeout: number): bigint {
-  if (target.machine !== 'x64') throw new HotpatchError('PROCESS_UNSUPPORTED', `calls into ${target.machine} processes are not made yet`)
   const { code: stub, block: blockAddress } = mapCall(
     (request) => findPlace(target, request),
     (request) => mapSegments(target, request),
-    REMOTE_CALL,
+    CODE[target.machine],
     fn,
     args,
   )

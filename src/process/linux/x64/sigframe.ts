@@ -11,7 +11,7 @@
  * Layout as in arch/x86/kernel/signal_64.c and arch/x86/kernel/fpu/signal.c.
  */
 
-import { type Of, viewOf } from '../../binary/struct.ts'
+import { type Of, viewOf } from '../../../binary/struct.ts'
 import {
   ERRNO,
   FP_XSTATE_MAGIC1,
@@ -24,29 +24,19 @@ import {
   XFEATURE_XTILE_DATA,
   XSTATE_BV_OFFSET,
   XTILE_DATA_SIZE,
-} from '../../os/linux/definitions.ts'
+} from '../../../os/linux/definitions.ts'
+import { type BackFrame, SCRATCH_SIZE } from '../machine.ts'
 import { isBrokenByStops } from './restart.ts'
 
 export type Registers = Of<typeof UserRegs>
 
-export interface ThreadState {
+export interface SavedThread {
   readonly registers: Registers
   /** As PTRACE_GETREGSET NT_X86_XSTATE gives it, at the length it gave. */
   readonly xstate: Uint8Array
   readonly signalMask: bigint
 }
 
-export interface BackFrame {
-  /** What goes into memory at `address`. */
-  readonly bytes: Uint8Array
-  readonly address: bigint
-  /** The stack pointer for the borrowed call; it points at the address to return to. */
-  readonly stackPointer: bigint
-  /** SCRATCH_SIZE bytes for arguments, inside of `bytes`. */
-  readonly scratch: bigint
-}
-
-export const SCRATCH_SIZE = 256
 /** What the ABI lets a function use below its stack pointer. */
 export const RED_ZONE = 128n
 const MAGIC2_SIZE = 4
@@ -58,7 +48,7 @@ export const frameSize = (xstate: Uint8Array): number => RtSigframe.size + 16 + 
  * @param top the frame ends here or below
  * @param restorer what the call returns to; 0 where there is nothing
  */
-export function makeFrame(state: ThreadState, top: bigint, restorer: bigint): BackFrame {
+export function makeFrame(state: SavedThread, top: bigint, restorer: bigint): BackFrame {
   const area = extendedArea(state.xstate)
   const scratch = (top - BigInt(SCRATCH_SIZE)) & ~15n
   const fpstate = (scratch - BigInt(area.length)) & ~63n
@@ -93,7 +83,7 @@ function extendedArea(xstate: Uint8Array): Uint8Array {
   return area
 }
 
-function rtSigframe(state: ThreadState, fpstate: bigint, restorer: bigint): Of<typeof RtSigframe> {
+function rtSigframe(state: SavedThread, fpstate: bigint, restorer: bigint): Of<typeof RtSigframe> {
   const registers = restartingCall(state.registers)
   return {
     pretcode: restorer,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { UserRegs } from '../../os/linux/definitions.ts'
+import { UserRegs } from '../../../os/linux/definitions.ts'
 import { withOwnCall } from './restarted.ts'
 import { type Registers, restartingCall } from './sigframe.ts'
 

@@ -4,8 +4,8 @@
  * `rt_sigreturn`: `restart_syscall` then answers EINTR. So the way back of a borrowed thread needs the call's own number. Its arguments are in
  * the registers still; its number stands in the instruction before, where C libraries have it.
  */
-import { SYS } from '../../os/linux/definitions.ts'
-import type { Memory } from './memory.ts'
+import { SYS } from '../../../os/linux/syscalls.ts'
+import type { Memory } from '../memory.ts'
 import type { Registers } from './sigframe.ts'
 
 const RESUMED: ReadonlySet<number> = new Set([SYS.poll, SYS.nanosleep, SYS.futex, SYS.clock_nanosleep])

