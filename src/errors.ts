@@ -214,6 +214,21 @@ export const ERRORS = {
     'a function cannot be redirected safely in this process',
     'leave the function unchanged and fix its callers or callees instead, or build the program with room for a redirect',
   ),
+  IMPORT_MISSING: entry(
+    'refused',
+    'the process has no such function or variable as the patch takes from a library',
+    'the process uses another version of the library than the patch was built for: build the patch against that one',
+  ),
+  IMPORT_AMBIGUOUS: entry(
+    'refused',
+    'several modules of the process define what the patch takes from a library',
+    'nothing tells which of them the program itself would use: restart the process with the fixed program instead',
+  ),
+  LIBRARY_NOT_LOADED: entry(
+    'refused',
+    'a library that the patch needs could not be loaded into the process',
+    'install it where the loader of the process looks (a container has its own files), then try again',
+  ),
   SEQUENCE_NOT_HIGHER: entry(
     'refused',
     'a patch with the same or a higher sequence number is applied to the same base image',

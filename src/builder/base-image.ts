@@ -24,6 +24,10 @@ export interface BaseImage {
   lacks(name: string, isLocal: boolean): boolean
   /** Pointers that the loader fills with addresses of other modules: the import address table, the GOT. */
   readonly importSlots: readonly ImportSlot[]
+  /** Libraries that it asks for by name (DT_NEEDED, the import directory), in that order. */
+  readonly needed: readonly string[]
+  /** ELF: folders that it looks for them in first (DT_RUNPATH, DT_RPATH), `$ORIGIN` as it stands. */
+  readonly searchPaths: readonly string[]
   /** Initialised bytes as mapped before relocation, or undefined where the range is not (wholly) file-backed. */
   bytes(rva: number, length: number): Uint8Array | undefined
   /** Whether the loader changes the 8 (or 4) bytes at `rva` (a relative relocation): they can't be compared with an object. */

@@ -42,7 +42,8 @@ class Placed {
       viewOf(bytes).setBigUint64(0, importedAt(address), true)
       return bytes
     }
-    for (const s of placeImage(this.image, entry, { imageAddress: PATCH_AT, baseAddress: BASE_AT, read })) this.memory.set(s.content, s.rva)
+    for (const s of placeImage(this.image, entry, { imageAddress: PATCH_AT, baseAddress: BASE_AT, read, imports: new Map() }))
+      this.memory.set(s.content, s.rva)
   }
 
   word(rva: number): number {

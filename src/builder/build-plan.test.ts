@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { HotpatchError } from '../errors.ts'
 import { buildPlan, type Planned } from './build-plan.ts'
 import type { LinkGraph } from './graph.ts'
+import type { Libraries, NewImport } from './libraries.ts'
 import type { PatchPlan, Resolution } from './plan.ts'
 import type { Reason } from './reasons.ts'
 import { manifestFor, tableFor } from './tables.ts'
@@ -31,15 +32,16 @@ interface Case {
   readonly link?: LinkOptions
   /** What the base image was linked from, where it is not `before`. */
   readonly linked?: LinkGraph[]
+  readonly libraries?: Libraries
 }
 
 const isGraphs = (side: BlockSpec[] | LinkGraph[]): side is LinkGraph[] => side.some((x) => 'blocks' in x)
 const graphs = (side: BlockSpec[] | LinkGraph[]): LinkGraph[] => (isGraphs(side) ? side : [as('a.o', side)])
 
-function run({ before, after, link: options, linked }: Case): Planned & { base: ReturnType<typeof link> } {
+function run({ before, after, link: options, linked, libraries }: Case): Planned & { base: ReturnType<typeof link> } {
   const b = graphs(before)
   const base = link(linked ?? b, options)
-  return { ...buildPlan(program(b, graphs(after)), base, naming), base }
+  return { ...buildPlan(program(b, graphs(after)), base, naming, [], libraries), base }
 }
 
 function refusal(c: Case): string[] {
@@ -61,6 +63,7 @@ function leads(plan: PatchPlan | undefined, name: string): string[] {
 }
 function inWords(resolution: Resolution | undefined, plan: PatchPlan): string {
   if (resolution === undefined) return 'nowhere'
+  if (resolution.to === 'import') return `import ${resolution.import.library} ${resolution.import.name}`
   if (resolution.to === 'patch') return `patch ${resolution.block.name}${resolution.offset === 0 ? '' : `+${resolution.offset}`}`
   const symbol = plan.base.symbols.find((s) => s.rva === resolution.rva)
   const slot = plan.base.importSlots.find((s) => s.rva === resolution.rva)
@@ -81,6 +84,88 @@ const table = (name: string, content: BlockSpec['content'], rest: Partial<BlockS
   kind: 'rodata',
   content,
   ...rest,
+})
+
+/** A library of the building machine. */
+const offering = (...imports: [name: string, kind?: NewImport['kind']][]): Libraries => ({
+  find: (name) => {
+    const found = imports.find(([offered]) => offered === name)
+    return found && { name, library: 'libnew.so.1', version: 'NEW_1', kind: found[1] ?? 'function' }
+  },
+  searched: 'not in libnew.so.1',
+})
+
+describe('what the base image does not import, the patch does', () => {
+  const planned = (
+    edges: BlockSpec['edges'],
+    body: readonly number[],
+    more: BlockSpec[] = [],
+    libraries = offering(['fresh'], ['value', 'data']),
+  ) => run({ before: [f(1)], after: [f(1, [...body], edges), ...more], libraries })
+
+  it('a call goes through a jump, a pointer of its own holds the address', () => {
+    const result = planned([{ at: 1, kind: 'branch32', to: 'fresh' }], CALL)
+    expect(names(result)).toEqual(['f', 'pointer.fresh', 'stub.fresh'])
+    expect(leads(result.plan, 'f')).toEqual(['branch32 patch stub.fresh'])
+    expect(leads(result.plan, 'stub.fresh')).toEqual(['pcrel32 patch pointer.fresh'])
+    expect(leads(result.plan, 'pointer.fresh')).toEqual(['abs64 import libnew.so.1 fresh'])
+    expect(result.report.ownImports).toEqual([{ name: 'fresh', library: 'libnew.so.1', version: 'NEW_1' }])
+  })
+
+  it('what goes through a pointer takes that of the patch; several uses share it', () => {
+    const edges = [
+      { at: 2, kind: 'gotpcrel32', to: 'fresh' },
+      { at: 9, kind: 'gotpcrel32', to: 'value' },
+      { at: 15, kind: 'gotpcrel32', to: 'fresh' },
+    ] as const
+    const result = planned(edges, [...CALL_INDIRECT, ...LOAD, ...CALL_INDIRECT])
+    expect(names(result)).toEqual(['f', 'pointer.fresh', 'pointer.value'])
+    expect(leads(result.plan, 'f')).toEqual(['pcrel32 patch pointer.fresh', 'pcrel32 patch pointer.value', 'pcrel32 patch pointer.fresh'])
+  })
+
+  it('lea of an address becomes a load of the pointer', () => {
+    const { plan } = planned([{ at: 3, kind: 'pcrel32', to: 'value' }], LEA)
+    expect(leads(plan, 'f')).toEqual(['pcrel32 patch pointer.value'])
+    const { content = new Uint8Array(), edges: [edge] = [] } = plan?.blocks[0] ?? {}
+    const at = edge?.offset ?? 0
+    expect([...content.subarray(at - 3, at)]).toEqual([LEA[0], 0x8b, LEA[2]])
+  })
+
+  it('a pointer in new data is an import itself', () => {
+    const more = [data('table', FIELD64, { edges: [{ at: 0, kind: 'abs64', to: 'fresh' }] })]
+    expect(leads(planned([{ at: 3, kind: 'pcrel32', to: 'table' }], LEA, more).plan, 'table')).toEqual(['abs64 import libnew.so.1 fresh'])
+  })
+
+  it('the address of a function that the base image only calls', () => {
+    const edges = [{ at: 3, kind: 'gotpcrel32', to: 'puts' }] as const
+    const after = [f(1, [...LOAD], edges)]
+    const imports = { puts: 'lazy' } as const
+    const { plan } = run({ before: [f(1)], after, link: { imports }, libraries: offering(['puts']) })
+    expect(leads(plan, 'f')).toEqual(['pcrel32 patch pointer.puts'])
+    expect(refusal({ before: [f(1)], after, link: { imports } })).toEqual(['IMPORT_ADDRESS f'])
+  })
+
+  it('a weak reference that a library answers is none to nothing', () => {
+    const edges = [{ at: 3, kind: 'gotpcrel32', to: 'fresh', weak: true }] as const
+    expect(leads(planned(edges, LOAD).plan, 'pointer.fresh')).toEqual(['abs64 import libnew.so.1 fresh'])
+  })
+
+  it('PE: a call through __imp_ takes the slot, a direct one a jump', () => {
+    const edges = [
+      { at: 2, kind: 'pcrel32', to: '__imp_fresh' },
+      { at: 7, kind: 'branch32', to: 'fresh' },
+    ] as const
+    const after = object({ path: 'a.o', format: 'coff', blocks: [f(1, [...CALL_INDIRECT, ...CALL], edges)] })
+    const before = object({ path: 'a.o', format: 'coff', blocks: [f(1)] })
+    const { plan } = run({ before: [before], after: [after], link: { format: 'pe' }, libraries: offering(['fresh']) })
+    expect(leads(plan, 'f')).toEqual(['pcrel32 patch pointer.__imp_fresh', 'branch32 patch stub.fresh'])
+    expect(leads(plan, 'stub.fresh')).toEqual(['pcrel32 patch pointer.__imp_fresh'])
+  })
+
+  it('IMPORT_ADDRESS: a variable that is read as if it lay nearby', () => {
+    const after = [f(1, [0x8b, 0x05, ...FIELD32], [{ at: 2, kind: 'pcrel32', to: 'value' }])]
+    expect(refusal({ before: [f(1)], after, libraries: offering(['value', 'data']) })).toEqual(['IMPORT_ADDRESS f'])
+  })
 })
 
 describe('what travels and where references lead', () => {

@@ -3,6 +3,7 @@ import { HotpatchError } from '../errors.ts'
 import { type Acceptance, judge } from './acceptances.ts'
 import type { BaseImage } from './base-image.ts'
 import { type Difference, difference, diffReport } from './diff.ts'
+import { type Libraries, NO_LIBRARIES } from './libraries.ts'
 import { type Choice, choose } from './passes/choose.ts'
 import { judgeLayouts, type Replacement } from './passes/judge-layouts.ts'
 import { locator } from './passes/locate.ts'
@@ -15,7 +16,7 @@ import type { PatchPlan } from './plan.ts'
 import type { Program } from './program.ts'
 import { type Reason, refuses, sortReasons } from './reasons.ts'
 import type { BuildReport, BuiltFunction } from './report.ts'
-import { addedBlocks, importsOf } from './tables.ts'
+import { addedBlocks, importsOf, ownImportsOf } from './tables.ts'
 
 export interface Planned {
   /** undefined: nothing to patch. */
@@ -23,8 +24,17 @@ export interface Planned {
   readonly report: BuildReport
 }
 
-/** Everything but reading and writing files. Throws REFUSED, ACCEPT_UNMATCHED. */
-export function buildPlan(program: Program, base: BaseImage, naming: Naming, acceptances: readonly Acceptance[] = []): Planned {
+/**
+ * Everything but reading and writing files. Throws REFUSED, ACCEPT_UNMATCHED.
+ * @param libraries where names are looked for that neither the objects nor the base image have
+ */
+export function buildPlan(
+  program: Program,
+  base: BaseImage,
+  naming: Naming,
+  acceptances: readonly Acceptance[] = [],
+  libraries: Libraries = NO_LIBRARIES,
+): Planned {
   // What differs between the builds.
   const found = difference(program)
   // Where things of the build before lie in the base image.
@@ -32,9 +42,9 @@ export function buildPlan(program: Program, base: BaseImage, naming: Naming, acc
   // Which of the differences the base image holds.
   const choice = choose(program, found.classified, places)
   // What the changed functions need: what travels, and where every reference leads.
-  const resolved = resolve(program, found.twins, found.classified, choice, places)
+  const resolved = resolve(program, found, choice, places, libraries)
   // References that no patch image can express, expressed otherwise.
-  const synthesized = synthesize(resolved, base)
+  const synthesized = synthesize(resolved, base, libraries)
   // How each old function is redirected.
   const { plan, reasons } = makePlan(choice, synthesized, resolved.graphOf, base, naming)
   // Which types may not be laid out otherwise while the process runs.
@@ -101,6 +111,7 @@ function reportOf(
     functions,
     added: plan === undefined ? [] : addedBlocks(plan).map(({ name, kind, size }) => ({ name, kind, size })),
     imports: plan === undefined ? [] : importsOf(plan),
+    ownImports: plan === undefined ? [] : ownImportsOf(plan),
     remarks: sortReasons(reasons.filter((r) => !refuses(r))),
     notes: [],
     diff: diffReport(program, found),

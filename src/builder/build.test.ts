@@ -53,7 +53,8 @@ class Placed {
       viewOf(bytes).setBigUint64(0, 0xabc000000000n + (address - BASE_AT), true)
       return bytes
     }
-    for (const s of placeImage(image, entry, { imageAddress: PATCH_AT, baseAddress: BASE_AT, read })) this.#memory.set(s.content, s.rva)
+    for (const s of placeImage(image, entry, { imageAddress: PATCH_AT, baseAddress: BASE_AT, read, imports: new Map() }))
+      this.#memory.set(s.content, s.rva)
   }
 
   /** Direct calls and RIP-relative operands of a function: where they lead, in order. */

@@ -2,7 +2,7 @@
 import type { Acceptance } from './acceptances.ts'
 import type { BaseImage } from './base-image.ts'
 import { buildPlan } from './build-plan.ts'
-import { readBases, writePatch } from './images.ts'
+import { librariesFor, readBases, writePatch } from './images.ts'
 import { readProgram } from './inputs.ts'
 import type { Naming } from './passes/plan.ts'
 import type { BuildReport } from './report.ts'
@@ -20,6 +20,8 @@ export interface BuildOptions extends Naming {
   readonly sourceDiff?: string | undefined
   /** Files with the symbols of a stripped base image, and folders in which they are looked for. */
   readonly symbols?: readonly string[]
+  /** Shared objects, import libraries or DLLs in which names are looked for that the base image does not import. */
+  readonly libraries?: readonly string[]
 }
 
 export type BuildOutcome =
@@ -35,7 +37,7 @@ export function buildPatch(options: BuildOptions): BuildOutcome {
   const program = readProgram(options.before, options.after, options.sourceDiff)
   const { bases, notes } = readBases([options.base], options.symbols ?? [])
   const [base] = bases as [BaseImage]
-  const { plan, report: planned } = buildPlan(program, base, options, options.accept)
+  const { plan, report: planned } = buildPlan(program, base, options, options.accept, librariesFor(base, options.libraries ?? []))
   const report = { ...planned, notes }
   return plan === undefined ? { outcome: 'nothing', report } : { outcome: 'built', image: writePatch(plan), report }
 }

@@ -5,10 +5,13 @@ import { HotpatchError } from '../errors.ts'
 import { readInput } from '../files.ts'
 import type { BaseImage } from './base-image.ts'
 import { readElfBase } from './elf/base.ts'
+import { elfLibraries } from './elf/libraries.ts'
 import { elfSymbolFiles } from './elf/separate-symbols.ts'
 import { writeElfPatch } from './elf/writer.ts'
 import { inputFormat } from './formats.ts'
+import type { Libraries } from './libraries.ts'
 import { readPeBase } from './pe/base.ts'
+import { peLibraries } from './pe/libraries.ts'
 import { peSymbolFiles } from './pe/separate-symbols.ts'
 import { writePePatch } from './pe/writer.ts'
 import type { PatchPlan } from './plan.ts'
@@ -90,5 +93,8 @@ function search(separate: SeparateSymbols, places: readonly string[], notes: str
 }
 
 const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
+/** @param given paths of libraries beyond those that the base image asks for */
+export const librariesFor = (base: BaseImage, given: readonly string[]): Libraries =>
+  base.format === 'pe' ? peLibraries(base, given) : elfLibraries(base, given)
 
 export const writePatch = (plan: PatchPlan): Uint8Array => (plan.base.format === 'pe' ? writePePatch(plan) : writeElfPatch(plan))

@@ -51,10 +51,13 @@ export interface InspectedPatch {
     readonly originalBytes: string
   }[]
   readonly added: readonly { readonly name: string; readonly kind: string; readonly patchRva: number; readonly size: number }[]
+  /** Reached through the base image's import slots. */
   readonly imports: readonly { readonly name: string; readonly library?: string | undefined }[]
   /** The weakest consistency at which it may be applied; undefined: any. */
   readonly consistency: 'patch' | undefined
   readonly accepted: readonly AcceptedReason[]
+  readonly libraries: readonly string[]
+  readonly ownImports: readonly { readonly name: string; readonly library: string | undefined; readonly version: string | undefined }[]
   readonly table: {
     readonly version: number
     readonly extraPatchSize: number
@@ -127,7 +130,7 @@ export function inspectFile(path: string): Inspection {
 }
 
 function inspectPatch(data: Uint8Array): InspectedPatch {
-  const { format, machine, table, manifest, segments, fileSha256 } = readPatchImage(data)
+  const { format, machine, table, manifest, segments, libraries, imports: ownImports, fileSha256 } = readPatchImage(data)
   const { id, description, cves, sequence, tool, added, imports } = manifest
   const entry = table.bases[0]
   const chunks = entry?.chunks ?? []
@@ -154,6 +157,8 @@ function inspectPatch(data: Uint8Array): InspectedPatch {
     imports,
     consistency: manifest.consistency,
     accepted: manifest.accepted ?? [],
+    libraries,
+    ownImports: ownImports.map(({ name, library, version }) => ({ name, library, version })),
     table: {
       version: table.version,
       extraPatchSize: table.extraPatchSize,

@@ -1,6 +1,7 @@
 /** What the passes hand to a back end: everything that goes into one patch image, resolved. */
 import type { BaseImage } from './base-image.ts'
 import type { Block, Edge } from './graph.ts'
+import type { NewImport } from './libraries.ts'
 import type { Reason } from './reasons.ts'
 
 export interface PatchPlan {
@@ -54,3 +55,5 @@ export type Resolution =
   | { readonly to: 'base'; readonly rva: number }
   /** The pointer that the base image holds at `rva` (its IAT or GOT). Only for abs64 edges. */
   | { readonly to: 'base-pointer'; readonly rva: number }
+  /** What the patch image imports by itself. Only for abs64 edges without addend. */
+  | { readonly to: 'import'; readonly import: NewImport }

@@ -65,12 +65,12 @@ export const REASONS = {
 
   // References.
   IMPORT_NEW: refuse(
-    'the fix uses a function or variable of a library that the base image does not import',
-    'use one that the base image imports already, or bring the code along as a static function',
+    'the fix uses a function or variable that no object defines, the base image does not import, and no library that was looked into has',
+    'name the library with --library (a shared object, an import library), which the process loads if need be, or use another function',
   ),
   IMPORT_ADDRESS: refuse(
     'the fix takes the address of a library function that the base image only calls; its final address is not known before it runs',
-    'call the function instead, or link the base image with -Wl,-z,now',
+    'compile both builds with -fPIC, which reaches it through a pointer, or name its library with --library',
   ),
   SYMBOL_MISSING: refuse(
     'something that the patch refers to cannot be found in the base image',
@@ -133,6 +133,10 @@ export const REASONS = {
   NOT_IN_BASE: note(
     'the base image does not hold it (another program of the same build does, or the linker dropped it)',
     'nothing to do if another program of the build uses it: build a patch for that one too',
+  ),
+  IMPORT_ADDED: note(
+    'the fix uses a function or variable of a library that no object used before',
+    'nothing to do: the patch image imports it; build asks for --library where it does not find it',
   ),
   RUNS_ONCE: note(
     'the function runs once, when the program starts: a running process has left it behind or is still inside it',

@@ -69,6 +69,8 @@ export interface BuildReport {
   readonly imports: readonly { readonly name: string; readonly library: string | undefined }[]
   /** Reasons that would refuse it, had its author not accepted them. */
   readonly accepted: readonly Reason[]
+  /** What the patch image imports by itself, because the base image does not. */
+  readonly ownImports: readonly { readonly name: string; readonly library: string; readonly version: string | undefined }[]
   /** Remarks: reasons that do not refuse. */
   readonly remarks: readonly Reason[]
   /** Symbols of the base image that are there and could not be used, in words. */

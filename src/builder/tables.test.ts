@@ -93,7 +93,7 @@ describe('the table of a plan', () => {
       protection: b.kind === 'code' ? ('rx' as const) : ('r' as const),
     }))
     const relativeRelocations = fixUp(plan, rvaOf).relative.map(({ block, offset }) => ({ rva: rvaOf(block) + offset }))
-    validateHotPatchTable(table, { machine: 'x64', segments, relativeRelocations, baseImageSize: base.imageSize })
+    validateHotPatchTable(table, { machine: 'x64', segments, relativeRelocations, imports: [], baseImageSize: base.imageSize })
     expect(encodeHotPatchTable(table).length).toBeGreaterThan(0)
     expect(table).toMatchObject({ version: 3, extraPatchSize: 1, sequenceNumber: 7 })
     expect(table.bases[0]).toMatchObject({ originalTimeDateStamp: 0x11223344, originalCheckSum: 0x55667788, flags: 3 | (2 << 2) })

@@ -36,7 +36,8 @@ export function tableFor(plan: PatchPlan, rvaOf: RvaOf): HotPatchTable {
   for (const block of plan.blocks) {
     for (const edge of block.edges) {
       const resolution = plan.resolutions.get(edge)
-      if (resolution === undefined) continue
+      // What the image imports stands in its own tables.
+      if (resolution === undefined || resolution.to === 'import') continue
       if (resolution.to === 'patch') {
         if (!OWN_ABSOLUTE32_KINDS.has(edge.kind)) continue
         const target = rvaOf(resolution.block) + resolution.offset + edge.addend
@@ -82,7 +83,7 @@ const entryRva = ({ block, entry, landing }: PatchedFunction, rvaOf: RvaOf): num
 /** Which record lets the engine fill in a field, and its target. REL32 fields count from their own end, not the instruction's. */
 function recordFor(
   edge: Edge,
-  resolution: Exclude<Resolution, { to: 'patch' }>,
+  resolution: Extract<Resolution, { rva: number }>,
 ): { type: 'ABSOLUTE' | 'REL32' | 'ABSOLUTE32' | 'INDIRECT' | 'PAGE21' | 'BRANCH26'; target: number } {
   if (resolution.to === 'base-pointer') {
     if (edge.kind === 'abs64' && edge.addend === 0) return { type: 'INDIRECT', target: resolution.rva }
@@ -194,8 +195,19 @@ export function addedBlocks(plan: PatchPlan): AddedBlock[] {
 /** Import slots of the base image that the patch goes through, each once, by name. */
 export function importsOf(plan: PatchPlan): { name: string; library: string | undefined }[] {
   const used = new Set<number>()
-  for (const resolution of plan.resolutions.values()) if (resolution.to !== 'patch') used.add(resolution.rva)
+  for (const resolution of plan.resolutions.values()) if ('rva' in resolution) used.add(resolution.rva)
   const found = new Map<string, string | undefined>()
   for (const slot of plan.base.importSlots) if (used.has(slot.rva) && !found.has(slot.name)) found.set(slot.name, slot.library)
   return [...found].map(([name, library]) => ({ name, library })).sort((a, b) => (a.name < b.name ? -1 : 1))
+}
+
+/** What the patch image imports by itself, each once, by name. */
+export function ownImportsOf(plan: PatchPlan): { name: string; library: string; version: string | undefined }[] {
+  const found = new Map<string, { name: string; library: string; version: string | undefined }>()
+  for (const resolution of plan.resolutions.values()) {
+    if (resolution.to !== 'import') continue
+    const { name, library, version } = resolution.import
+    found.set(`${name}\0${library}\0${version}`, { name, library, version })
+  }
+  return [...found.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
 }

@@ -65,6 +65,10 @@ const diff = z.strictObject({
   notes: z.array(text),
 })
 
+const ownImports = z
+  .array(z.strictObject({ name: text, library: text.optional(), version: text.optional() }))
+  .describe('what the patch image imports by itself')
+
 const buildReport = z.strictObject({
   base: z.strictObject({ name: text, buildId: text.optional(), textSha256: hex, symbols: text.optional() }),
   id: text,
@@ -81,7 +85,8 @@ const buildReport = z.strictObject({
     }),
   ),
   added: z.array(z.strictObject({ name: text, kind: z.enum(['function', 'data', 'rodata']), size: bytes })),
-  imports: z.array(z.strictObject({ name: text, library: text.optional() })),
+  imports: z.array(z.strictObject({ name: text, library: text.optional() })).describe('reached through the base image'),
+  ownImports,
   accepted: z.array(reason).describe('what --accept let through'),
   remarks: z.array(reason),
   notes: z.array(text),
@@ -123,7 +128,9 @@ const inspect = z.discriminatedUnion('kind', [
       z.looseObject({ name: text, file: text, rva, size: bytes, patchRva: rva, patchSize: bytes, redirect: text, originalBytes: hex }),
     ),
     added: z.array(z.looseObject({ name: text, file: text.optional(), kind: text, patchRva: rva, size: bytes })),
-    imports: z.array(z.strictObject({ name: text, library: text.optional() })),
+    imports: z.array(z.strictObject({ name: text, library: text.optional() })).describe('reached through the base image'),
+    libraries: z.array(text).describe('what it asks for by name'),
+    ownImports,
     consistency: z.literal('patch').optional().describe('the weakest at which it may be applied; absent: any'),
     accepted,
     table: z.strictObject({
@@ -204,6 +211,7 @@ const check = z.looseObject({
   base: z.strictObject({ name: text, path: text, address, deleted: z.boolean() }).optional(),
   functions: z.array(z.looseObject({ name: text, file: text, address, size: bytes, redirect, overwritten: bytes })),
   place: z.strictObject({ image: address, imageSize: bytes, hpat: address, hpatSize: bytes }).optional(),
+  loads: z.array(text).describe('libraries that the process would load for it'),
   blockers: z.array(blocker),
   accepted,
   interrupted: z.array(z.strictObject({ id: text, state })),
@@ -236,6 +244,7 @@ const apply = z.looseObject({
   mappings: z.array(z.strictObject({ what: z.enum(['image', 'hpat']), address, size: bytes })),
   signedBy: signer.optional(),
   accepted,
+  loaded: z.array(text).describe('libraries that the process has loaded for it'),
   recovered: z.array(recovery),
   reclaimed,
 })

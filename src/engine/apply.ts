@@ -9,6 +9,7 @@ import { type Contents, makeContents } from './contents.ts'
 import { type ExamineOptions, examine } from './examine.ts'
 import { exclusively } from './exclusive.ts'
 import { findLedgers } from './find-ledgers.ts'
+import { addressesOf, loadLibraries } from './imports/prepare.ts'
 import { type Ledger, type LedgerBody, setState, writeWord } from './ledger.ts'
 import type { RedirectKind } from './ledger-format.ts'
 import { type Reclaimed, reclaim } from './reclaim.ts'
@@ -48,6 +49,8 @@ export interface ApplyReport {
   /** What the patch's callback answered, where it has one. */
   readonly callouts: readonly CalloutReport[]
   readonly mappings: readonly { readonly what: 'image' | 'hpat'; readonly address: string; readonly size: number }[]
+  /** Libraries that the process has loaded for it. They stay. */
+  readonly loaded: readonly string[]
   /** What an engine that was cut off had left, and what became of it. */
   readonly recovered: readonly Recovery[]
   /** Memory of patches before it that nothing leads into any more. */
@@ -70,7 +73,8 @@ const UNDO_MS = 2000
 
 /**
  * Throws, with every reason in `facts.reasons`: BASE_NOT_MAPPED, BASE_DIFFERS, BASE_AMBIGUOUS, ORIGINAL_BYTES_DIFFER,
- * REDIRECT_REFUSED, SEQUENCE_NOT_HIGHER, PATCH_ID_TAKEN, NO_PLACE, LEDGER_DAMAGED; CONSISTENCY_REQUIRED; CALLOUT_CANCELLED; BUSY or ENGINE_AT_WORK after the deadline; and what the process
+ * REDIRECT_REFUSED, IMPORT_MISSING, IMPORT_AMBIGUOUS, LIBRARY_NOT_LOADED, SEQUENCE_NOT_HIGHER, PATCH_ID_TAKEN, NO_PLACE, LEDGER_DAMAGED;
+ * CONSISTENCY_REQUIRED; CALLOUT_CANCELLED; BUSY or ENGINE_AT_WORK after the deadline; and what the process
  * throws. Whatever is thrown, what was done is undone, and if even that fails, the ledger says so to the next engine.
  */
 export async function applyPatch(process: Process, image: PatchImage, options: ApplyOptions = {}): Promise<ApplyReport> {
@@ -83,15 +87,25 @@ export async function applyPatch(process: Process, image: PatchImage, options: A
 
 async function applyAlone(process: Process, image: PatchImage, options: ExamineOptions, how: SwitchOptions): Promise<ApplyReport> {
   const recovered = await recoverAll(process, how.deadline)
+  const loaded: string[] = []
   for (let tries = 1; ; tries++) {
     const { applied, inPlace, functions, placed, blockers } = examine(process, image, options)
     refuse(process, image.manifest.id, blockers)
-    if (applied !== undefined) return report(process, 'already-applied', applied, undefined, undefined, recovered, [])
+    if (applied !== undefined)
+      return report(process, 'already-applied', applied, undefined, undefined, { recovered, loaded, reclaimed: [] })
     if (placed === undefined) throw new HotpatchError('DEFECT', 'an examination without blockers found no place')
-    const contents = makeContents(process, image, functions, placed, inPlace)
+    const { missing } = placed.imports
+    if (missing.length > 0) {
+      if (loaded.length > 0)
+        throw new HotpatchError('LIBRARY_NOT_LOADED', `process ${process.pid} has loaded ${missing.join(', ')} under another name`)
+      loadLibraries(process, image, missing)
+      loaded.push(...missing)
+      continue
+    }
+    const contents = makeContents(process, image, functions, placed, inPlace, addressesOf(process, placed.imports))
     try {
       const done = await carryOut(process, contents, inPlace, how)
-      return report(process, 'applied', contents.ledger, inPlace, done, recovered, reclaim(process))
+      return report(process, 'applied', contents.ledger, inPlace, done, { recovered, loaded, reclaimed: reclaim(process) })
     } catch (error) {
       if (!(error instanceof HotpatchError) || error.code !== 'PLACE_TAKEN' || tries === PLACE_TRIES) throw error
     }
@@ -150,8 +164,7 @@ function report(
   ledger: LedgerBody,
   inPlace: Ledger | undefined,
   done: Done | undefined,
-  recovered: readonly Recovery[],
-  reclaimed: readonly Reclaimed[],
+  { recovered, loaded, reclaimed }: Pick<ApplyReport, 'recovered' | 'loaded' | 'reclaimed'>,
 ): ApplyReport {
   return {
     pid: process.pid,
@@ -173,6 +186,7 @@ function report(
       { what: 'image', address: hexAddress(ledger.image.address), size: ledger.image.size },
       { what: 'hpat', address: hexAddress(ledger.address), size: ledger.regionSize },
     ],
+    loaded,
     recovered,
     reclaimed,
   }

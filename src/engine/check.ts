@@ -26,6 +26,8 @@ export interface CheckReport {
   }[]
   /** Where image and address table would be mapped if nothing takes the place meanwhile. */
   readonly place: { readonly image: string; readonly imageSize: number; readonly hpat: string; readonly hpatSize: number } | undefined
+  /** Libraries that the process would load for it. */
+  readonly loads: readonly string[]
   /** Every reason against it. */
   readonly blockers: readonly Blocker[]
   /** What an engine that was cut off has left; apply would first complete or undo it. */
@@ -55,6 +57,7 @@ export function checkPatch(process: Process, image: PatchImage, options: Examine
       hpat: hexAddress(placed.place.region),
       hpatSize: placed.layout.regionSize,
     },
+    loads: placed?.imports.missing ?? [],
     blockers,
     interrupted: interrupted.map(({ names, state }) => ({ id: names.id, state })),
   }

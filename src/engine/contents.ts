@@ -1,7 +1,7 @@
 /** The final bytes of everything that an apply maps and writes, computed for a place before anything is touched. */
 import type { Redirects } from '../machine/architecture.ts'
 import { architectureOf } from '../machine/architectures.ts'
-import type { PatchImage, PatchSegment } from '../patch/image.ts'
+import type { PatchImage, PatchImport, PatchSegment } from '../patch/image.ts'
 import { placeImage } from '../patch/place.ts'
 import type { MapRequest, MapSegment, Process, UnwindRequest } from '../process/contract.ts'
 import type { Placed } from './examine.ts'
@@ -19,13 +19,17 @@ export interface Contents {
   readonly image: MapRequest
 }
 
-/** @param inPlace the patch whose place this one takes */
+/**
+ * @param inPlace the patch whose place this one takes
+ * @param imports where each import of the image lies
+ */
 export function makeContents(
   process: Process,
   image: PatchImage,
   functions: readonly PlannedFunction[],
   placed: Placed,
   inPlace: Ledger | undefined,
+  imports: ReadonlyMap<PatchImport, bigint>,
 ): Contents {
   const { base, layout, place } = placed
   const redirects = architectureOf(image.machine).redirects
@@ -34,6 +38,7 @@ export function makeContents(
       imageAddress: place.image,
       baseAddress: base.module.base,
       read: (address, length) => process.read(address, length),
+      imports,
     }),
     image.imageSize,
   )

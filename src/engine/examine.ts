@@ -8,6 +8,7 @@ import { type Blocker, blocker, blockerOf } from './blockers.ts'
 import { type FoundBase, findBase, originalMemory } from './find-base.ts'
 import { findLedgers } from './find-ledgers.ts'
 import { type PlannedFunction, planFunctions } from './functions.ts'
+import { type ResolvedImports, resolveImports } from './imports/resolve.ts'
 import { findPlaceFor, type Layout, layOut, type Place } from './layout.ts'
 import { isInterrupted, type Ledger } from './ledger.ts'
 import { equal, lookAt, strangeBytes } from './sites.ts'
@@ -31,6 +32,7 @@ export interface Placed {
   readonly base: FoundBase
   readonly layout: Layout
   readonly place: Place
+  readonly imports: ResolvedImports
 }
 
 export interface ExamineOptions {
@@ -56,13 +58,14 @@ export function examine(process: Process, image: PatchImage, options: ExamineOpt
   const found = { base, applied: isThis ? active : undefined, inPlace, interrupted, functions, placed: undefined, blockers }
   if (isThis) return found
   if (inPlace !== undefined) blockers.push(...reasonsToKeep(process, inPlace, image, options))
-  blockers.push(...planned.filter((f) => 'code' in f))
+  const imports = resolveImports(process, image)
+  blockers.push(...planned.filter((f) => 'code' in f), ...imports.blockers)
   if (blockers.length > 0) return found
 
   const layout = layOut(image, base, functions)
   const place = placeOrBlocker(process, image, base, layout)
   if ('code' in place) return { ...found, blockers: [place] }
-  return { ...found, placed: { base, layout, place } }
+  return { ...found, placed: { base, layout, place, imports } }
 }
 
 /** Applied, or applied until a successor that is not is taken back. */

@@ -75,6 +75,8 @@ export interface Linking {
   readonly throughSlot: (got: EdgeKind) => EdgeKind | undefined
   /** Whether the instruction that uses a GOT slot is itself a call or jump through it. */
   readonly jumpsThrough: (content: Uint8Array | undefined, field: number) => boolean
+  /** Turns an instruction that makes an address, `field` bytes into the code, into one that loads it from a slot; false: it is none. */
+  readonly loadInstead?: (content: Uint8Array | undefined, field: number) => boolean
   /** Whether the instruction at a reference reads or writes what lies there, and keeps no address. */
   readonly isAccess: (kind: EdgeKind, content: Uint8Array | undefined, field: number) => boolean
   /** Jumps to a place; and jumps to where a pointer leads. The addends of their edges make up for what the field counts from. */

@@ -13,6 +13,10 @@ export interface PatchImage {
   readonly manifest: Manifest
   /** 8-byte fields inside the image that get the image's load address added (PE DIR64, ELF R_X86_64_RELATIVE). */
   readonly relativeRelocations: readonly RelativeRelocation[]
+  /** Libraries that it asks for by name, in that order: sonames, names of DLLs. */
+  readonly libraries: readonly string[]
+  /** What it takes from other modules than the base image. */
+  readonly imports: readonly PatchImport[]
   readonly unwind: PatchUnwind | undefined
   /** SHA-256 of the file, its signature left out (signature.ts): what a ledger remembers as the image applied. */
   readonly fileSha256: Uint8Array
@@ -34,6 +38,17 @@ export interface RelativeRelocation {
   readonly rva: number
   /** What the field holds is load address + addend. */
   readonly addend: bigint
+}
+
+/** An 8-byte field that gets the address of a function or variable of another module. */
+export interface PatchImport {
+  readonly rva: number
+  /** PE: `#12` for the export of that ordinal. */
+  readonly name: string
+  /** ELF: of the symbol, where it has one. */
+  readonly version: string | undefined
+  /** undefined: the image does not say which of its libraries it is (ELF, without a version). */
+  readonly library: string | undefined
 }
 
 export type PatchUnwind =

@@ -36,7 +36,7 @@ export const imageSizeOf = (segments: readonly PatchSegment[]): number => {
 }
 
 /** Throws PATCH_IMAGE_MALFORMED. */
-export function checkParts({ segments, relativeRelocations, unwind, imageSize }: FileParts): void {
+export function checkParts({ segments, relativeRelocations, imports, unwind, imageSize }: FileParts): void {
   if (imageSize > IMAGE_LIMIT) throw layoutError(`the image takes ${imageSize} bytes of memory, more than ${IMAGE_LIMIT}`)
   if (segments.length > SEGMENT_LIMIT) throw layoutError(`the image has ${segments.length} parts, more than ${SEGMENT_LIMIT}`)
   let end = 0
@@ -47,7 +47,7 @@ export function checkParts({ segments, relativeRelocations, unwind, imageSize }:
     end = rva + size
   }
   const inside = (rva: number, length: number): boolean => segments.some((s) => rva >= s.rva && rva + length <= s.rva + s.size)
-  const astray = relativeRelocations.find(({ rva }) => !inside(rva, RELOCATION_SIZE))
+  const astray = [...relativeRelocations, ...imports].find(({ rva }) => !inside(rva, RELOCATION_SIZE))
   if (astray !== undefined) throw layoutError(`a relocation at RVA ${hex(astray.rva)} is outside of the image's parts`)
   if (unwind !== undefined && !unwindExtents(unwind).every(([rva, length]) => inside(rva, length)))
     throw layoutError(`the unwind data at RVA ${hex(unwind.rva)} is outside of the image's parts`)

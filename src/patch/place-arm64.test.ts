@@ -30,7 +30,7 @@ const never = (): Uint8Array => {
   throw new Error('nothing is to be read')
 }
 const wordsPlaced = (image: PatchImage, imageAddress: bigint, baseAddress: bigint): [number, number] => {
-  const placed = placeImage(image, entryOf(image), { imageAddress, baseAddress, read: never })
+  const placed = placeImage(image, entryOf(image), { imageAddress, baseAddress, read: never, imports: new Map() })
   const { content } = placed.find(({ rva }) => rva === CODE) as { content: Uint8Array }
   return [wordAt(content, 4), wordAt(content, 8)]
 }
@@ -82,7 +82,7 @@ describe('records of ARM64', () => {
         const image = arm64Patch(inverse(type, [CODE + 4, 0x100]))
         const flags = hotPatchBaseFlags({ machine, obligatory: true, canRollBack: true })
         const table = { ...image.table, bases: image.table.bases.map((base) => ({ ...base, flags })) }
-        validateHotPatchTable(table, { machine, segments: image.segments, relativeRelocations: [], baseImageSize: undefined })
+        validateHotPatchTable(table, { machine, segments: image.segments, relativeRelocations: [], imports: [], baseImageSize: undefined })
       }
       expect(() => validate('arm64')).not.toThrow()
       expect(() => validate('x64')).toThrow(expect.objectContaining({ code: 'PATCH_RECORD_INVALID' }))

@@ -14,7 +14,7 @@ const place = (
   imageAddress: bigint,
   baseAddress: bigint,
   read: (address: bigint, length: number) => Uint8Array = never,
-) => placeImage(image, entryOf(image), { imageAddress, baseAddress, read })
+) => placeImage(image, entryOf(image), { imageAddress, baseAddress, read, imports: new Map() })
 
 /** 8 or 4 bytes of what was placed, as a number. */
 const at = (placed: ReturnType<typeof place>, rva: number, width: 4 | 8): bigint => {

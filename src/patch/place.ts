@@ -6,7 +6,7 @@ import { viewOf } from '../binary/struct.ts'
 import { HotpatchError } from '../errors.ts'
 import { withField } from '../machine/arm64/fields.ts'
 import type { EdgeKind } from '../machine/edges.ts'
-import type { PatchImage, PatchSegment } from './image.ts'
+import type { PatchImage, PatchImport, PatchSegment } from './image.ts'
 import type { ChunkType, HotPatchBase, HotPatchRecord } from './table.ts'
 
 export interface Placement {
@@ -16,6 +16,8 @@ export interface Placement {
   readonly baseAddress: bigint
   /** Bytes of the process: 8 for every INDIRECT record. What it throws is passed on. */
   readonly read: (address: bigint, length: number) => Uint8Array
+  /** Of every import of the image. */
+  readonly imports: ReadonlyMap<PatchImport, bigint>
 }
 
 /** One past the highest address that user space has. */
@@ -108,6 +110,7 @@ function* references(entry: HotPatchBase): Generator<{ readonly record: HotPatch
  */
 export function placeImage(image: PatchImage, entry: HotPatchBase, placement: Placement): PatchSegment[] {
   const writes: Write[] = image.relativeRelocations.map(({ rva, addend }) => ({ rva, width: 8, value: placement.imageAddress + addend }))
+  for (const imported of image.imports) writes.push({ rva: imported.rva, width: 8, value: addressOf(imported, placement) })
   for (const { record, value } of references(entry)) writes.push({ rva: record.source, ...value(record, placement) })
   writes.sort((a, b) => a.rva - b.rva)
 
@@ -119,6 +122,12 @@ export function placeImage(image: PatchImage, entry: HotPatchBase, placement: Pl
   })
   if (next < writes.length) throw outside(writes[next] as Write)
   return placed
+}
+
+function addressOf(imported: PatchImport, { imports }: Placement): bigint {
+  const address = imports.get(imported)
+  if (address === undefined) throw new HotpatchError('DEFECT', `the address of ${imported.name} is not known`)
+  return address
 }
 
 interface Write {

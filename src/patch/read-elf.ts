@@ -1,19 +1,19 @@
 /**
- * An ELF patch image: a shared object that needs no loader but the engine. Its note says where the hot patch table lies; it asks for no
- * library, has no relocations but relative ones, no thread-local data and no constructors: what it takes from elsewhere, the table's
- * records bring.
+ * An ELF patch image: a shared object that needs no loader but the engine. Its note says where the hot patch table lies; it has no
+ * thread-local data and no constructors. What it takes from the base image, the table's records bring; what from other modules, its imports:
+ * relocations that put the address of an undefined symbol into a field, and no others.
  */
 import { DT, EM, ET, PF, PT, R_AARCH64, R_X86_64 } from '../binary/elf/definitions.ts'
 import { type ElfFile, type ElfSegment, readElf, toNumber } from '../binary/elf/reader.ts'
 import { viewOf } from '../binary/struct.ts'
 import { HotpatchError } from '../errors.ts'
 import { HOTPATCH_NOTE, HotpatchNote, SECTIONS } from './definitions.ts'
-import type { PatchSegment, PatchUnwind, RelativeRelocation } from './image.ts'
+import type { PatchImport, PatchSegment, PatchUnwind, RelativeRelocation } from './image.ts'
 import { type FileParts, imageSizeOf, layoutError, notAPatchImage, PAGE_SIZE, pageUp, protectionOf, unsupported } from './parts.ts'
 
 const MACHINES = new Map([
-  [EM.X86_64, { machine: 'x64', relative: R_X86_64.RELATIVE }],
-  [EM.AARCH64, { machine: 'arm64', relative: R_AARCH64.RELATIVE }],
+  [EM.X86_64, { machine: 'x64', relative: R_X86_64.RELATIVE, absolute: R_X86_64['64'] }],
+  [EM.AARCH64, { machine: 'arm64', relative: R_AARCH64.RELATIVE, absolute: R_AARCH64.ABS64 }],
 ] as const)
 
 const findNote = (elf: ElfFile) => elf.notes().find(({ name, type }) => name === HOTPATCH_NOTE.name && type === HOTPATCH_NOTE.type)
@@ -38,7 +38,8 @@ export function readElfParts(file: Uint8Array): FileParts {
     machine: known.machine,
     imageSize: imageSizeOf(segments),
     segments,
-    relativeRelocations: readRelocations(elf, known.relative),
+    ...readRelocations(elf, known),
+    libraries: elf.dynamic()?.needed ?? [],
     unwind: readUnwind(elf),
     table: elf.space.at(BigInt(TableRva), TableSize, 'the hot patch table'),
     manifest,
@@ -47,8 +48,6 @@ export function readElfParts(file: Uint8Array): FileParts {
 
 function refuseLoaderWork(elf: ElfFile): void {
   const dynamic = elf.dynamic()
-  const [library] = dynamic?.needed ?? []
-  if (library !== undefined) throw unsupported(`it needs the library ${library}`)
   if (dynamic?.textRelocations) throw unsupported('it has relocations in its code')
   for (const [name, tag] of [
     ['constructors', DT.INIT_ARRAYSZ],
@@ -91,17 +90,31 @@ function splitRelro(segment: PatchSegment, relro: ElfSegment | undefined): Patch
   return [{ ...segment, size, protection: 'r', content: content.subarray(0, size) }, ...(rest.size > 0 ? [rest] : [])]
 }
 
-function readRelocations(elf: ElfFile, relative: number): RelativeRelocation[] {
+interface RelocationTypes {
+  readonly relative: number
+  readonly absolute: number
+}
+
+function readRelocations(
+  elf: ElfFile,
+  types: RelocationTypes,
+): { readonly relativeRelocations: RelativeRelocation[]; readonly imports: PatchImport[] } {
   const { ordinary, plt, relr } = elf.dynamicRelocations()
   if (plt.length > 0) throw unsupported(`it has ${plt.length} relocations of a procedure linkage table`)
   const field = (rva: number): bigint => viewOf(elf.space.at(BigInt(rva), 8, 'a relocated field')).getBigUint64(0, true)
-  return [
-    ...ordinary.map(({ offset, type, symbol, addend }) => {
-      if (type !== relative || symbol !== 0) throw unsupported(`it has a relocation of type ${type} at RVA 0x${offset.toString(16)}`)
-      return { rva: offset, addend: addend === undefined ? field(offset) : BigInt(addend) }
-    }),
-    ...relr.map((rva) => ({ rva, addend: field(rva) })),
-  ]
+  const relativeRelocations: RelativeRelocation[] = relr.map((rva) => ({ rva, addend: field(rva) }))
+  const imports: PatchImport[] = []
+  const symbols = ordinary.some(({ symbol }) => symbol !== 0) ? elf.dynamicSymbols() : []
+  for (const { offset, type, symbol, addend } of ordinary) {
+    const target = symbols[symbol]
+    if (symbol === 0 && type === types.relative)
+      relativeRelocations.push({ rva: offset, addend: addend === undefined ? field(offset) : BigInt(addend) })
+    else if (type === types.absolute && target?.place === 'undefined' && target.name !== '' && Number(addend ?? field(offset)) === 0) {
+      const version = elf.versions()(symbol)
+      imports.push({ rva: offset, name: target.name, version: version?.name, library: version?.library })
+    } else throw unsupported(`it has a relocation of type ${type} at RVA 0x${offset.toString(16)}`)
+  }
+  return { relativeRelocations, imports }
 }
 
 function readUnwind(elf: ElfFile): PatchUnwind | undefined {

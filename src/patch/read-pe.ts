@@ -1,14 +1,15 @@
 /**
- * A PE patch image: a DLL that needs no loader but the engine. Its load configuration says where the hot patch table lies. It imports
- * nothing and has no relocations but DIR64, no thread-local data: what it takes from elsewhere, the table's records bring.
+ * A PE patch image: a DLL that needs no loader but the engine. Its load configuration says where the hot patch table lies. It has
+ * no relocations but DIR64 and no thread-local data: what it takes from the base image, the table's records bring; what from other modules,
+ * its import address table.
  */
 import { IMAGE_FILE_MACHINE, IMAGE_SCN } from '../binary/coff/definitions.ts'
 import { IMAGE_REL_BASED } from '../binary/pe/definitions.ts'
-import { readBaseRelocations, readLoadConfig } from '../binary/pe/directories.ts'
+import { readBaseRelocations, readImports, readLoadConfig } from '../binary/pe/directories.ts'
 import { directory, type PeImage, type PeSection, readPe } from '../binary/pe/reader.ts'
 import { viewOf } from '../binary/struct.ts'
 import { SECTIONS } from './definitions.ts'
-import type { PatchImage, PatchSegment, PatchUnwind, RelativeRelocation } from './image.ts'
+import type { PatchImage, PatchImport, PatchSegment, PatchUnwind, RelativeRelocation } from './image.ts'
 import { type FileParts, imageSizeOf, layoutError, notAPatchImage, pageUp, protectionOf, unsupported } from './parts.ts'
 
 /** Bytes of a RUNTIME_FUNCTION. */
@@ -33,6 +34,7 @@ export function readPeParts(file: Uint8Array): FileParts {
     imageSize: imageSizeOf(segments),
     segments,
     relativeRelocations: readRelocations(image),
+    ...importsOf(image),
     unwind: readUnwind(image, machine),
     table: image.window(at),
     manifest: image.read(manifest.rva, Math.min(manifest.size, manifest.fileSize)),
@@ -40,8 +42,7 @@ export function readPeParts(file: Uint8Array): FileParts {
 }
 
 function refuseLoaderWork(image: PeImage): void {
-  if (directory(image, 'IMPORT') !== undefined || directory(image, 'DELAY_IMPORT') !== undefined)
-    throw unsupported('it imports functions of other modules')
+  if (directory(image, 'DELAY_IMPORT') !== undefined) throw unsupported('it imports functions of other modules when they are first called')
   if (directory(image, 'TLS') !== undefined) throw unsupported('it has thread-local data')
 }
 
@@ -69,6 +70,13 @@ function readRelocations(image: PeImage): RelativeRelocation[] {
     const address = viewOf(image.read(rva, 8)).getBigUint64(0, true)
     return { rva, addend: address - image.optionalHeader.ImageBase }
   })
+}
+
+function importsOf(image: PeImage): Pick<PatchImage, 'libraries' | 'imports'> {
+  const imports = readImports(image).map(
+    ({ slotRva, name, ordinal, library }): PatchImport => ({ rva: slotRva, name: name ?? `#${ordinal}`, version: undefined, library }),
+  )
+  return { libraries: [...new Set(imports.flatMap(({ library }) => library ?? []))], imports }
 }
 
 function readUnwind(image: PeImage, machine: PatchImage['machine']): PatchUnwind | undefined {

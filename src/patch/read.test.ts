@@ -123,7 +123,7 @@ describe('readPatchImage', () => {
     const { low, high } = reachOf(image, entry, baseAddress)
     const imageAddress = baseAddress + 0x10000n
     expect(imageAddress >= low && imageAddress + BigInt(image.imageSize) <= high).toBe(true)
-    const placed = placeImage(image, entry, { imageAddress, baseAddress, read: () => new Uint8Array(8).fill(0x77) })
+    const placed = placeImage(image, entry, { imageAddress, baseAddress, read: () => new Uint8Array(8).fill(0x77), imports: new Map() })
     const data = Buffer.from(placed.find((s) => s.rva === 0x3000)?.content ?? [])
     expect([0, 8, 16, 24].map((at) => data.readBigUInt64LE(at))).toEqual([
       imageAddress + 0x1000n,

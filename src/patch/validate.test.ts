@@ -4,7 +4,13 @@ import type { HotPatchBase, HotPatchChunk, HotPatchTable } from './table.ts'
 import { BASE_IMAGE_SIZE, FUNCTION, inverse, sampleBase, samplePatch, sampleTable } from './testing/sample.ts'
 import { type TableFacts, validateHotPatchTable } from './validate.ts'
 
-const facts: TableFacts = { machine: 'x64', segments: samplePatch().segments, relativeRelocations: [], baseImageSize: BASE_IMAGE_SIZE }
+const facts: TableFacts = {
+  machine: 'x64',
+  segments: samplePatch().segments,
+  relativeRelocations: [],
+  imports: [],
+  baseImageSize: BASE_IMAGE_SIZE,
+}
 
 const outcome = (table: HotPatchTable, changes: Partial<TableFacts> = {}): string => {
   try {

@@ -9,7 +9,7 @@ import {
   IMAGE_HOT_PATCH_BASE_OBLIGATORY,
   IMAGE_HOT_PATCH_MACHINE,
 } from './definitions.ts'
-import type { PatchSegment, RelativeRelocation } from './image.ts'
+import type { PatchImport, PatchSegment, RelativeRelocation } from './image.ts'
 import type { ChunkType, HotPatchBase, HotPatchChunk, HotPatchRecord, HotPatchTable } from './table.ts'
 
 /** What the table is held against. */
@@ -19,6 +19,8 @@ export interface TableFacts {
   readonly segments: readonly Pick<PatchSegment, 'rva' | 'size' | 'protection'>[]
   /** The patch image's own relocations: no record may write where one of them does. */
   readonly relativeRelocations: readonly Pick<RelativeRelocation, 'rva'>[]
+  /** The same of its imports. */
+  readonly imports: readonly Pick<PatchImport, 'rva'>[]
   /** undefined: not known, RVAs of the base image are not checked. */
   readonly baseImageSize: number | undefined
 }
@@ -97,7 +99,10 @@ function validateBase(base: HotPatchBase, table: HotPatchTable, facts: TableFact
   if ((machines & MACHINE_BITS[facts.machine]) === 0)
     throw new HotpatchError('PATCH_WRONG_MACHINE', `the table is for machines ${hex(machines)}, the patch image is for ${facts.machine}`)
 
-  const written: Extent[] = facts.relativeRelocations.map(({ rva }) => ({ rva, width: RELOCATION_WIDTH, what: 'a relocation' }))
+  const written: Extent[] = [
+    ...facts.relativeRelocations.map(({ rva }) => ({ rva, width: RELOCATION_WIDTH, what: 'a relocation' })),
+    ...facts.imports.map(({ rva }) => ({ rva, width: RELOCATION_WIDTH, what: 'an import' })),
+  ]
   const functions: Extent[] = []
   for (const chunk of base.chunks) {
     const rule = TYPE_RULES[chunk.type]

@@ -25,6 +25,8 @@ export interface ElfDynamic {
   readonly entries: readonly DynamicEntry[]
   readonly needed: readonly string[]
   readonly soname: string | undefined
+  /** The folders of DT_RUNPATH, or of DT_RPATH where there is none. */
+  readonly searchPaths: readonly string[]
   /** DF_BIND_NOW, DF_1_NOW or DT_BIND_NOW: the loader binds everything before the program starts. */
   readonly bindNow: boolean
   /** DT_TEXTREL: the loader writes relocations into text. */
@@ -79,10 +81,17 @@ export const dynamicStrings = (space: AddressedBytes, entries: readonly DynamicE
 export function describeDynamic(entries: readonly DynamicEntry[], strings: StringTable): ElfDynamic {
   const flag = (tag: number, bit: number): boolean => ((entryValue(entries, tag) ?? 0n) & BigInt(bit)) !== 0n
   const soname = entryValue(entries, DT.SONAME)
+  const runpath = entryValue(entries, DT.RUNPATH) ?? entryValue(entries, DT.RPATH)
   return {
     entries,
     needed: entries.filter((e) => e.tag === DT.NEEDED).map((e) => strings(Number(e.value))),
     soname: soname === undefined ? undefined : strings(Number(soname)),
+    searchPaths:
+      runpath === undefined
+        ? []
+        : strings(Number(runpath))
+            .split(':')
+            .filter((folder) => folder !== ''),
     bindNow: flag(DT.FLAGS, DF.BIND_NOW) || flag(DT.FLAGS_1, DF_1.NOW) || entryValue(entries, DT.BIND_NOW) !== undefined,
     textRelocations: entryValue(entries, DT.TEXTREL) !== undefined || flag(DT.FLAGS, DF.TEXTREL),
     value: (tag) => entryValue(entries, tag),

@@ -9,6 +9,8 @@ export interface SymbolVersion {
   readonly name: string
   /** Not the default: `name@VERSION` rather than `name@@VERSION`. A reference to another module's version counts as hidden. */
   readonly hidden: boolean
+  /** Of a reference: the soname of the library that is to have it. */
+  readonly library?: string | undefined
 }
 
 /** The version of a dynamic symbol by its index; undefined where it has none. */
@@ -25,7 +27,7 @@ export function readVersions(
   const versym = value(DT.VERSYM)
   if (versym === undefined || symbolCount === 0) return () => undefined
   const indices = viewOf(space.at(versym, symbolCount * 2, 'DT_VERSYM'))
-  const names = new Map<number, { name: string; needed: boolean }>()
+  const names = new Map<number, { name: string; library: string | undefined }>()
 
   /** Walks a list whose records tell the distance to the next; never backwards, never without end. */
   const walk = (start: bigint, size: number, what: string, visit: (data: Uint8Array, at: bigint) => number): void => {
@@ -42,10 +44,11 @@ export function readVersions(
   if (needs !== undefined)
     walk(needs, Elf64_Verneed.size, 'DT_VERNEED', (data, at) => {
       const need = Elf64_Verneed.readAt(data, 0)
+      const library = strings(need.vn_file)
       if (need.vn_cnt > 0)
         walk(at + BigInt(need.vn_aux), Elf64_Vernaux.size, 'DT_VERNEED', (auxData) => {
           const aux = Elf64_Vernaux.readAt(auxData, 0)
-          names.set(aux.vna_other & ~VERSYM_HIDDEN, { name: strings(aux.vna_name), needed: true })
+          names.set(aux.vna_other & ~VERSYM_HIDDEN, { name: strings(aux.vna_name), library })
           return aux.vna_next
         })
       return need.vn_next
@@ -56,7 +59,7 @@ export function readVersions(
       const definition = Elf64_Verdef.readAt(data, 0)
       if (definition.vd_cnt > 0 && !(definition.vd_flags & VER_FLG_BASE)) {
         const aux = Elf64_Verdaux.readAt(space.at(at + BigInt(definition.vd_aux), Elf64_Verdaux.size, 'DT_VERDEF'), 0)
-        names.set(definition.vd_ndx & ~VERSYM_HIDDEN, { name: strings(aux.vda_name), needed: false })
+        names.set(definition.vd_ndx & ~VERSYM_HIDDEN, { name: strings(aux.vda_name), library: undefined })
       }
       return definition.vd_next
     })
@@ -65,6 +68,7 @@ export function readVersions(
     if (index >= symbolCount) return undefined
     const raw = indices.getUint16(index * 2, true)
     const known = names.get(raw & ~VERSYM_HIDDEN)
-    return known && { name: known.name, hidden: known.needed || (raw & VERSYM_HIDDEN) !== 0 }
+    if (known === undefined) return undefined
+    return { ...known, hidden: known.library !== undefined || (raw & VERSYM_HIDDEN) !== 0 }
   }
 }

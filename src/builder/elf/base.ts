@@ -36,6 +36,7 @@ export function readElfBase(data: Uint8Array, path: string, separate?: SymbolSou
     sections: baseSections(elf, floor),
     ...withSource(separate ?? tableSource(imageSymbols(elf, floor, machine))),
     importSlots: importSlots(elf, floor, machine),
+    ...librariesOf(elf),
     bytes: (rva, length) => {
       const address = floor + BigInt(rva)
       return rva >= 0 && length >= 0 && elf.space.available(address) >= length ? elf.space.at(address, length, 'the image') : undefined
@@ -45,6 +46,11 @@ export function readElfBase(data: Uint8Array, path: string, separate?: SymbolSou
       return relocated.has(rva)
     },
   }
+}
+
+function librariesOf(elf: ElfFile): Pick<BaseImage, 'needed' | 'searchPaths'> {
+  const dynamic = elf.dynamic()
+  return { needed: dynamic?.needed ?? [], searchPaths: dynamic?.searchPaths ?? [] }
 }
 
 function identityOf(elf: ElfFile): BaseIdentity {

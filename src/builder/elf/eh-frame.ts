@@ -28,6 +28,7 @@ const paddedSize = ({ size }: Block): number => Math.ceil(size / ALIGNMENT) * AL
 
 const describe = (resolution: Resolution | undefined, blocks: Map<Block, number>): string => {
   if (!resolution) return '?'
+  if (resolution.to === 'import') return `import:${resolution.import.library}:${resolution.import.name}`
   if (resolution.to !== 'patch') return `${resolution.to}:${resolution.rva}`
   let number = blocks.get(resolution.block)
   if (number === undefined) {

@@ -1,5 +1,5 @@
 /**
- * The back end for ELF: a plan becomes a shared object. It needs no other library, and a loader that knows nothing of hotpatch
+ * The back end for ELF: a plan becomes a shared object, whose imports are those of any other. A loader that knows nothing of hotpatch
  * can map it, debuggers can read it: what makes it a patch image is the `.hotpatch` table, found through a note.
  */
 import { ehFrameHdrSize, encodeEhFrameHdr } from '../../binary/dwarf/eh-frame-hdr.ts'
@@ -15,6 +15,7 @@ import {
   StringTableBuilder,
   symbolTableSize,
 } from '../../binary/elf/tables.ts'
+import { encodeVersionIndices, encodeVersionNeeds, versionNeedsSize } from '../../binary/elf/version-tables.ts'
 import {
   layOut,
   type OutputHeader,
@@ -35,6 +36,7 @@ import type { Block, Machine } from '../graph.ts'
 import type { PatchPlan } from '../plan.ts'
 import { manifestFor, tableFor } from '../tables.ts'
 import { type EhFrameLayout, encodeEhFrame, fdeAddresses, layOutEhFrame } from './eh-frame.ts'
+import { type Imports, importsOf, UNVERSIONED } from './imports.ts'
 import { elfMachine } from './machines.ts'
 import { type FilledSection, fillSections, OUTPUT_SECTIONS, type SectionName } from './output.ts'
 import { exportedSymbols, type ImageSymbol, staticSymbols, toOutputSymbol } from './output-symbols.ts'
@@ -48,11 +50,12 @@ interface Parts {
   readonly plan: PatchPlan
   readonly filled: ReadonlyMap<SectionName, FilledSection>
   readonly unwind: EhFrameLayout | undefined
+  readonly imports: Imports
   readonly exported: readonly ImageSymbol[]
   readonly names: StringTableBuilder
   readonly soname: number
-  /** Relative relocations. */
-  readonly relocationCount: number
+  /** Relative relocations; those of imports follow them. */
+  readonly relativeCount: number
   readonly tableSize: number
 }
 
@@ -71,19 +74,23 @@ function gather(given: PatchPlan): Parts {
   const unwind = layOutEhFrame(given)
   const plan = unwind ? { ...given, blocks: given.blocks.filter((block) => !unwind.merged.has(block)) } : given
   const exported = gnuHashOrder(exportedSymbols(plan))
+  const imports = importsOf(plan)
   const names = new StringTableBuilder()
   const soname = names.add(`${plan.id}.so`)
-  for (const { name } of exported) names.add(name)
+  for (const { name } of [...imports.symbols, ...exported]) names.add(name)
+  for (const library of imports.libraries) names.add(library)
+  for (const { versions } of imports.versionNeeds) for (const { name } of versions) names.add(name)
   // Numbers and sizes do not depend on places: with everything at 0 they come out as they will be.
   const anywhere = (): number => 0
   return {
     plan,
     filled: new Map(fillSections(plan).map((section) => [section.name, section])),
     unwind,
+    imports,
     exported,
     names,
     soname,
-    relocationCount: fixUp(plan, anywhere).relative.length,
+    relativeCount: fixUp(plan, anywhere).relative.length,
     tableSize: encodeHotPatchTable(tableFor(plan, anywhere)).length,
   }
 }
@@ -98,29 +105,39 @@ const emptyBuildId = (): Uint8Array => encodeNote('GNU', NT_GNU.BUILD_ID, new Ui
 const hotpatchNote = (TableRva: number, TableSize: number): Uint8Array =>
   encodeNote(HOTPATCH_NOTE.name, HOTPATCH_NOTE.type, HotpatchNote.encode({ TableRva, TableSize }))
 
+const relocationCount = ({ relativeCount, imports }: Parts): number => relativeCount + imports.fields.length
+
 const dynamicSize = (parts: Parts): number => encodeDynamic(dynamicEntries(parts, () => 0)).length
 
 function dynamicEntries(parts: Parts, address: (section: string) => number): [tag: number, value: number][] {
-  const { soname, names, relocationCount } = parts
+  const { soname, names, relativeCount, imports } = parts
   const relocations = (): [number, number][] => [
     [DT.RELA, address('.rela.dyn')],
-    [DT.RELASZ, relocationCount * Elf64_Rela.size],
+    [DT.RELASZ, relocationCount(parts) * Elf64_Rela.size],
     [DT.RELAENT, Elf64_Rela.size],
-    [DT.RELACOUNT, relocationCount],
+    [DT.RELACOUNT, relativeCount],
+  ]
+  const versions = (): [number, number][] => [
+    [DT.VERNEED, address('.gnu.version_r')],
+    [DT.VERNEEDNUM, imports.versionNeeds.length],
+    [DT.VERSYM, address('.gnu.version')],
   ]
   return [
+    ...imports.libraries.map((library): [number, number] => [DT.NEEDED, names.add(library)]),
     [DT.SONAME, soname],
     [DT.GNU_HASH, address('.gnu.hash')],
     [DT.STRTAB, address('.dynstr')],
     [DT.SYMTAB, address('.dynsym')],
     [DT.STRSZ, names.size],
     [DT.SYMENT, Elf64_Sym.size],
-    ...(relocationCount > 0 ? relocations() : []),
+    ...(relocationCount(parts) > 0 ? relocations() : []),
+    ...(imports.versionNeeds.length > 0 ? versions() : []),
   ]
 }
 
 function imageOf(parts: Parts): OutputImage {
-  const { exported, names, relocationCount, tableSize, unwind } = parts
+  const { exported, names, tableSize, unwind, imports } = parts
+  const symbolCount = imports.symbols.length + exported.length
   const loaded = (name: string, type: number, align: number, size: number, more: Partial<OutputSection> = {}): OutputSection => ({
     name,
     type,
@@ -138,11 +155,19 @@ function imageOf(parts: Parts): OutputImage {
     loaded(BUILD_ID_NOTE, SHT.NOTE, NOTE_ALIGN, emptyBuildId().length),
     loaded(HOTPATCH_NOTE_SECTION, SHT.NOTE, NOTE_ALIGN, hotpatchNote(0, 0).length),
     loaded('.gnu.hash', SHT.GNU_HASH, 8, gnuHashSize(exported.length), { link: '.dynsym' }),
-    loaded('.dynsym', SHT.DYNSYM, 8, symbolTableSize(exported.length), { link: '.dynstr', info: 1, entsize: Elf64_Sym.size }),
+    loaded('.dynsym', SHT.DYNSYM, 8, symbolTableSize(symbolCount), { link: '.dynstr', info: 1, entsize: Elf64_Sym.size }),
     loaded('.dynstr', SHT.STRTAB, 1, names.size),
   ]
-  if (relocationCount > 0)
-    tables.push(loaded('.rela.dyn', SHT.RELA, 8, relocationCount * Elf64_Rela.size, { link: '.dynsym', entsize: Elf64_Rela.size }))
+  if (imports.versionNeeds.length > 0)
+    tables.push(
+      loaded('.gnu.version', SHT.GNU_VERSYM, 2, (symbolCount + 1) * 2, { link: '.dynsym', entsize: 2 }),
+      loaded('.gnu.version_r', SHT.GNU_VERNEED, 8, versionNeedsSize(imports.versionNeeds), {
+        link: '.dynstr',
+        info: imports.versionNeeds.length,
+      }),
+    )
+  if (relocationCount(parts) > 0)
+    tables.push(loaded('.rela.dyn', SHT.RELA, 8, relocationCount(parts) * Elf64_Rela.size, { link: '.dynsym', entsize: Elf64_Rela.size }))
   tables.push(loaded(SECTIONS.elf.table, SHT.PROGBITS, 8, tableSize))
   const frames = unwind
     ? [loaded('.eh_frame_hdr', SHT.PROGBITS, 4, ehFrameHdrSize(unwind.fdes.length)), loaded('.eh_frame', SHT.PROGBITS, 8, unwind.size)]
@@ -198,33 +223,40 @@ function placesOf({ filled, unwind }: Parts, layout: PlacedImage): Places {
   }
 }
 
+const byOffset = (a: { readonly offset: number }, b: { readonly offset: number }): number => a.offset - b.offset
+
 function contentsOf(parts: Parts, layout: PlacedImage, { rva, section }: Places): Map<string, Uint8Array> {
-  const { plan, filled, unwind, exported, names, relocationCount, tableSize } = parts
+  const { plan, filled, unwind, imports, exported, names, tableSize } = parts
   const { contents: fixed, relative } = fixUp(plan, rva)
   const table = encodeHotPatchTable(tableFor(plan, rva))
   const contents = new Map<string, Uint8Array>([
     [BUILD_ID_NOTE, emptyBuildId()],
     [HOTPATCH_NOTE_SECTION, hotpatchNote(layout.address(SECTIONS.elf.table), tableSize)],
-    ['.gnu.hash', encodeGnuHash(exported, 1)],
-    [
-      '.dynsym',
-      encodeSymbols(
-        exported.map((s) => toOutputSymbol(s, rva, section)),
-        names,
-      ),
-    ],
+    ['.gnu.hash', encodeGnuHash(exported, 1 + imports.symbols.length)],
+    ['.dynsym', encodeSymbols([...imports.symbols, ...exported.map((s) => toOutputSymbol(s, rva, section))], names)],
     ['.dynstr', names.encode()],
     [SECTIONS.elf.table, table],
     ['.dynamic', encodeDynamic(dynamicEntries(parts, layout.address))],
   ])
-  if (relocationCount > 0) {
+  if (imports.versionNeeds.length > 0) {
+    contents.set('.gnu.version', encodeVersionIndices([...imports.versionIndices, ...exported.map(() => UNVERSIONED)]))
+    contents.set('.gnu.version_r', encodeVersionNeeds(imports.versionNeeds, names))
+  }
+  if (relocationCount(parts) > 0) {
+    const types = elfMachine(emOf(plan.base.machine), plan.base.name)
     const fields = relative.map(({ block, offset, addend }) => ({
       offset: rva(block) + offset,
-      type: elfMachine(emOf(plan.base.machine), plan.base.name).relative,
+      type: types.relative,
       symbol: 0,
       addend,
     }))
-    contents.set('.rela.dyn', encodeRela(fields.sort((a, b) => a.offset - b.offset)))
+    const imported = imports.fields.map(({ block, offset, symbol }) => ({
+      offset: rva(block) + offset,
+      type: types.address,
+      symbol: 1 + symbol,
+      addend: 0,
+    }))
+    contents.set('.rela.dyn', encodeRela([...fields.sort(byOffset), ...imported.sort(byOffset)]))
   }
   for (const { name, size, offsets } of filled.values()) {
     if (OUTPUT_SECTIONS[name].type === SHT.NOBITS) continue

@@ -88,7 +88,7 @@ function calloutOf(changes: readonly Change[]): Located | Reason | undefined {
 }
 
 /** Given by `classify` for `diff`, which knows no base image; `resolve` asks them again of what the patch really contains. */
-const ASKED_LATER: ReadonlySet<string> = new Set(['IMPORT_NEW', 'TLS_UNSUPPORTED'])
+const ASKED_LATER: ReadonlySet<string> = new Set(['IMPORT_ADDED', 'TLS_UNSUPPORTED'])
 
 interface Places {
   readonly program: Program

@@ -252,7 +252,7 @@ const RULES: readonly Rule[] = [
     c.kind === 'thread-local' && c.change !== 'removed' ? because(c, 'TLS_CHANGED', `thread-local ${c.name} was ${c.change}`) : undefined,
   (c) =>
     c.kind === 'section' ? because(c, 'STARTUP_CHANGED', `an entry of ${(c.after ?? c.before)?.block.section} was ${c.change}`) : undefined,
-  (c) => (c.kind === 'import' ? because(c, 'IMPORT_NEW', `no object of the build before uses or defines ${c.name}`) : undefined),
+  (c) => (c.kind === 'import' ? because(c, 'IMPORT_ADDED', `no object of the build before uses or defines ${c.name}`) : undefined),
   (c) => (c.kind === 'line-numbers' ? because(c, 'LINES_ONLY', `nothing of ${c.name} differs but line numbers that moved`) : undefined),
   (c) => (c.kind === 'unwind' ? because(c, 'UNWIND_ONLY', `the unwind records of ${c.name} differ`) : undefined),
   dataRule,

@@ -11,6 +11,7 @@
 import { EDGE_KINDS, isBranchKind } from '../../machine/edges.ts'
 import type { ImportSlot } from '../base-image.ts'
 import type { Block, Edge, LinkGraph } from '../graph.ts'
+import type { Libraries, NewImport } from '../libraries.ts'
 import { isPointerName } from '../names.ts'
 import { aimsAtEntry, entryOf, isAnonymous, isThreadLocal, parentName, primarySymbol } from '../places.ts'
 import { afterGraphs, beforeGraphs, type Definition, definitionsIn, mentioning, ownersOf, type Program, type Twins } from '../program.ts'
@@ -26,6 +27,8 @@ export type Target =
   | { readonly to: 'base'; readonly rva: number; readonly slot?: ImportSlot }
   /** A function or variable of another module, reached through slots of the base image. */
   | { readonly to: 'import'; readonly name: string; readonly slots: readonly ImportSlot[] }
+  /** The same where the base image has no slot for it. `isSlot`: the place is the slot itself (COFF's `__imp_f`). */
+  | { readonly to: 'new-import'; readonly import: NewImport; readonly isSlot: boolean }
   | { readonly to: 'constant'; readonly value: bigint }
 
 export interface Resolved {
@@ -36,11 +39,17 @@ export interface Resolved {
   readonly reasons: readonly Reason[]
 }
 
+interface Difference {
+  readonly twins: Twins
+  readonly classified: Classified
+}
+
 interface Context {
   readonly program: Program
   readonly twins: Twins
   readonly classified: Classified
   readonly locator: Locator
+  readonly libraries: Libraries
   /** Changed functions by their block of the build after. */
   readonly chosen: ReadonlyMap<Block, ChosenFunction>
   readonly graphOf: Map<Block, LinkGraph>
@@ -54,7 +63,13 @@ type Outcome = Target | { readonly to: 'nowhere'; readonly code: ReasonCode; rea
 
 const nowhere = (code: ReasonCode, detail: string): Outcome => ({ to: 'nowhere', code, detail })
 
-export function resolve(program: Program, twins: Twins, classified: Classified, choice: Choice, locator: Locator): Resolved {
+export function resolve(
+  program: Program,
+  { twins, classified }: Difference,
+  choice: Choice,
+  locator: Locator,
+  libraries: Libraries,
+): Resolved {
   const after = afterGraphs(program)
   const identical = new Map<string, Definition | undefined>()
   const context: Context = {
@@ -62,6 +77,7 @@ export function resolve(program: Program, twins: Twins, classified: Classified, 
     twins,
     classified,
     locator,
+    libraries,
     chosen: new Map(choice.functions.map((f) => [f.after, f])),
     graphOf: ownersOf(after),
     graphBefore: ownersOf(beforeGraphs(program)),
@@ -321,8 +337,17 @@ function targetOfName(edge: Edge, context: Context): Outcome {
     )
   }
   if (isLinkersOwn(target.name) && symbol !== undefined && visible.length === 1) return { to: 'base', rva: symbol.rva }
+  const found = newImport(target.name, context)
+  if (found !== undefined) return found
   if (target.binding === 'weak' && (edge.kind === 'abs64' || EDGE_KINDS[edge.kind].role === 'got')) return { to: 'constant', value: 0n }
-  return nowhere('IMPORT_NEW', `it uses ${target.name}, which ${locator.base.name} neither defines nor imports`)
+  const { searched } = context.libraries
+  return nowhere('IMPORT_NEW', `it uses ${target.name}, which ${locator.base.name} neither defines nor imports; ${searched}`)
+}
+
+function newImport(name: string, { locator, libraries }: Context): Target | undefined {
+  const isSlot = locator.base.format === 'pe' && name.startsWith('__imp_')
+  const found = libraries.find(isSlot ? name.slice('__imp_'.length) : name)
+  return found === undefined ? undefined : { to: 'new-import', import: found, isSlot }
 }
 
 const tls = (name: string): Outcome => nowhere('TLS_UNSUPPORTED', `it uses the thread-local ${name}`)

@@ -1,8 +1,8 @@
 /**
  * Synthesis: the blocks that travel, copied, with each reference turned into one that a patch image can express.
  *
- * A patch image has no import table and no GOT of its own. Pointers that the loader filled in for the base image are used where they lie;
- * what needs a pointer of its own gets 8 bytes of read-only data, what needs a place to jump to gets a stub.
+ * Pointers that the loader filled in for the base image are used where they lie; what needs a pointer of its own gets 8 bytes of read-only
+ * data, what needs a place to jump to gets a stub. What the base image does not import, the patch image does: a pointer that the engine fills.
  */
 
 import { viewOf } from '../../binary/struct.ts'
@@ -11,6 +11,7 @@ import { architectureOf } from '../../machine/architectures.ts'
 import { biasOf, EDGE_KINDS } from '../../machine/edges.ts'
 import type { BaseImage, ImportSlot } from '../base-image.ts'
 import type { Block, Edge, GraphSymbol } from '../graph.ts'
+import type { Libraries } from '../libraries.ts'
 import { primarySymbol } from '../places.ts'
 import type { Resolution } from '../plan.ts'
 import { type Reason, type ReasonCode, reason } from '../reasons.ts'
@@ -31,11 +32,12 @@ export interface Place {
   readonly offset: number
 }
 
-export function synthesize(resolved: Resolved, base: BaseImage): Synthesized {
+export function synthesize(resolved: Resolved, base: BaseImage, libraries: Libraries): Synthesized {
   const { blocks, places } = copyBlocks(resolved)
   const making: Making = {
     base,
     linking: architectureOf(base.machine).linking,
+    libraries,
     places,
     resolutions: new Map(),
     pointers: new Map(),
@@ -140,6 +142,7 @@ function moveEdge(edge: Edge, { offset }: Place, places: ReadonlyMap<Block, Plac
 interface Making {
   readonly base: BaseImage
   readonly linking: Linking
+  readonly libraries: Libraries
   readonly places: ReadonlyMap<Block, Place>
   readonly resolutions: Map<Edge, Resolution>
   /** 8-byte pointers and stubs that were made, by what they lead to. */
@@ -161,6 +164,8 @@ function express(edge: Edge, target: Target, block: Block, making: Making): Expr
       return toBase(edge, target, making)
     case 'import':
       return toImport(edge, target, block, making)
+    case 'new-import':
+      return toNewImport(edge, target, block, making)
     case 'constant':
       return toConstant(edge, target.value, block, making)
   }
@@ -265,9 +270,12 @@ function toImport(edge: Edge, target: Target & { to: 'import' }, block: Block, m
     making.imports.set(slot.rva, slot)
     return { to: 'base', rva: slot.rva }
   }
-  const addressless: Refused = {
-    code: 'IMPORT_ADDRESS',
-    detail: `it takes the address of ${target.name}, for which ${making.base.name} has no pointer that is final before the function is first called`,
+  const address = (): Expressed | Refused => {
+    // A pointer of the patch's own is final from the start.
+    const own = making.libraries.find(target.name)
+    if (own !== undefined) return toNewImport(edge, { to: 'new-import', import: own, isSlot: false }, block, making)
+    const why = `${making.base.name} has no pointer that is final before the function is first called`
+    return { code: 'IMPORT_ADDRESS', detail: `it takes the address of ${target.name}, for which ${why}; ${making.libraries.searched}` }
   }
   switch (edge.kind) {
     case 'branch32':
@@ -279,15 +287,45 @@ function toImport(edge: Edge, target: Target & { to: 'import' }, block: Block, m
       return { edge, resolution: { to: 'patch', block: stub, offset: 0 } }
     }
     case 'abs64':
-      if (eager === undefined) return addressless
+      if (eager === undefined) return address()
       if (edge.addend !== 0) return unsupported(edge)
       through(eager)
       return { edge, resolution: { to: 'base-pointer', rva: eager.rva } }
     default:
-      if (EDGE_KINDS[edge.kind].role !== 'got') return addressless
+      if (EDGE_KINDS[edge.kind].role !== 'got') return address()
       if (eager !== undefined) return throughPointer(edge, () => through(eager), making)
       // Calls and jumps are content with a slot that binds at the first call.
-      return making.linking.jumpsThrough(block.content, edge.offset) ? throughPointer(edge, () => through(any), making) : addressless
+      return making.linking.jumpsThrough(block.content, edge.offset) ? throughPointer(edge, () => through(any), making) : address()
+  }
+}
+
+/** As linkers do it: a pointer for each import, a jump through it where a function is called directly or its address must be near. */
+function toNewImport(edge: Edge, target: Target & { to: 'new-import' }, block: Block, making: Making): Expressed | Refused {
+  const { name, kind } = target.import
+  const slot: Resolution = { to: 'patch', block: pointerTo(edge.target, { to: 'import', import: target.import }, making), offset: 0 }
+  const isFunction = kind === 'function'
+  const stub = (): Expressed => ({
+    edge,
+    resolution: { to: 'patch', block: stubTo(edge.target, slot, making, { through: true }), offset: 0 },
+  })
+  const variable: Refused = {
+    code: 'IMPORT_ADDRESS',
+    detail: `it reaches ${name} of ${target.import.library} as if it lay nearby, which a variable of another module does not`,
+  }
+  if (target.isSlot) return edge.kind === 'pcrel32' || edge.kind === 'abs64' ? { edge, resolution: slot } : unsupported(edge)
+  switch (edge.kind) {
+    case 'branch32':
+    case 'image32':
+      return stub()
+    case 'abs64':
+      if (making.base.format === 'pe') return isFunction ? stub() : variable
+      return edge.addend === 0 ? { edge, resolution: { to: 'import', import: target.import } } : unsupported(edge)
+    case 'pcrel32':
+      if (block.kind === 'code' && making.linking.loadInstead?.(block.content, edge.offset)) return { edge, resolution: slot }
+      // COFF: the address of a function of another module is that of the jump to it.
+      return isFunction && making.base.format === 'pe' ? stub() : variable
+    default:
+      return throughPointer(edge, () => slot, making)
   }
 }
 
@@ -314,6 +352,7 @@ function toConstant(edge: Edge, value: bigint, block: Block, making: Making): Ex
 /** What a pointer or stub leads to, as a key: each is made once. */
 function keyOf(target: Resolution | bigint, { numbers }: Making): string {
   if (typeof target === 'bigint') return `value ${target}`
+  if (target.to === 'import') return `import ${target.import.library} ${target.import.name} ${target.import.version ?? ''}`
   if (target.to !== 'patch') return `${target.to} ${target.rva}`
   const number = numbers.get(target.block) ?? numbers.size
   numbers.set(target.block, number)
@@ -375,9 +414,9 @@ export function fromTemplate(name: string, { content, edges }: StubTemplate, sym
   return { block, resolutions }
 }
 
-/** A jump: through the base image's slot for an import, or straight to a place in the base image. */
-function stubTo(symbol: GraphSymbol, resolution: Resolution, making: Making): Block {
-  const isSlot = resolution.to === 'base' && making.imports.has(resolution.rva)
+/** A jump: through the slot of an import, the base image's or the patch's, or straight to a place in the base image. */
+function stubTo(symbol: GraphSymbol, resolution: Resolution, making: Making, { through = false } = {}): Block {
+  const isSlot = through || (resolution.to === 'base' && making.imports.has(resolution.rva))
   const key = `${isSlot ? 'through' : 'to'} ${keyOf(resolution, making)}`
   const known = making.stubs.get(key)
   if (known !== undefined) return known

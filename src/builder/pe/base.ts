@@ -22,6 +22,7 @@ export function readPeBase(data: Uint8Array, path: string, separate?: SymbolSour
   const relocated = new Set<number>()
   for (const { rva, type } of readBaseRelocations(image))
     if (type === IMAGE_REL_BASED.DIR64 || type === IMAGE_REL_BASED.HIGHLOW) relocated.add(rva)
+  const imports = readImports(image)
   return {
     path,
     name: basename(path),
@@ -33,7 +34,9 @@ export function readPeBase(data: Uint8Array, path: string, separate?: SymbolSour
     imageSize: image.optionalHeader.SizeOfImage,
     sections: image.sections.map(toBaseSection),
     ...withSource(source),
-    importSlots: importSlots(readImports(image), source.symbols),
+    importSlots: importSlots(imports, source.symbols),
+    needed: [...new Set(imports.map(({ library }) => library))],
+    searchPaths: [],
     bytes: (rva, length) => fileBacked(image, data, rva, length),
     isRelocated: (rva) => relocated.has(rva),
   }

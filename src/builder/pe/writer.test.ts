@@ -82,7 +82,8 @@ describe('a patch image for PE', () => {
     const imageAddress = 0x7ff612380000n
     const read = () => new Uint8Array(8)
     const memory = new Uint8Array(patch.imageSize)
-    for (const segment of placeImage(patch, entry, { imageAddress, baseAddress, read })) memory.set(segment.content, segment.rva)
+    for (const segment of placeImage(patch, entry, { imageAddress, baseAddress, read, imports: new Map() }))
+      memory.set(segment.content, segment.rva)
     const view = viewOf(memory)
 
     const graph = graphFromCoff(new Uint8Array(readFileSync(AFTER)), 'after.o')

@@ -2,7 +2,7 @@
  * A patch image for PE: a DLL that any loader takes, with the hot patch table in its load configuration.
  *
  *     .text    rx  functions and stubs
- *     .rdata   r   constants, pointer slots, unwind information, exports, load configuration, hot patch table
+ *     .rdata   r   constants, pointer slots, unwind information, exports, imports, load configuration, hot patch table
  *     .data    rw  new variables, those that begin as zero at the end
  *     .pdata   r   the exception directory, by ascending address
  *     .reloc       base relocations
@@ -23,6 +23,7 @@ import { type FixedUp, fixUp } from '../fixups.ts'
 import type { Block } from '../graph.ts'
 import type { PatchPlan } from '../plan.ts'
 import { manifestFor, tableFor } from '../tables.ts'
+import { type Imports, importsOf } from './imports.ts'
 import { layOutBlocks, type SectionLayout } from './layout.ts'
 
 /** What the linker would choose for a DLL; the engine and the loader move it anyway. */
@@ -52,12 +53,14 @@ interface Part {
 
 class PatchWriter {
   readonly #plan: PatchPlan
+  readonly #imports: Imports | undefined
   readonly #rvas = new Map<Block, number>()
   readonly #directories: Partial<Record<DirectoryName, { rva: number; size: number }>> = {}
   #fixedUp: FixedUp | undefined
 
   constructor(plan: PatchPlan) {
     this.#plan = plan
+    this.#imports = importsOf(plan)
   }
 
   write(): Uint8Array {
@@ -93,7 +96,8 @@ class PatchWriter {
     if (thread !== undefined) throw new HotpatchError('DEFECT', `${thread.name} is thread-local: a patch image cannot hold it`)
     const isRecord = (block: Block): boolean => block.kind === 'unwind' && block.section.startsWith('.pdata')
     const code = blocks.filter((block) => block.kind === 'code')
-    const constants = blocks.filter((block) => block.kind === 'rodata' || (block.kind === 'unwind' && !isRecord(block)))
+    const isConstant = (block: Block): boolean => block.kind === 'rodata' || (block.kind === 'unwind' && !isRecord(block))
+    const constants = blocks.filter((block) => isConstant(block) && !this.#imports?.slots.has(block))
     const variables = blocks.filter((block) => block.kind === 'data' || block.kind === 'bss')
     const records = blocks.filter(isRecord)
     const isRelocated = blocks.some((block) => block.edges.some((edge) => edge.kind === 'abs64' && resolutions.get(edge)?.to === 'patch'))
@@ -147,6 +151,7 @@ class PatchWriter {
         directory: 'EXPORT' as const,
       },
       { align: 4, size: encodeHotPatchTable(tableFor(this.#plan, () => 0)).length, directory: undefined },
+      ...(this.#imports === undefined ? [] : [{ align: 8, size: this.#imports.size, directory: undefined }]),
     ]
     const offsets: number[] = []
     let size = layout.size
@@ -155,7 +160,7 @@ class PatchWriter {
       offsets.push(at)
       size = at + extra.size
     }
-    const [configAt = 0, exportsAt = 0, tableAt = 0] = offsets
+    const [configAt = 0, exportsAt = 0, tableAt = 0, importsAt = 0] = offsets
     let start = 0
     return {
       name: '.rdata',
@@ -165,6 +170,7 @@ class PatchWriter {
         this.#settle(layout, rva)
         for (const [i, extra] of extras.entries())
           if (extra.directory !== undefined) this.#directories[extra.directory] = { rva: rva + (offsets[i] as number), size: extra.size }
+        this.#settleImports(rva + importsAt)
         return size
       },
       content: () => {
@@ -172,6 +178,7 @@ class PatchWriter {
         content.set(loadConfig(start + tableAt), configAt)
         content.set(encodeExports(name, start + exportsAt, this.#exports(this.#rvaOf)), exportsAt)
         content.set(encodeHotPatchTable(tableFor(this.#plan, this.#rvaOf)), tableAt)
+        if (this.#imports !== undefined) content.set(this.#imports.encode(start + importsAt), importsAt)
         return content
       },
     }
@@ -241,6 +248,14 @@ class PatchWriter {
   #settle(layout: SectionLayout, rva: number): number {
     for (const [block, offset] of layout.offsets) this.#rvas.set(block, rva + offset)
     return layout.size
+  }
+
+  #settleImports(rva: number): void {
+    if (this.#imports === undefined) return
+    const { descriptorsSize, addresses, slots } = this.#imports
+    this.#directories.IMPORT = { rva, size: descriptorsSize }
+    this.#directories.IAT = { rva: rva + addresses.offset, size: addresses.size }
+    for (const [block, offset] of slots) this.#rvas.set(block, rva + offset)
   }
 
   readonly #endIn = (layout: SectionLayout, block: Block): number => (layout.offsets.get(block) ?? 0) + block.size

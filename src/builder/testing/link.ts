@@ -184,6 +184,8 @@ export function link(graphs: readonly LinkGraph[], options: LinkOptions = {}): L
     sections,
     ...withSource(tableSource(symbols)),
     importSlots: slots,
+    needed: [],
+    searchPaths: [],
     bytes: (rva, length) => (rva < STARTS.code || rva + length > STARTS.bss ? undefined : memory.slice(rva, rva + length)),
     isRelocated: (rva) => relocated.has(rva),
     rvaOf(name, path) {

@@ -28,7 +28,7 @@ export async function apply(patch: string, flags: ApplyFlags): Promise<Answer> {
 }
 
 function words(
-  { pid, outcome, id, sequence, base, functions, superseded, stop, callouts, mappings, recovered, reclaimed }: ApplyReport,
+  { pid, outcome, id, sequence, base, functions, superseded, stop, callouts, mappings, loaded, recovered, reclaimed }: ApplyReport,
   signedBy: TakenPatch['signedBy'],
 ): string[] {
   return [
@@ -42,6 +42,7 @@ function words(
     ...(stop ? [stopLine(stop)] : []),
     ...calloutLines(callouts),
     ...reclaimedLines(reclaimed),
+    ...(loaded.length > 0 ? [`  the process has loaded ${loaded.join(', ')} for it`] : []),
     signedBy ? dim(`  signed by ${signedBy.name} (${signedBy.keyId})`) : '  taken without a signature',
     dim(
       `  ${mappings.map(({ what, address, size }) => `${what === 'image' ? 'patch image' : 'address table and ledger'} at ${address} (${size} bytes)`).join(', ')}`,

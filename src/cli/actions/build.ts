@@ -8,6 +8,7 @@ import { type Answer, done, type JsonFlag } from '../answer.ts'
 import { dim, good, hex, plural, strong, table } from '../words.ts'
 import { acceptedLines } from './accepted.ts'
 import { lineNumbers, noteLines, reasonLines } from './diff.ts'
+import { ownImportLines } from './imports.ts'
 
 export interface BuildFlags extends JsonFlag {
   readonly before?: string
@@ -20,6 +21,7 @@ export interface BuildFlags extends JsonFlag {
   readonly sourceDiff?: string
   readonly symbols?: readonly string[]
   readonly accept?: readonly Acceptance[]
+  readonly library?: readonly string[]
   readonly out: string
   readonly sequence: number
   readonly id?: string
@@ -54,6 +56,7 @@ export const make = (inputs: BuildInputs, flags: BuildFlags): BuildOutcome =>
     sourceDiff: flags.sourceDiff ?? flags.diff,
     symbols: flags.symbols ?? [],
     accept: flags.accept ?? [],
+    libraries: flags.library ?? [],
     sequence: flags.sequence,
     id: flags.id ?? defaultId(inputs.base, flags.sequence),
     description: flags.description,
@@ -91,6 +94,7 @@ export function builtWords(file: string, size: number, report: BuildReport): str
       : []),
     ...lineNumbers(report.diff).map((line) => `  ${line}`),
     ...acceptedLines(report.accepted),
+    ...ownImportLines(report.ownImports),
     ...reasonLines(report.remarks),
     ...noteLines([...report.notes, ...report.diff.notes]),
     dim(`  base image: ${report.base.buildId ? `build id ${report.base.buildId}` : `text ${report.base.textSha256}`}`),

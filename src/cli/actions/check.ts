@@ -26,7 +26,7 @@ const VERDICTS: Readonly<Record<CheckReport['outcome'], string>> = {
   'would-refuse': bad('would be refused'),
 }
 
-function words({ pid, outcome, id, sequence, supersedes, base, functions, place, blockers, interrupted }: CheckReport): string[] {
+function words({ pid, outcome, id, sequence, supersedes, base, functions, place, loads, blockers, interrupted }: CheckReport): string[] {
   return [
     `${VERDICTS[outcome]}: ${strong(id)}, sequence ${sequence}, to process ${pid}${base ? ` on ${base.name} at ${base.address}` : ''}`,
     ...(base?.deleted ? [dim('  the file of the base image is deleted or replaced on disk; what counts is the memory')] : []),
@@ -47,6 +47,7 @@ function words({ pid, outcome, id, sequence, supersedes, base, functions, place,
     ...(place
       ? [dim(`  patch image: ${place.imageSize} bytes at ${place.image}; address table: ${place.hpatSize} bytes at ${place.hpat}`)]
       : []),
+    ...(loads.length > 0 ? [`  the process would load ${loads.join(', ')}`] : []),
     ...blockers.flatMap(({ code, symbol, detail, todo }) => [
       `  - ${bad(code)}${symbol ? ` ${strong(symbol)}` : ''}: ${detail}`,
       `    ${dim('→')} ${todo}`,

@@ -2,6 +2,7 @@ import { type InspectedImage, type InspectedObjects, type InspectedPatch, type I
 import { type Answer, done } from '../answer.ts'
 import { dim, hex, plural, strong, table } from '../words.ts'
 import { acceptedLines } from './accepted.ts'
+import { ownImportLines } from './imports.ts'
 
 export function inspect(file: string): Answer {
   const inspection = inspectFile(file)
@@ -60,6 +61,7 @@ function patchWords(patch: InspectedPatch): string[] {
     ...(patch.imports.length === 0 ? [] : [`  reaches through the base image: ${patch.imports.map(({ name }) => name).join(', ')}`]),
     ...(patch.consistency === undefined ? [] : ['  applied with --consistency patch only: all its functions switch at one instant']),
     ...acceptedLines(patch.accepted),
+    ...ownImportLines(patch.ownImports),
     '',
     `  hot patch table version ${patch.table.version}, ${plural(patch.table.extraPatchSize, 'extra word')} a record`,
     ...table(

@@ -75,6 +75,14 @@ export const buildCommand = command<BuildFlags, string[], Context>({
         variadic: true,
         placeholder: 'CODE:SYMBOL',
       },
+      library: {
+        kind: 'parsed',
+        parse: path,
+        brief: 'A library (.so, .dll.a, .lib, .dll) that the fix uses and IMAGE does not; may be given several times',
+        optional: true,
+        variadic: true,
+        placeholder: 'FILE',
+      },
       out: { kind: 'parsed', parse: path, brief: 'Where the patch image is written', placeholder: 'PATCH' },
       sequence: {
         kind: 'parsed',

@@ -37,6 +37,7 @@ export const PATCH_RVA = {
   slot: 0x20,
   indirect: 0x28,
   self: 0x30,
+  imports: 0x40,
 } as const
 
 /** What the variable's neighbour, an import slot, holds. */
@@ -125,6 +126,8 @@ export interface PatchOptions {
   /** It has a callback, at PATCH_RVA.callout. */
   readonly callout?: boolean
   readonly escapes?: Manifest['escapes']
+  /** Names that it imports, each into a pointer of its read-only memory, from PATCH_RVA.imports on. */
+  readonly imports?: readonly { readonly name: string; readonly library: string }[]
 }
 
 export type FunctionName = (typeof NAMES)[number]
@@ -137,6 +140,7 @@ export function newPatch({
   data = [],
   callout = false,
   escapes,
+  imports = [],
 }: PatchOptions = {}): PatchImage {
   const readOnly = new Uint8Array(0x1000).fill(content, 0x100)
   const code = new Uint8Array(0x1000).fill(0xcc)
@@ -213,6 +217,8 @@ export function newPatch({
       imports: [],
     },
     relativeRelocations: [{ rva: PATCH_RVA.self, addend: 0x1000n }],
+    libraries: [...new Set(imports.map(({ library }) => library))],
+    imports: imports.map(({ name, library }, i) => ({ rva: PATCH_RVA.imports + 8 * i, name, library, version: undefined })),
     unwind: { kind: 'eh_frame', rva: 0x800, size: 0x40, headerRva: 0x880 },
     fileSha256: new Uint8Array(32).fill(content + sequence * 16),
   }

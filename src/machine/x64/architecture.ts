@@ -3,7 +3,7 @@ import type { Architecture } from '../architecture.ts'
 import { ehFrameTable } from './eh-frame-table.ts'
 import { instructionEnd } from './fields.ts'
 import { frameTable, leafTable, RBP, REGISTER_COUNT, RETURN_ADDRESS, RSP } from './frames.ts'
-import { excuse, isAccess, jumpsThrough, seen, slotOfStub } from './linking.ts'
+import { excuse, isAccess, jumpsThrough, loadInstead, seen, slotOfStub } from './linking.ts'
 import { outwardReferences } from './outward.ts'
 import { encodeRedirect, fallsThrough, isPadding, planRedirect } from './redirect.ts'
 import { encodeNearJump, encodePointerJump, HPAT_STUB_SIZE, hpatCodePage, NEAR_JUMP_SIZE, POINTER_JUMP_SIZE } from './stubs.ts'
@@ -34,6 +34,7 @@ export const X64: Architecture = {
   linking: {
     throughSlot: (got) => (got === 'gotpcrel32' ? 'pcrel32' : undefined),
     jumpsThrough,
+    loadInstead,
     isAccess,
     jumpStub: {
       content: encodeNearJump(0n, BigInt(NEAR_JUMP_SIZE)),

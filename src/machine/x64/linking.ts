@@ -141,6 +141,15 @@ export function jumpsThrough(content: Uint8Array | undefined, field: number): bo
 /** `8D /r`: lea. */
 const LEA = 0x8d
 
+/** Architecture.linking.loadInstead: `lea foo(%rip), %reg`, 64 bits wide, becomes `mov slot(%rip), %reg`. */
+export function loadInstead(content: Uint8Array | undefined, field: number): boolean {
+  const [rex, opcode, modrm] = [content?.[field - 3], content?.[field - 2], content?.[field - 1]]
+  if (content === undefined || rex === undefined || modrm === undefined) return false
+  if ((rex & 0xfb) !== 0x48 || opcode !== 0x8d || (modrm & 0xc7) !== 0x05) return false
+  content[field - 2] = 0x8b
+  return true
+}
+
 /** Architecture.linking.isAccess: the operand is memory relative to rip, and it is no `lea`. */
 export function isAccess(kind: EdgeKind, content: Uint8Array | undefined, field: number): boolean {
   const [opcode, modrm] = [content?.[field - 2], content?.[field - 1]]

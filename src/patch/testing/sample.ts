@@ -72,6 +72,8 @@ export const samplePatch = (...chunks: readonly HotPatchChunk[]): PatchImage => 
   table: sampleTable(sampleBase(FUNCTION, ...chunks)),
   manifest: MANIFEST,
   relativeRelocations: [],
+  libraries: [],
+  imports: [],
   unwind: undefined,
   fileSha256: new Uint8Array(32),
 })

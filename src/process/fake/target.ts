@@ -105,7 +105,7 @@ export class FakeTarget {
   onCall: ((address: bigint, args: readonly CallArgument[], target: FakeTarget) => bigint) | undefined
   /** What mapping is answered with where the "system" forbids it. */
   mappingRefusal: HotpatchError | undefined
-  #modules: readonly FakeModule[]
+  readonly #modules: FakeModule[] = []
   #mappings: Mapping[] = []
   #alive = true
 
@@ -116,10 +116,7 @@ export class FakeTarget {
     this.threads = (options.threads ?? [{ id: options.pid, name: options.name, instructionPointer: 0x1000n, stackPointer: 0x2000n }]).map(
       (thread) => ({ ...thread }),
     )
-    this.#modules = options.modules
-    for (const module of options.modules)
-      for (const segment of module.segments)
-        this.addMapping(module.base + BigInt(segment.offset), segment.size, segment.protection, segment.content, module.path)
+    for (const module of options.modules) this.addModule(module)
   }
 
   get alive(): boolean {
@@ -154,6 +151,13 @@ export class FakeTarget {
 
   threadSummaries(): ThreadSummary[] {
     return this.threads.map(({ id, name }) => ({ id, name }))
+  }
+
+  /** As the target's loader does it, without a step in the log. Throws PLACE_TAKEN. */
+  addModule(module: FakeModule): void {
+    this.#modules.push(module)
+    for (const { offset, size, protection, content } of module.segments)
+      this.addMapping(module.base + BigInt(offset), size, protection, content, module.path)
   }
 
   /** Adds memory without a step in the log. Throws PLACE_TAKEN. */
