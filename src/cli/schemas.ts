@@ -344,7 +344,11 @@ export const RESULTS = {
   status,
   verify,
   rollback,
-  'check --all': z.strictObject({ ...patchName.shape, ...everywhere(['would-apply', 'already-applied', 'would-refuse'], check) }),
+  'check --all': z.strictObject({
+    ...patchName.shape,
+    accepted,
+    ...everywhere(['would-apply', 'already-applied', 'would-refuse'], check.omit({ accepted: true })),
+  }),
   'apply --all': z.strictObject({
     ...patchName.shape,
     signedBy: signer.optional(),

@@ -3,6 +3,7 @@ import { readInput } from '../../files.ts'
 import { readPatchImage } from '../../patch/read.ts'
 import { hostBackend } from '../../process/host.ts'
 import type { Answer } from '../answer.ts'
+import { acceptedLines } from './accepted.ts'
 import { answerEverywhere } from './everywhere.ts'
 
 export async function checkAll(patch: string, options: { readonly name?: string; readonly force: boolean }): Promise<Answer> {
@@ -13,5 +14,6 @@ export async function checkAll(patch: string, options: { readonly name?: string;
     particulars: ({ blockers, supersedes }) =>
       [...(supersedes ? [`in the place of ${supersedes.id}`] : []), ...blockers.map(({ code, detail }) => `${code}: ${detail}`)].join('; '),
   })
-  return { ...answer, result: { id: image.manifest.id, sequence: image.manifest.sequence, ...answer.result } }
+  const { id, sequence, accepted = [] } = image.manifest
+  return { ...answer, result: { id, sequence, accepted, ...answer.result }, words: [...answer.words, ...acceptedLines(accepted)] }
 }
