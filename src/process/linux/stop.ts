@@ -326,6 +326,11 @@ class Threads implements StoppedThreads {
   }
 }
 
+/**
+ * With so few threads most of a stop is waiting for processors to wake. With more the next one is awake anyway, and idle ones that do not
+ * sleep slow their neighbours down.
+ */
+const FEW = 4
 /** How many threads are looked at beforehand. */
 const PREVIEWED = 4
 
@@ -361,7 +366,7 @@ export function switchCode(pid: number, memory: Memory, request: SwitchRequest):
     threads.attachAll()
     stacks.reserve(threads.count)
     if (request.catchFirst !== undefined) threads.catchFirst(request.catchFirst)
-    stayAwake()
+    if (threads.count <= FEW) stayAwake()
     runAhead()
     threads.rehearse(rehearsed ? REHEARSAL : FIRST_REHEARSAL)
     rehearsed = true
