@@ -12,7 +12,7 @@ import { findLedgers } from './find-ledgers.ts'
 import { addressesOf, loadLibraries } from './imports/prepare.ts'
 import { type Ledger, type LedgerBody, setState, writeWord } from './ledger.ts'
 import type { RedirectKind } from './ledger-format.ts'
-import { type Reclaimed, reclaim } from './reclaim.ts'
+import { type Reclaimed, reclaimAfter } from './reclaim.ts'
 import { markApplied, planOf, type Recovery, recoverAll, sealSuperseded, writeMissing } from './recover.ts'
 import { deadlineIn } from './retry.ts'
 import { hexAddress } from './sites.ts'
@@ -105,7 +105,7 @@ async function applyAlone(process: Process, image: PatchImage, options: ExamineO
     const contents = makeContents(process, image, functions, placed, inPlace, addressesOf(process, placed.imports))
     try {
       const done = await carryOut(process, contents, inPlace, how)
-      return report(process, 'applied', contents.ledger, inPlace, done, { recovered, loaded, reclaimed: reclaim(process) })
+      return report(process, 'applied', contents.ledger, inPlace, done, { recovered, loaded, reclaimed: reclaimAfter(process, done.stop) })
     } catch (error) {
       if (!(error instanceof HotpatchError) || error.code !== 'PLACE_TAKEN' || tries === PLACE_TRIES) throw error
     }

@@ -28,6 +28,7 @@ import { PAGE } from './pages.ts'
 import { hexAddress } from './sites.ts'
 import { frameModulesOf } from './stacks/frame-modules.ts'
 import { prepareInspection, STACK_BYTES } from './stacks/inspection.ts'
+import type { SwitchReport } from './switch.ts'
 import { unregister } from './unwind-state.ts'
 
 /** Memory that was given back. */
@@ -64,6 +65,10 @@ export function reclaim(process: Process): Reclaimed[] {
   attempt(() => gone.push(...reclaimRegions(process)))
   return gone
 }
+
+/** After a switch: what did without a stop does without one for this, too, and leaves it to the next command. */
+export const reclaimAfter = (process: Process, stop: SwitchReport | undefined): Reclaimed[] =>
+  stop?.way === 'stores' ? [] : reclaim(process)
 
 function attempt(step: () => void): void {
   try {

@@ -6,7 +6,7 @@ import { exclusively } from './exclusive.ts'
 import { findLedgers } from './find-ledgers.ts'
 import { isInPlace, type Ledger, setState } from './ledger.ts'
 import { checkImage } from './memory-check.ts'
-import { type Reclaimed, reclaim } from './reclaim.ts'
+import { type Reclaimed, reclaimAfter } from './reclaim.ts'
 import { type Recovery, type Reverted, recoverAll, resume, revert } from './recover.ts'
 import { type Deadline, deadlineIn } from './retry.ts'
 import { foreignBytes, hexAddress, lookAt } from './sites.ts'
@@ -85,13 +85,13 @@ const report = (
   functions: ledger.functions.map((f) => ({ name: f.name, address: hexAddress(f.entryAddress) })),
   stop,
   callouts,
-  ...memoryOf(process, ledger),
+  ...memoryOf(process, ledger, stop),
   recovered,
 })
 
 /** After what can be given back was given back. */
-function memoryOf(process: Process, ledger: Ledger): Pick<RollbackReport, 'retired' | 'reclaimed'> {
-  const reclaimed = reclaim(process)
+function memoryOf(process: Process, ledger: Ledger, stop: SwitchReport | undefined): Pick<RollbackReport, 'retired' | 'reclaimed'> {
+  const reclaimed = reclaimAfter(process, stop)
   const memory = [
     { address: hexAddress(ledger.image.address), size: ledger.image.size },
     { address: hexAddress(ledger.address), size: ledger.regionSize },
