@@ -28,7 +28,7 @@ import {
 } from './tracing.ts'
 
 /**
- * How often one stop asks whether a thread has stopped before it waits for that: some 20 µs. A thread that another processor runs has stopped
+ * How often a stop of few threads asks whether one has stopped before it waits for that: some 20 µs. A thread that another processor runs has stopped
  * by then, and going to sleep and being woken would take longer; one that needs ours gets it when we wait.
  */
 const POLLS = 30
@@ -116,7 +116,7 @@ class Threads implements StoppedThreads {
 
   /** Stops all and reads their registers. Throws STOP_TIMEOUT, PROCESS_GONE. */
   stopAll(deadline: number): void {
-    this.#polls = POLLS
+    this.#polls = this.#count <= FEW ? POLLS : 0
     let first = 0
     do {
       for (let i = first; i < this.#count; i++) if (this.#states[i] === WaitState.running) this.#interrupt(i)
