@@ -43,13 +43,13 @@ function work(seed: number, count: number): void {
   process.send?.({ done: true })
 }
 
-/** Goes through `count` mutations, keeping on behind a child's death. */
-export async function runHostile(first: number, count: number): Promise<HostileReport> {
+/** Goes through `count` mutations, keeping on behind a child's death. `progress` is told of the mutations that are behind it. */
+export async function runHostile(first: number, count: number, progress: (done: number) => void = () => {}): Promise<HostileReport> {
   const crashers: Crasher[] = []
   let next = first
   const end = first + count
   while (next < end) {
-    const { reached, died, found } = await runChild(next, end - next)
+    const { reached, died, found } = await runChild(next, end - next, (at) => progress(at - first))
     crashers.push(...found)
     if (died === undefined) break
     // Somewhere in the batch that it was in: one by one.
@@ -63,7 +63,14 @@ export async function runHostile(first: number, count: number): Promise<HostileR
   return { mutations: count, crashers }
 }
 
-function runChild(seed: number, count: number): Promise<{ reached: number; died: string | undefined; found: Crasher[] }> {
+interface ChildReport {
+  /** The seed that it last said it was at. */
+  readonly reached: number
+  readonly died: string | undefined
+  readonly found: Crasher[]
+}
+
+function runChild(seed: number, count: number, progress: (at: number) => void = () => {}): Promise<ChildReport> {
   const child: ChildProcess = fork(fileURLToPath(import.meta.url), ['--child', '--seed', String(seed), '--count', String(count)], {
     execArgv: [...process.execArgv, '--import', 'tsx', `--max-old-space-size=${HEAP_MB}`],
     stdio: ['ignore', 'inherit', 'ignore', 'ipc'],
@@ -83,7 +90,10 @@ function runChild(seed: number, count: number): Promise<{ reached: number; died:
   listen()
   child.on('message', (message: { at?: number; crasher?: Crasher; done?: boolean }) => {
     listen()
-    if (message.at !== undefined) reached = message.at
+    if (message.at !== undefined) {
+      reached = message.at
+      progress(reached)
+    }
     if (message.crasher !== undefined) found.push(message.crasher)
     if (message.done === true) {
       finished = true
@@ -114,6 +124,21 @@ function keep({ sample: name, seed }: Crasher): string {
   return file
 }
 
+/** Milliseconds between two lines that say how far it is. */
+const TELL_EVERY = 10_000
+
+/** Says now and then, on standard error, how far a long run is. */
+function teller(count: number): (done: number) => void {
+  const began = performance.now()
+  let told = began
+  return (done) => {
+    const now = performance.now()
+    if (now - told < TELL_EVERY) return
+    told = now
+    console.error(`${done} of ${count} mutations after ${((now - began) / 1000).toFixed(0)} s`)
+  }
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { values } = parseArgs({
     options: { count: { type: 'string', default: '100000' }, seed: { type: 'string', default: '1' }, child: { type: 'boolean' } },
@@ -123,7 +148,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   if (values.child) work(seed, count)
   else {
     const began = performance.now()
-    const { mutations, crashers } = await runHostile(seed, count)
+    const { mutations, crashers } = await runHostile(seed, count, teller(count))
     const seconds = (performance.now() - began) / 1000
     for (const crasher of crashers) console.log(`${keep(crasher)}: ${crasher.sample}, seed ${crasher.seed}: ${crasher.what}`)
     console.log(`${mutations} mutations of ${SAMPLES.length} samples in ${seconds.toFixed(0)} s: ${crashers.length} crashers`)
