@@ -242,7 +242,7 @@ export const ERRORS = {
   CONSISTENCY_REQUIRED: entry(
     'refused',
     'the patch is only right if all its functions switch at one instant in which no thread is inside any of them',
-    'apply it with --consistency patch, which is the default',
+    'apply it, and roll it back, with --consistency patch, which is the default',
   ),
   PATCH_AMBIGUOUS: entry('usage', 'the process carries several patches', 'say which one with --id'),
   PREDECESSOR_GONE: entry(

@@ -115,6 +115,17 @@ describe('apply', () => {
     expect((await applyPatch(open(newTarget()), strict)).outcome).toBe('applied')
   })
 
+  test('nor does it go with less: its ledger says so', async () => {
+    const patch = newPatch()
+    const target = newTarget()
+    await applyPatch(open(target), { ...patch, manifest: { ...patch.manifest, consistency: 'patch' as const } })
+    const patched = open(target).read(BASE, 0x1000)
+    for (const consistency of ['none', 'function'] as const)
+      await expect(rollbackPatch(open(target), { consistency })).rejects.toMatchObject({ code: 'CONSISTENCY_REQUIRED' })
+    expect(open(target).read(BASE, 0x1000)).toEqual(patched)
+    expect((await rollbackPatch(open(target))).outcome).toBe('rolled-back')
+  })
+
   test('a thread on the first byte of a function is no reason to wait', async () => {
     const target = newTarget()
     for (const [i, thread] of target.threads.entries()) thread.instructionPointer = BASE + BigInt(i === 0 ? RVA.plain : RVA.padded)

@@ -5,6 +5,7 @@ import type { Process } from '../process/contract.ts'
 import { refuse } from './blockers.ts'
 import { type CalloutReport, callAfter, callBefore } from './callout.ts'
 import { carriedData } from './carry.ts'
+import { type Consistency, requireConsistency, type Side, sideOf } from './consistency.ts'
 import { type Contents, makeContents } from './contents.ts'
 import { type ExamineOptions, examine } from './examine.ts'
 import { exclusively } from './exclusive.ts'
@@ -16,7 +17,7 @@ import { type Reclaimed, reclaimAfter } from './reclaim.ts'
 import { markApplied, planOf, type Recovery, recoverAll, sealSuperseded, writeMissing } from './recover.ts'
 import { deadlineIn } from './retry.ts'
 import { hexAddress } from './sites.ts'
-import { type Consistency, type SwitchOptions, type SwitchReport, switchOptions, switchWithRetries } from './switch.ts'
+import { type SwitchOptions, type SwitchReport, switchOptions, switchWithRetries } from './switch.ts'
 import { transition } from './transition.ts'
 import { register } from './unwind-state.ts'
 
@@ -78,9 +79,6 @@ const UNDO_MS = 2000
  * throws. Whatever is thrown, what was done is undone, and if even that fails, the ledger says so to the next engine.
  */
 export async function applyPatch(process: Process, image: PatchImage, options: ApplyOptions = {}): Promise<ApplyReport> {
-  const { consistency = 'patch' } = options
-  if (image.manifest.consistency === 'patch' && consistency !== 'patch')
-    throw new HotpatchError('CONSISTENCY_REQUIRED', `${image.manifest.id} cannot be applied with --consistency ${consistency}`)
   const deadline = deadlineIn(options.timeoutMs ?? 10_000)
   return exclusively(process, deadline, () => applyAlone(process, image, options, switchOptions(options, deadline)))
 }
@@ -93,6 +91,7 @@ async function applyAlone(process: Process, image: PatchImage, options: ExamineO
     refuse(process, image.manifest.id, blockers)
     if (applied !== undefined)
       return report(process, 'already-applied', applied, undefined, undefined, { recovered, loaded, reclaimed: [] })
+    requireConsistency(how.consistency, [comingOf(image), ...(inPlace === undefined ? [] : [sideOf(inPlace)])])
     if (placed === undefined) throw new HotpatchError('DEFECT', 'an examination without blockers found no place')
     const { missing } = placed.imports
     if (missing.length > 0) {
@@ -111,6 +110,8 @@ async function applyAlone(process: Process, image: PatchImage, options: ExamineO
     }
   }
 }
+
+const comingOf = ({ manifest: { id, consistency } }: PatchImage): Side => ({ id, wholeAtOneInstant: consistency === 'patch' })
 
 interface Done {
   readonly stop: SwitchReport

@@ -50,6 +50,7 @@ export function makeContents(
     machine: image.machine,
     sequence: image.table.sequenceNumber,
     predecessor: inPlace?.address ?? 0n,
+    wholeAtOneInstant: image.manifest.consistency === 'patch',
     base: {
       address: base.module.base,
       size: base.module.size,

@@ -14,7 +14,7 @@
 import { bytes, chars, struct, u8, u16, u32, u64 } from '../binary/struct.ts'
 
 export const LEDGER_MAGIC = 'HPLEDGER'
-export const LEDGER_LAYOUT = 2
+export const LEDGER_LAYOUT = 3
 /** No ledger is larger: ten thousand functions with their names and 100 MB of patch image fit. */
 export const LEDGER_MAX_SIZE = 0x0100_0000
 
@@ -73,6 +73,9 @@ export const LEDGER_HEADER = struct('LEDGER_HEADER', {
   segmentCount: u32,
   pageHashCount: u32,
   namesSize: u32,
+  /** LEDGER_FLAGS. */
+  flags: u32,
+  reserved: u32,
   fileSha256: bytes(HASH_BYTES),
 
   checksum: bytes(HASH_BYTES),
@@ -117,6 +120,11 @@ export const LEDGER_SEGMENT = struct('LEDGER_SEGMENT', {
   /** How many of the page hashes are its own: all pages, or none where it is writable. */
   pageHashes: u32,
 })
+
+export const LEDGER_FLAGS = {
+  /** Its functions are only right together: whatever comes or goes, all of them switch at one instant in which no thread is inside any. */
+  wholeAtOneInstant: 1,
+} as const
 
 export const FUNCTION_FLAGS = {
   /** No instruction begins strictly inside what its switch overwrites. */

@@ -17,6 +17,7 @@ const BODY: LedgerBody = {
   machine: 'x64',
   sequence: 3,
   predecessor: 0x4000_0000n,
+  wholeAtOneInstant: true,
   base: { address: 0x5000_0000n, size: 0x10000, format: 'elf', timeDateStamp: 0x1234, checkSum: 0xffffffff },
   image: { address: 0x5001_0000n, size: 0x3000, fileSha256: new Uint8Array(32).fill(7) },
   unwind: { kind: 'eh_frame', address: 0x5001_0800n, size: 0x40 },
@@ -117,7 +118,7 @@ describe('a ledger', () => {
   test('of a later layout is said to be one', () => {
     const data = encodeLedger(BODY)
     data[LEDGER_HEADER.offsets.layout] = LEDGER_LAYOUT + 1
-    expect(() => readLedger(processWith(data), AT)).toThrow(/its layout is 3/)
+    expect(() => readLedger(processWith(data), AT)).toThrow(/its layout is 4/)
   })
 
   test('is found where the system joined its pages with a neighbour', () => {

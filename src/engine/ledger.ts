@@ -170,6 +170,8 @@ export interface LedgerBody {
   readonly sequence: number
   /** Address of the ledger whose place it takes; 0n: it is the first. */
   readonly predecessor: bigint
+  /** Its functions are only right together: no weaker consistency will do, neither to come nor to go. */
+  readonly wholeAtOneInstant: boolean
   readonly base: {
     readonly address: bigint
     readonly size: number

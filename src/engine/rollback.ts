@@ -2,6 +2,7 @@
 import { HotpatchError } from '../errors.ts'
 import type { Process } from '../process/contract.ts'
 import type { CalloutReport } from './callout.ts'
+import { type Consistency, requireConsistency, sideOf } from './consistency.ts'
 import { exclusively } from './exclusive.ts'
 import { findLedgers } from './find-ledgers.ts'
 import { isInPlace, type Ledger, setState } from './ledger.ts'
@@ -10,7 +11,7 @@ import { type Reclaimed, reclaimAfter } from './reclaim.ts'
 import { type Recovery, type Reverted, recoverAll, resume, revert } from './recover.ts'
 import { type Deadline, deadlineIn } from './retry.ts'
 import { foreignBytes, hexAddress, lookAt } from './sites.ts'
-import { type Consistency, type SwitchOptions, type SwitchReport, switchOptions } from './switch.ts'
+import { type SwitchOptions, type SwitchReport, switchOptions } from './switch.ts'
 import { transition, wholeOf } from './transition.ts'
 
 export interface RollbackOptions {
@@ -46,7 +47,7 @@ export interface RollbackReport {
 
 /**
  * Throws BUSY (a thread stays in bytes that are to be restored), VERIFY_FAILED (the bytes in place are not what hotpatch wrote),
- * PATCH_AMBIGUOUS, PREDECESSOR_GONE, LEDGER_DAMAGED, ENGINE_AT_WORK.
+ * PATCH_AMBIGUOUS, PREDECESSOR_GONE, CONSISTENCY_REQUIRED, LEDGER_DAMAGED, ENGINE_AT_WORK.
  */
 export async function rollbackPatch(process: Process, options: RollbackOptions = {}): Promise<RollbackReport> {
   const deadline = deadlineIn(options.timeoutMs ?? 10_000)
@@ -65,6 +66,7 @@ async function rollBackAlone(process: Process, { id, to }: RollbackOptions, how:
     return isAsked ? report(process, undone, standing, NOTHING_DONE, recovered) : nothing(process, id, recovered)
   }
   const other = to === undefined ? undefined : predecessorOf(process, ledger, ledgers, to)
+  requireConsistency(how.consistency, (other === undefined ? [ledger] : [ledger, other]).map(sideOf))
   requireOurBytes(process, ledger, other)
   return report(process, ledger, other, await revertOrRestore(process, ledger, other, how), recovered)
 }

@@ -2,20 +2,12 @@
 import { HotpatchError } from '../errors.ts'
 import type { CatchRequest, Process, SwitchOutcome, SwitchRequest } from '../process/contract.ts'
 import { BusyRecord } from './busy.ts'
+import type { Consistency } from './consistency.ts'
 import type { Deadline } from './retry.ts'
 import { frameModulesOf } from './stacks/frame-modules.ts'
 import { type Guards, type Inspection, prepareInspection, STACK_BYTES } from './stacks/inspection.ts'
 import { rehearsalOf, rehearseInspection } from './stacks/rehearsal.ts'
 import { storeAll } from './stores.ts'
-
-/** What the functions of a patch owe each other at the switch. */
-export type Consistency =
-  /** Nothing: only that no thread stands in bytes that are rewritten. All functions switch at one instant, whoever is inside them. */
-  | 'none'
-  /** Each function switches at an instant of its own; where that takes single stores only, no thread is stopped. */
-  | 'function'
-  /** All functions switch at one instant, and no thread is inside any of them then. */
-  | 'patch'
 
 export interface SwitchPlan {
   readonly writes: SwitchRequest['writes']

@@ -64,7 +64,7 @@ const manifest = (z: Z) =>
      * can.
      */
     escapes: z.strictObject({ code: z.boolean(), data: z.boolean(), constants: z.boolean() }).optional(),
-    /** The weakest consistency at which it may be applied. Absent: any. */
+    /** The weakest consistency at which it may be applied and rolled back. Absent: any. */
     consistency: z.literal('patch').optional(),
     /** Reasons against it that its author has looked into and let through. Absent: there are none. */
     accepted: z

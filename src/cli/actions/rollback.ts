@@ -1,5 +1,5 @@
+import type { Consistency } from '../../engine/consistency.ts'
 import { type RollbackReport, rollbackPatch } from '../../engine/rollback.ts'
-import type { Consistency } from '../../engine/switch.ts'
 import { type Answer, done, type JsonFlag } from '../answer.ts'
 import { withProcess } from '../live.ts'
 import { good, plural, strong } from '../words.ts'

@@ -6,8 +6,8 @@ import { appendFileSync, readFileSync } from 'node:fs'
 import { HotpatchError } from '../../errors.ts'
 import { readPatchImage } from '../../patch/read.ts'
 import { hostBackend } from '../../process/host.ts'
+import type { Consistency } from '../consistency.ts'
 import { applyPatch, rollbackPatch } from '../index.ts'
-import type { Consistency } from '../switch.ts'
 
 export interface Job {
   readonly verb: 'apply' | 'rollback'
