@@ -51,10 +51,10 @@ async function run({ verb, pid, patch = '', to, timeoutMs }: Job): Promise<Answe
   }
   const image = images.get(patch) ?? (verb === 'apply' ? readPatchImage(readFileSync(patch)) : undefined)
   if (image !== undefined) images.set(patch, image)
-  const { outcome, stop, recovered, reclaimed } =
+  const { outcome, stop, recovered, reclaim } =
     image === undefined ? await rollbackPatch(opened, { to, timeoutMs }) : await applyPatch(opened, image, { timeoutMs })
   const stopped = stop === undefined ? {} : { stoppedMicroseconds: stop.longestStopMicroseconds }
-  return { outcome, recovered: recovered.length, reclaimed: reclaimed.length, ...stopped }
+  return { outcome, recovered: recovered.length, reclaimed: reclaim.memory.length, ...stopped }
 }
 
 const socket = createConnection({ host: '127.0.0.1', port: Number(process.argv[2]) })

@@ -217,8 +217,12 @@ const check = z.looseObject({
   interrupted: z.array(z.strictObject({ id: text, state })),
 })
 
-const reclaimed = z
-  .array(z.strictObject({ id: text, address, size: bytes }))
+const reclaim = z
+  .strictObject({
+    memory: z.array(z.strictObject({ id: text, address, size: bytes })),
+    stops: count.describe('how often all threads were stopped to see whether anything leads into it'),
+    longestStopMicroseconds: microseconds,
+  })
   .describe('memory of patches that are in place no more, given back because nothing leads into it')
 
 const signer = z.strictObject({ name: text, keyId: hex })
@@ -246,7 +250,7 @@ const apply = z.looseObject({
   accepted,
   loaded: z.array(text).describe('libraries that the process has loaded for it'),
   recovered: z.array(recovery),
-  reclaimed,
+  reclaim,
 })
 
 const patchStatus = z.looseObject({
@@ -308,7 +312,7 @@ const rollback = z.looseObject({
   stop: stop.optional(),
   callouts,
   retired: z.array(z.looseObject({ address, size: bytes })).describe('memory of the patch that stays mapped'),
-  reclaimed,
+  reclaim,
   recovered: z.array(recovery),
 })
 

@@ -13,7 +13,7 @@ import { findLedgers } from './find-ledgers.ts'
 import { addressesOf, loadLibraries } from './imports/prepare.ts'
 import { type Ledger, type LedgerBody, setState, writeWord } from './ledger.ts'
 import type { RedirectKind } from './ledger-format.ts'
-import { type Reclaimed, reclaimAfter } from './reclaim.ts'
+import { NOTHING_RECLAIMED, type ReclaimReport, reclaimAfter } from './reclaim.ts'
 import { markApplied, planOf, type Recovery, recoverAll, sealSuperseded, writeMissing } from './recover.ts'
 import { deadlineIn } from './retry.ts'
 import { hexAddress } from './sites.ts'
@@ -55,7 +55,7 @@ export interface ApplyReport {
   /** What an engine that was cut off had left, and what became of it. */
   readonly recovered: readonly Recovery[]
   /** Memory of patches before it that nothing leads into any more. */
-  readonly reclaimed: readonly Reclaimed[]
+  readonly reclaim: ReclaimReport
 }
 
 export interface Superseded {
@@ -90,7 +90,7 @@ async function applyAlone(process: Process, image: PatchImage, options: ExamineO
     const { applied, inPlace, functions, placed, blockers } = examine(process, image, options)
     refuse(process, image.manifest.id, blockers)
     if (applied !== undefined)
-      return report(process, 'already-applied', applied, undefined, undefined, { recovered, loaded, reclaimed: [] })
+      return report(process, 'already-applied', applied, undefined, undefined, { recovered, loaded, reclaim: NOTHING_RECLAIMED })
     requireConsistency(how.consistency, [comingOf(image), ...(inPlace === undefined ? [] : [sideOf(inPlace)])])
     if (placed === undefined) throw new HotpatchError('DEFECT', 'an examination without blockers found no place')
     const { missing } = placed.imports
@@ -104,7 +104,7 @@ async function applyAlone(process: Process, image: PatchImage, options: ExamineO
     const contents = makeContents(process, image, functions, placed, inPlace, addressesOf(process, placed.imports))
     try {
       const done = await carryOut(process, contents, inPlace, how)
-      return report(process, 'applied', contents.ledger, inPlace, done, { recovered, loaded, reclaimed: reclaimAfter(process, done.stop) })
+      return report(process, 'applied', contents.ledger, inPlace, done, { recovered, loaded, reclaim: reclaimAfter(process, done.stop) })
     } catch (error) {
       if (!(error instanceof HotpatchError) || error.code !== 'PLACE_TAKEN' || tries === PLACE_TRIES) throw error
     }
@@ -165,7 +165,7 @@ function report(
   ledger: LedgerBody,
   inPlace: Ledger | undefined,
   done: Done | undefined,
-  { recovered, loaded, reclaimed }: Pick<ApplyReport, 'recovered' | 'loaded' | 'reclaimed'>,
+  { recovered, loaded, reclaim }: Pick<ApplyReport, 'recovered' | 'loaded' | 'reclaim'>,
 ): ApplyReport {
   return {
     pid: process.pid,
@@ -189,7 +189,7 @@ function report(
     ],
     loaded,
     recovered,
-    reclaimed,
+    reclaim,
   }
 }
 

@@ -14,6 +14,8 @@ const apply = (target: FakeTarget, sequence = 1) => applyPatch(open(target), pat
 const rollback = (target: FakeTarget) => rollbackPatch(open(target), { timeoutMs: 0 })
 const imageOf = (target: FakeTarget): bigint => BigInt(statusOf(open(target)).patches[0]?.image.address ?? 0)
 
+const stopsOf = (target: FakeTarget): number => target.log.filter(({ kind }) => kind === 'stop').length
+
 function little(value: bigint): Uint8Array {
   const bytes = new Uint8Array(8)
   new DataView(bytes.buffer).setBigUint64(0, value, true)
@@ -28,13 +30,17 @@ describe('memory of a patch that is in place no more', () => {
     const target = newTarget()
     await apply(target)
     const image = imageOf(target)
+    const stopsBefore = stopsOf(target)
     const report = await rollback(target)
     expect(ownRegions(target)).toEqual([])
     expect(report.retired).toEqual([])
-    expect(report.reclaimed.map(({ id, address }) => [id, BigInt(address) === image])).toEqual([
+    expect(report.reclaim.memory.map(({ id, address }) => [id, BigInt(address) === image])).toEqual([
       ['fix-1', true],
       ['fix-1', false],
     ])
+    // Every stop but the switch itself.
+    expect(report.reclaim.stops).toBe(stopsOf(target) - stopsBefore - 1)
+    expect(report.reclaim.stops).toBeGreaterThan(1)
     expect(snapshot(target)).toBe(ORIGINAL)
     expect(statusOf(open(target)).patches).toEqual([])
     expect(target.log.filter(({ kind }) => kind === 'unregisterUnwind').length).toBe(1)
@@ -50,13 +56,13 @@ describe('memory of a patch that is in place no more', () => {
     const image = imageOf(target)
     target.poke(WORD, little(image + BigInt(rva)))
     const report = await rollback(target)
-    expect(report.reclaimed).toEqual([])
+    expect(report.reclaim.memory).toEqual([])
     expect(report.retired.length).toBe(2)
     expect(statusOf(open(target)).patches).toMatchObject([{ state: 'reverted', image: { mapped: true } }])
 
     target.poke(WORD, little(0n))
     const next = await applyPatch(open(target), patch(2))
-    expect(next.reclaimed.map(({ id }) => id)).toEqual(['fix-1', 'fix-1'])
+    expect(next.reclaim.memory.map(({ id }) => id)).toEqual(['fix-1', 'fix-1'])
     expect(verifyProcess(open(target)).outcome).toBe('verified')
   })
 
@@ -67,9 +73,9 @@ describe('memory of a patch that is in place no more', () => {
     const [first, ...others] = target.threads as [FakeThread, ...FakeThread[]]
     const RBX = 3
     target.threads = [{ ...first, registers: new Map([[RBX, image + 0x2000n]]) }, ...others]
-    expect((await rollback(target)).reclaimed).toEqual([])
+    expect((await rollback(target)).reclaim.memory).toEqual([])
     target.threads = [first, ...others]
-    expect((await apply(target, 2)).reclaimed.length).toBe(2)
+    expect((await apply(target, 2)).reclaim.memory.length).toBe(2)
   })
 
   test('stays while a thread stands in it', async () => {
@@ -78,9 +84,9 @@ describe('memory of a patch that is in place no more', () => {
     const [first] = target.threads as [FakeThread]
     const outside = first.instructionPointer
     first.instructionPointer = imageOf(target) + BigInt(PATCH_RVA.nopped)
-    expect((await rollbackPatch(open(target), { consistency: 'none' })).reclaimed).toEqual([])
+    expect((await rollbackPatch(open(target), { consistency: 'none' })).reclaim.memory).toEqual([])
     first.instructionPointer = outside
-    expect((await apply(target, 2)).reclaimed.length).toBe(2)
+    expect((await apply(target, 2)).reclaim.memory.length).toBe(2)
   })
 
   test.each([
@@ -89,8 +95,8 @@ describe('memory of a patch that is in place no more', () => {
   ])('stays for good where the program may have handed its %s on', async (_, escapes) => {
     const target = newTarget()
     await applyPatch(open(target), patch(1, escapes))
-    expect((await rollback(target)).reclaimed).toEqual([])
-    expect((await apply(target, 2)).reclaimed).toEqual([])
+    expect((await rollback(target)).reclaim.memory).toEqual([])
+    expect((await apply(target, 2)).reclaim.memory).toEqual([])
   })
 
   test('of five patches one after the other, the last and the two before stay mapped, and can be gone back to', async () => {

@@ -39,6 +39,16 @@ export interface Reclaimed {
   readonly size: number
 }
 
+/** What was given back after a switch, and what looking for it took. */
+export interface ReclaimReport {
+  readonly memory: readonly Reclaimed[]
+  /** How often all threads were stopped to look at their registers and what they hold. */
+  readonly stops: number
+  readonly longestStopMicroseconds: number
+}
+
+export const NOTHING_RECLAIMED: ReclaimReport = { memory: [], stops: 0, longestStopMicroseconds: 0 }
+
 /** So many patches before the one that is in place can be gone back to. */
 export const KEPT_PREDECESSORS = 2
 /** Looked through while the target stands still, bytes, and the most address space that is looked at for what is there. */
@@ -52,23 +62,24 @@ const STOP_TIMEOUT_MS = 200
  * Takes away what can be taken away now; the rest is for the next command. Nothing is owed to whoever called: what fails is left as it
  * is. Throws PROCESS_GONE only.
  */
-export function reclaim(process: Process): Reclaimed[] {
-  const gone: Reclaimed[] = []
+export function reclaim(process: Process): ReclaimReport {
   const { ledgers, damaged } = findLedgers(process)
-  if (damaged.length > 0 || ledgers.some(isInterrupted)) return gone
-  const retired = retiredOf(ledgers)
-  for (const ledger of some(retired))
+  if (damaged.length > 0 || ledgers.some(isInterrupted)) return NOTHING_RECLAIMED
+  const search = new Search(process)
+  const memory: Reclaimed[] = []
+  for (const ledger of some(retiredOf(ledgers)))
     attempt(() => {
-      if (!reclaimImage(process, ledger)) return
-      gone.push({ id: ledger.names.id, address: hexAddress(ledger.image.address), size: ledger.image.size })
+      if (!reclaimImage(process, ledger, search)) return
+      memory.push({ id: ledger.names.id, address: hexAddress(ledger.image.address), size: ledger.image.size })
     })
-  attempt(() => gone.push(...reclaimRegions(process)))
-  return gone
+  attempt(() => memory.push(...reclaimRegions(process, search)))
+  const { stops, longestStopMicroseconds } = search
+  return { memory, stops, longestStopMicroseconds }
 }
 
 /** After a switch: what did without a stop does without one for this, too, and leaves it to the next command. */
-export const reclaimAfter = (process: Process, stop: SwitchReport | undefined): Reclaimed[] =>
-  stop?.way === 'stores' ? [] : reclaim(process)
+export const reclaimAfter = (process: Process, stop: SwitchReport | undefined): ReclaimReport =>
+  stop?.way === 'stores' ? NOTHING_RECLAIMED : reclaim(process)
 
 function attempt(step: () => void): void {
   try {
@@ -100,7 +111,7 @@ export function retiredOf(ledgers: readonly Ledger[]): Ledger[] {
 }
 
 /** Whether the image has gone just now. */
-function reclaimImage(process: Process, ledger: Ledger): boolean {
+function reclaimImage(process: Process, ledger: Ledger, search: Search): boolean {
   const { names, imageState, unwindState } = ledger
   const image = rangeOf(ledger.image)
   if (imageState === 'unmapped') return false
@@ -108,10 +119,10 @@ function reclaimImage(process: Process, ledger: Ledger): boolean {
     if (names.escapes.code || names.escapes.data) return false
     if (unwindState === 'registering' || unwindState === 'unregistering') return false
     if (unwindState === 'registered') {
-      if (!isUnheld(process, ledger, codeOf(process, ledger))) return false
+      if (!search.isUnheld(ledger, codeOf(process, ledger))) return false
       unregister(process, ledger)
     }
-    for (let look = 0; look < 2; look++) if (!isUnheld(process, ledger, [image])) return false
+    for (let look = 0; look < 2; look++) if (!search.isUnheld(ledger, [image])) return false
     setImageState(process, ledger, 'unmapping')
   }
   finishUnmapping(process, ledger, imageState)
@@ -131,7 +142,7 @@ export function finishReclaiming(process: Process, ledgers: readonly Ledger[]): 
 }
 
 /** Ledgers without images that nobody needs. */
-function reclaimRegions(process: Process): Reclaimed[] {
+function reclaimRegions(process: Process, search: Search): Reclaimed[] {
   const { ledgers } = findLedgers(process)
   const needed = new Set(ledgers.filter((l) => l.imageState === 'mapped' && l.state !== 'reverted').flatMap(addressesIn))
   const gone: Reclaimed[] = []
@@ -139,7 +150,7 @@ function reclaimRegions(process: Process): Reclaimed[] {
     attempt(() => {
       const region = { address: ledger.address, size: ledger.regionSize }
       const hasStubs = ledger.pairCount > 0
-      for (let look = 0; look < 2 && hasStubs; look++) if (!isUnheld(process, ledger, [rangeOf(region)])) return
+      for (let look = 0; look < 2 && hasStubs; look++) if (!search.isUnheld(ledger, [rangeOf(region)])) return
       process.unmap(region.address, region.size)
       gone.push({ id: ledger.names.id, address: hexAddress(region.address), size: region.size })
     })
@@ -168,38 +179,52 @@ function codeOf(process: Process, { image, segments, unwind }: Ledger): AddressR
 /** BeginAddress, EndAddress, UnwindData. */
 const RUNTIME_FUNCTION_BYTES = 12
 
-/** Whether nothing in the target leads into `ranges` or into the ledger's code. */
-function isUnheld(process: Process, ledger: Ledger, ranges: readonly AddressRange[]): boolean {
-  const regions = process.regions()
-  if (regions.reduce((sum, { start, end }) => sum + (end - start), 0n) > SPACE_LIMIT) return false
-  const { ledgers } = findLedgers(process)
-  const ledgerPages = ledgers.map(({ address, pairsOffset }) => rangeOf({ address, size: pairsOffset }))
-  const own = [rangeOf(ledger.image), rangeOf({ address: ledger.address, size: ledger.regionSize })]
-  const request = {
-    ranges,
-    except: ledger.imageState === 'mapped' ? [...ledgerPages, ...own] : [...ledgerPages, own[1] as AddressRange],
-    limit: SEARCH_LIMIT,
+/** Looks for what leads into memory, and counts what that costs the target. */
+class Search {
+  readonly #process: Process
+  stops = 0
+  longestStopMicroseconds = 0
+
+  constructor(process: Process) {
+    this.#process = process
   }
-  // Most often it is held; that can be known without a stop.
-  if (process.search(request) !== 'nothing') return false
-  const modules = frameModulesOf(process).of(regions)
-  const { guards } = guardsFor(ledger, undefined)
-  const inspection = prepareInspection(process, { instructions: [], frames: guards.frames }, { modules, regions })
-  const registers = new RegisterLook(process, ranges)
-  const outcome = process.switchCode({
-    writes: [],
-    stopTimeout: STOP_TIMEOUT_MS,
-    stacks: { bytes: STACK_BYTES, regions },
-    inspect(stopped) {
-      const held = inspection.inspect(stopped)
-      if (held !== undefined) return held
-      const holder = registers.holder(stopped)
-      if (holder < 0 && process.search(request) === 'nothing') return undefined
-      const index = Math.max(holder, 0)
-      return { threadId: stopped.id(index), instructionPointer: stopped.instructionPointer(index), guard: 0 }
-    },
-  })
-  return outcome.switched
+
+  /** Whether nothing in the target leads into `ranges` or into the ledger's code. */
+  isUnheld(ledger: Ledger, ranges: readonly AddressRange[]): boolean {
+    const process = this.#process
+    const regions = process.regions()
+    if (regions.reduce((sum, { start, end }) => sum + (end - start), 0n) > SPACE_LIMIT) return false
+    const { ledgers } = findLedgers(process)
+    const ledgerPages = ledgers.map(({ address, pairsOffset }) => rangeOf({ address, size: pairsOffset }))
+    const own = [rangeOf(ledger.image), rangeOf({ address: ledger.address, size: ledger.regionSize })]
+    const request = {
+      ranges,
+      except: ledger.imageState === 'mapped' ? [...ledgerPages, ...own] : [...ledgerPages, own[1] as AddressRange],
+      limit: SEARCH_LIMIT,
+    }
+    // Most often it is held; that can be known without a stop.
+    if (process.search(request) !== 'nothing') return false
+    const modules = frameModulesOf(process).of(regions)
+    const { guards } = guardsFor(ledger, undefined)
+    const inspection = prepareInspection(process, { instructions: [], frames: guards.frames }, { modules, regions })
+    const registers = new RegisterLook(process, ranges)
+    const { switched, stoppedMicroseconds } = process.switchCode({
+      writes: [],
+      stopTimeout: STOP_TIMEOUT_MS,
+      stacks: { bytes: STACK_BYTES, regions },
+      inspect(stopped) {
+        const held = inspection.inspect(stopped)
+        if (held !== undefined) return held
+        const holder = registers.holder(stopped)
+        if (holder < 0 && process.search(request) === 'nothing') return undefined
+        const index = Math.max(holder, 0)
+        return { threadId: stopped.id(index), instructionPointer: stopped.instructionPointer(index), guard: 0 }
+      },
+    })
+    this.stops++
+    this.longestStopMicroseconds = Math.max(this.longestStopMicroseconds, stoppedMicroseconds)
+    return switched
+  }
 }
 
 /** Registers against ranges, widened to whole pages: a register may be on its way to an address a little further on. */

@@ -7,7 +7,7 @@ import { exclusively } from './exclusive.ts'
 import { findLedgers } from './find-ledgers.ts'
 import { isInPlace, type Ledger, setState } from './ledger.ts'
 import { checkImage } from './memory-check.ts'
-import { type Reclaimed, reclaimAfter } from './reclaim.ts'
+import { NOTHING_RECLAIMED, type ReclaimReport, reclaimAfter } from './reclaim.ts'
 import { type Recovery, type Reverted, recoverAll, resume, revert } from './recover.ts'
 import { type Deadline, deadlineIn } from './retry.ts'
 import { foreignBytes, hexAddress, lookAt } from './sites.ts'
@@ -40,7 +40,7 @@ export interface RollbackReport {
   /** Memory of the patch that stays mapped, since something may still lead into it. */
   readonly retired: readonly { readonly address: string; readonly size: number }[]
   /** Memory of this and other patches that nothing leads into any more. */
-  readonly reclaimed: readonly Reclaimed[]
+  readonly reclaim: ReclaimReport
   /** What an engine that was cut off had left, and what became of it. */
   readonly recovered: readonly Recovery[]
 }
@@ -92,13 +92,13 @@ const report = (
 })
 
 /** After what can be given back was given back. */
-function memoryOf(process: Process, ledger: Ledger, stop: SwitchReport | undefined): Pick<RollbackReport, 'retired' | 'reclaimed'> {
-  const reclaimed = reclaimAfter(process, stop)
+function memoryOf(process: Process, ledger: Ledger, stop: SwitchReport | undefined): Pick<RollbackReport, 'retired' | 'reclaim'> {
+  const reclaim = reclaimAfter(process, stop)
   const memory = [
     { address: hexAddress(ledger.image.address), size: ledger.image.size },
     { address: hexAddress(ledger.address), size: ledger.regionSize },
   ]
-  return { retired: memory.filter(({ address }) => !reclaimed.some((gone) => gone.address === address)), reclaimed }
+  return { retired: memory.filter(({ address }) => !reclaim.memory.some((gone) => gone.address === address)), reclaim }
 }
 
 const nothing = (process: Process, id: string | undefined, recovered: readonly Recovery[]): RollbackReport => ({
@@ -109,7 +109,7 @@ const nothing = (process: Process, id: string | undefined, recovered: readonly R
   functions: [],
   ...NOTHING_DONE,
   retired: [],
-  reclaimed: [],
+  reclaim: NOTHING_RECLAIMED,
   recovered,
 })
 

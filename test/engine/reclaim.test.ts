@@ -44,7 +44,7 @@ describe.skipIf(process.platform !== 'linux')('memory', () => {
     for (let cycle = 0; cycle < CYCLES; cycle++) {
       const applied = await applyPatch(target, image)
       const undone = await rollbackPatch(target)
-      reclaimed += applied.reclaimed.length + undone.reclaimed.length
+      reclaimed += applied.reclaim.memory.length + undone.reclaim.memory.length
       most = Math.max(most, statusOf(target).patches.length)
     }
     expect(most).toBeLessThanOrEqual(AT_MOST)

@@ -1,6 +1,7 @@
 import { type ApplyReport, applyPatch, type Superseded } from '../../engine/apply.ts'
 import type { CalloutReport } from '../../engine/callout.ts'
 import type { Consistency } from '../../engine/consistency.ts'
+import type { ReclaimReport } from '../../engine/reclaim.ts'
 import type { Recovery } from '../../engine/recover.ts'
 import type { SwitchReport } from '../../engine/switch.ts'
 import { type TakenPatch, takeSignedPatch, takeUnsignedPatch } from '../../servicing/trust/patches.ts'
@@ -29,7 +30,7 @@ export async function apply(patch: string, flags: ApplyFlags): Promise<Answer> {
 }
 
 function words(
-  { pid, outcome, id, sequence, base, functions, superseded, stop, callouts, mappings, loaded, recovered, reclaimed }: ApplyReport,
+  { pid, outcome, id, sequence, base, functions, superseded, stop, callouts, mappings, loaded, recovered, reclaim }: ApplyReport,
   signedBy: TakenPatch['signedBy'],
 ): string[] {
   return [
@@ -42,7 +43,7 @@ function words(
     ...(superseded ? supersededLines(superseded) : []),
     ...(stop ? [stopLine(stop)] : []),
     ...calloutLines(callouts),
-    ...reclaimedLines(reclaimed),
+    ...reclaimLines(reclaim),
     ...(loaded.length > 0 ? [`  the process has loaded ${loaded.join(', ')} for it`] : []),
     signedBy ? dim(`  signed by ${signedBy.name} (${signedBy.keyId})`) : '  taken without a signature',
     dim(
@@ -100,10 +101,12 @@ const RECOVERED: Readonly<Record<Recovery['outcome'], string>> = {
 /** Bytes of several stretches of memory. */
 export const total = (stretches: readonly { readonly size: number }[]): number => stretches.reduce((sum, { size }) => sum + size, 0)
 
-export function reclaimedLines(reclaimed: ApplyReport['reclaimed']): string[] {
-  if (reclaimed.length === 0) return []
-  const ids = [...new Set(reclaimed.map(({ id }) => id))].join(', ')
-  return [`  ${plural(total(reclaimed), 'byte')} of ${ids} were given back: nothing leads into them any more`]
+export function reclaimLines({ memory, stops, longestStopMicroseconds }: ReclaimReport): string[] {
+  if (stops === 0 && memory.length === 0) return []
+  const ids = [...new Set(memory.map(({ id }) => id))].join(', ')
+  const what = memory.length === 0 ? 'no memory of earlier patches' : `${plural(total(memory), 'byte')} of ${ids}`
+  const cost = `looked for in ${plural(stops, 'further stop')}, the longest ${microseconds(longestStopMicroseconds)} µs`
+  return [`  ${what} given back${stops === 0 ? '' : ` (${cost})`}`]
 }
 
 export const recoveryLines = (recovered: readonly Recovery[]): string[] =>

@@ -3,7 +3,7 @@ import { type RollbackReport, rollbackPatch } from '../../engine/rollback.ts'
 import { type Answer, done, type JsonFlag } from '../answer.ts'
 import { withProcess } from '../live.ts'
 import { good, plural, strong } from '../words.ts'
-import { calloutLines, reclaimedLines, recoveryLines, stopLine, total } from './apply.ts'
+import { calloutLines, reclaimLines, recoveryLines, stopLine, total } from './apply.ts'
 
 export interface RollbackFlags extends JsonFlag {
   readonly pid: number
@@ -20,7 +20,7 @@ export async function rollback({ pid, id, to, timeout, consistency, waitForRetur
   return done(report.outcome, report, words(report))
 }
 
-function words({ pid, outcome, id, to, functions, stop, callouts, retired, reclaimed, recovered }: RollbackReport): string[] {
+function words({ pid, outcome, id, to, functions, stop, callouts, retired, reclaim, recovered }: RollbackReport): string[] {
   const before = recoveryLines(recovered)
   if (outcome === 'nothing-to-roll-back')
     return [...before, `Process ${pid} carries no applied patch${id ? ` ${id}` : ''}: nothing to roll back.`]
@@ -33,7 +33,7 @@ function words({ pid, outcome, id, to, functions, stop, callouts, retired, recla
     }`,
     ...(stop ? [stopLine(stop)] : []),
     ...calloutLines(callouts),
-    ...reclaimedLines(reclaimed),
+    ...reclaimLines(reclaim),
     ...(retired.length > 0 ? [`  ${plural(total(retired), 'byte')} stay mapped: something may still lead into the patch image`] : []),
   ]
 }
