@@ -738,6 +738,14 @@ describe('refusals', () => {
     const g = code('g', moveImmediate(1))
     expect(refusal({ before: [f(1), g], after: [f(2), g], link: { folded: { g: 'f' } } })).toEqual(['REDIRECT_UNSAFE f'])
   })
+  it('LANDING_PAD_LOST: endbr64 before the fix, none after it', () => {
+    const endbr64 = [0xf3, 0x0f, 0x1e, 0xfa]
+    const guarded = (value: number): BlockSpec => ({ name: 'f', content: [...endbr64, ...PROLOGUE, ...moveImmediate(value), 0xc3] })
+    const bare = (value: number): BlockSpec => ({ name: 'f', content: [...PROLOGUE, ...moveImmediate(value), 0xc3] })
+    expect(refusal({ before: [guarded(1)], after: [bare(2)] })).toEqual(['LANDING_PAD_LOST f'])
+    expect(run({ before: [guarded(1)], after: [guarded(2)] }).plan?.functions.length).toBe(1)
+    expect(run({ before: [bare(1)], after: [guarded(2)] }).plan?.functions.length).toBe(1)
+  })
   it('SECTION_SHARED: compiled without -ffunction-sections', () => {
     expect(refusal(both((v) => [f(v, [], [], { group: '.text' }), code('g', [], [], { group: '.text' })]))).toEqual(['SECTION_SHARED f'])
   })

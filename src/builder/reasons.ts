@@ -106,6 +106,11 @@ export const REASONS = {
     'a function cannot be redirected safely at its first bytes',
     'compile the next baseline with -fpatchable-function-entry=16,14; patch a caller of the function for now',
   ),
+  LANDING_PAD_LOST: judgement(
+    'a function began with a landing pad for indirect calls (endbr64, bti) and begins with none after the fix; where the processor checks them, ' +
+      'the jump into the patch would end the process',
+    'compile both builds with the same -fcf-protection or -mbranch-protection',
+  ),
   IFUNC: refuse(
     'an indirect function (IFUNC) changed; its resolver has run already',
     'change the implementations that it chooses between, not the resolver',

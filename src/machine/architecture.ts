@@ -31,6 +31,8 @@ export interface Redirects {
   readonly encode: (plan: RedirectPlan, entry: bigint, stub: bigint) => EncodedRedirect
   /** Where a call that comes through the redirect enters the new function. `before` is the old function, `after` the new one, from their entries. */
   readonly landing: (before: Uint8Array, after: Uint8Array) => Landing
+  /** Whether code begins with what an indirect call must find where the processor checks them (CET's `endbr64`; BTI). */
+  readonly hasLandingPad: (code: Uint8Array) => boolean
 }
 
 export type Landing =

@@ -39,6 +39,8 @@ export function plan(
       reasons.push(redirect)
       continue
     }
+    if (losesLandingPad(chosen, base))
+      reasons.push(reason('LANDING_PAD_LOST', chosen.change.name, chosen.change.file, 'it does not begin with one any more'))
     const landing = landingFor(chosen, place, base)
     if (landing.made !== undefined) {
       made.push(landing.made.block)
@@ -84,13 +86,20 @@ interface LandingPlan {
 }
 
 function landingFor({ before, after, rva, size }: ChosenFunction, place: Place, base: BaseImage): LandingPlan {
-  const old = base.bytes(rva, size) ?? contentOf(before).subarray(entryOf(before))
-  const landing = architectureOf(base.machine).redirects.landing(old, contentOf(after).subarray(entryOf(after)))
+  const old = base.bytes(rva, size) ?? codeFromEntry(before)
+  const landing = architectureOf(base.machine).redirects.landing(old, codeFromEntry(after))
   if ('at' in landing) return landing
   const symbol = primarySymbol(after) as GraphSymbol
   const to = { to: 'patch', block: place.block, offset: place.offset + entryOf(after) } as const
   return { at: 0, made: fromTemplate(`landing.${symbol.name}`, landing.through, symbol, to) }
 }
+
+function losesLandingPad({ before, after }: ChosenFunction, base: BaseImage): boolean {
+  const { hasLandingPad } = architectureOf(base.machine).redirects
+  return hasLandingPad(codeFromEntry(before)) && !hasLandingPad(codeFromEntry(after))
+}
+
+const codeFromEntry = (block: Block): Uint8Array => contentOf(block).subarray(entryOf(block))
 
 function filesOf(places: Synthesized['places'], graphOf: ReadonlyMap<Block, LinkGraph>): Map<Block, string> {
   const files = new Map<Block, string>()

@@ -3,7 +3,7 @@ import type { Architecture } from '../architecture.ts'
 import { fallsThrough, hasErratum843419, isPadding, outwardReferences } from './code.ts'
 import { ehFrameTable, frameTable, leafTable } from './frames.ts'
 import { excuse, isAccess, seen, slotOfStub, throughSlot } from './linking.ts'
-import { encodeRedirect, landing, planRedirect } from './redirect.ts'
+import { encodeRedirect, hasLandingPad, landing, planRedirect } from './redirect.ts'
 import { FRAME_POINTER, LINK_REGISTER, PROGRAM_COUNTER, REGISTER_COUNT, STACK_POINTER } from './registers.ts'
 import { farJump, HPAT_STUB_SIZE, hpatCodePage, pointerJump } from './stubs.ts'
 import { Walker } from './unwind.ts'
@@ -20,6 +20,7 @@ export const ARM64: Architecture = {
     plan: planRedirect,
     encode: encodeRedirect,
     landing,
+    hasLandingPad,
   },
   code: {
     fallsThrough,

@@ -100,13 +100,15 @@ const noResumable: Rule = ({ lost, start }) =>
 
 const RULES: readonly Rule[] = [noJumpBack, noIndirectJumpBack, noTableBack, noReference, noSystemCall, noResumable]
 
+export const hasLandingPad = (code: Uint8Array): boolean => code.length >= INSTRUCTION_SIZE && isLandingPad(wordAt(code, 0))
+
 /** How to redirect a function, or why it cannot be. */
 export function planRedirect(site: RedirectSite): RedirectPlan | RedirectRefusal {
   const { size } = site
   if (site.code.length < size) return { refused: 'UNDECODABLE', why: `has ${size} bytes, of which only ${site.code.length} are known` }
   if (size % INSTRUCTION_SIZE !== 0) return { refused: 'UNDECODABLE', why: `has ${size} bytes, which are not whole instructions` }
   const code = site.code.subarray(0, size)
-  const start = size > 0 && isLandingPad(wordAt(code, 0)) ? INSTRUCTION_SIZE : 0
+  const start = hasLandingPad(code) ? INSTRUCTION_SIZE : 0
   const end = start + INSTRUCTION_SIZE
   if (size < end)
     return {

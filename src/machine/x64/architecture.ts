@@ -5,7 +5,7 @@ import { instructionEnd } from './fields.ts'
 import { frameTable, leafTable, RBP, REGISTER_COUNT, RETURN_ADDRESS, RSP } from './frames.ts'
 import { excuse, isAccess, jumpsThrough, loadInstead, seen, slotOfStub } from './linking.ts'
 import { outwardReferences } from './outward.ts'
-import { encodeRedirect, fallsThrough, isPadding, planRedirect } from './redirect.ts'
+import { encodeRedirect, fallsThrough, hasLandingPad, isPadding, planRedirect } from './redirect.ts'
 import { encodeNearJump, encodePointerJump, HPAT_STUB_SIZE, hpatCodePage, NEAR_JUMP_SIZE, POINTER_JUMP_SIZE } from './stubs.ts'
 import { Walker } from './unwind.ts'
 
@@ -23,6 +23,7 @@ export const X64: Architecture = {
     plan: planRedirect,
     encode: encodeRedirect,
     landing: () => ({ at: 0 }),
+    hasLandingPad,
   },
   code: {
     fallsThrough,

@@ -50,8 +50,10 @@ const FORMS: readonly Form[] = [
 
 const ENDBR64 = Uint8Array.of(0xf3, 0x0f, 0x1e, 0xfa)
 
+export const hasLandingPad = (code: Uint8Array): boolean => ENDBR64.every((byte, i) => code[i] === byte)
+
 /** Where the jump goes, from the entry: behind an `endbr64`. */
-const patchOffset = (code: Uint8Array): number => (ENDBR64.every((byte, i) => code[i] === byte) ? ENDBR64.length : 0)
+const patchOffset = (code: Uint8Array): number => (hasLandingPad(code) ? ENDBR64.length : 0)
 
 /** A function with a form tried on it. Offsets count from the entry. */
 interface Attempt {
