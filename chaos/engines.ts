@@ -96,8 +96,10 @@ function engineOf(program: Program, socket: Socket): Engine {
   const gone = () => {
     for (const answer of waiting.splice(0)) answer(undefined)
   }
-  createInterface({ input: socket }).on('line', (line) => waiting.shift()?.(JSON.parse(line) as Answer))
-  socket.on('error', gone)
+  // A killed engine that had not read its job yet resets the connection, and the interface passes its input's error on.
+  const lines = createInterface({ input: socket })
+  lines.on('line', (line) => waiting.shift()?.(JSON.parse(line) as Answer))
+  lines.on('error', gone)
   socket.on('close', gone)
   return {
     run: (job) =>

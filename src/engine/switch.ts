@@ -73,7 +73,10 @@ export async function switchWithRetries(process: Process, plan: SwitchPlan, opti
       busy.add(inspection.blocking)
     }
     if (!(await deadline.wait((stopped * RUNS_AT_LEAST) / 1000, busy.seemsStuck)))
-      throw tried instanceof HotpatchError ? tried : busy.error(process, (index) => plan.functionName(index))
+      // Who was in the way says more than that a later try did not get so far.
+      throw tried instanceof HotpatchError && busy.lastThreads.length === 0
+        ? tried
+        : busy.error(process, (index) => plan.functionName(index))
   }
 }
 

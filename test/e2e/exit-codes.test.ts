@@ -1,4 +1,6 @@
 /** Every exit code of the command line, met in the way in which a person meets it. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -138,8 +140,8 @@ describe('4: busy', () => {
         ])
     }
     await mustRun('gcc', [join(folder, 'before/identify.o'), join(folder, 'before/main.o'), '-pthread', '-o', join(folder, 'busy')])
-    // At the lowest priority, or hotpatch itself would hardly run.
-    server = await started('nice', '-n', '19', join(folder, 'busy'))
+    // At a lower priority, or hotpatch itself would hardly run.
+    server = await started('nice', '-n', '5', join(folder, 'busy'))
   })
   afterAll(() => server?.stop())
 
@@ -148,7 +150,7 @@ describe('4: busy', () => {
     expect(await build({ before: join(folder, 'before'), after: join(folder, 'after'), base: join(folder, 'busy') }, out)).toMatchObject({
       exit: 0,
     })
-    const { exit, error } = await json('apply', '--allow-unsigned', '--pid', `${server.pid}`, '--timeout', '1', out)
+    const { exit, error } = await json('apply', '--allow-unsigned', '--pid', `${server.pid}`, '--timeout', '5', out)
     expect({ exit, code: error.code }).toEqual({ exit: 4, code: 'BUSY' })
     expect(error.detail).toContain('identify')
     expect(error.detail).toContain(`${server.pid}`)
@@ -158,6 +160,24 @@ describe('4: busy', () => {
 })
 
 describe('5: no permission', () => {
+  test('a process that is being debugged: the debugger is named, and goes on', async () => {
+    const server = await started(builds.base, '0')
+    const debugging = spawn('gdb', ['-q', '-p', `${server.pid}`, '-ex', 'echo attached\\n'], { stdio: ['pipe', 'pipe', 'ignore'] })
+    try {
+      for await (const chunk of debugging.stdout.iterator({ destroyOnReturn: false })) if (`${chunk}`.includes('attached')) break
+      for (const command of [['apply', '--allow-unsigned'], ['rollback']]) {
+        const answer = await json(...command, '--pid', `${server.pid}`, ...(command[0] === 'apply' ? [patch] : []))
+        expect(answer).toMatchObject({ exit: 5, error: { code: 'PROCESS_TRACED', facts: { tracer: debugging.pid } } })
+      }
+      debugging.stdin.end('detach\nquit\n')
+      expect(await once(debugging, 'exit')).toEqual([0, null])
+      expect(server.running()).toBe(true)
+    } finally {
+      debugging.kill('SIGKILL')
+      await server.stop()
+    }
+  })
+
   const root = process.getuid?.() === 0
   test.skipIf(!root)('a process with more capabilities is left alone, and what is missing is named', async () => {
     const server = await started(builds.base, '0')
