@@ -32,7 +32,10 @@ export const NT = { X86_XSTATE: 0x202 } as const
 export const W = { NOHANG: 1, ALL: 0x40000000 } as const
 
 /** asm/signal.h. */
-export const SIG = { KILL: 9, STOP: 19, TRAP: 5, TSTP: 20, TTIN: 21, TTOU: 22 } as const
+export const SIG = { KILL: 9, CHLD: 17, STOP: 19, TRAP: 5, TSTP: 20, TTIN: 21, TTOU: 22 } as const
+
+/** bits/sigaction.h: offsets in struct sigaction. */
+export const SIGACTION = { size: 152, handler: 0, flags: 136 } as const
 
 /** asm-generic/errno.h; the last three never leave the kernel except towards a tracer: how an interrupted call is to be restarted. */
 export const ERRNO = {

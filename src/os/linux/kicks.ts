@@ -4,6 +4,7 @@
  * very thread makes it return with EINTR every few milliseconds, to look at the clock.
  */
 import { HotpatchError } from '../../errors.ts'
+import { SIGACTION } from './definitions.ts'
 import { errno, errnoName, libc, pinned, symbolAddress } from './libc.ts'
 import { SYS } from './syscalls.ts'
 
@@ -13,8 +14,6 @@ const CLOCK_MONOTONIC = 1
 const SIGEV_THREAD_ID = 4
 const INTERVAL_NS = 5_000_000n
 
-/** bits/sigaction.h: offsets in struct sigaction. Without SA_RESTART, a handler's return makes a waiting call fail with EINTR. */
-const SIGACTION = { size: 152, handler: 0, flags: 136 } as const
 /** bits/types/sigevent_t.h. */
 const SIGEVENT = { size: 64, signo: 8, notify: 12, tid: 16 } as const
 
@@ -35,6 +34,7 @@ export function stopKicks(): void {
 }
 
 function makeTimer(): number {
+  // Without SA_RESTART, a handler's return makes a waiting call fail with EINTR.
   const action = pinned(SIGACTION.size)
   // The handler is a function of the C library that takes a number and touches nothing. It stays installed: a signal may still
   // be under way when the timer is stopped.

@@ -1,5 +1,6 @@
 /** Stopping a whole process for a moment: the switch of code. */
 import { HotpatchError } from '../../errors.ts'
+import { silenceChildStops } from '../../os/linux/child-stops.ts'
 import { PTRACE } from '../../os/linux/definitions.ts'
 import { letIdle, stayAwake } from '../../os/linux/idle.ts'
 import { startKicks, stopKicks } from '../../os/linux/kicks.ts'
@@ -363,17 +364,20 @@ export function switchCode(pid: number, memory: Memory, request: SwitchRequest):
   let count: number
   try {
     startKicks()
+    silenceChildStops()
     threads.attachAll()
     stacks.reserve(threads.count)
     if (request.catchFirst !== undefined) threads.catchFirst(request.catchFirst)
     if (threads.count <= FEW) stayAwake()
     runAhead()
+    if (request.rehearse !== undefined) threads.preview((waiting) => request.rehearse?.(waiting))
+    // Last, since what comes first in the stop is this.
     threads.rehearse(rehearsed ? REHEARSAL : FIRST_REHEARSAL)
     rehearsed = true
     for (const store of stores) store.remember()
-    if (request.rehearse !== undefined) threads.preview((waiting) => request.rehearse?.(waiting))
+    const deadline = performance.now() + request.stopTimeout
     start = process.hrtime.bigint()
-    threads.stopAll(performance.now() + request.stopTimeout)
+    threads.stopAll(deadline)
     count = threads.count
     blocker = request.inspect(threads)
     if (blocker === undefined) {
