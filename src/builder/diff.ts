@@ -8,6 +8,7 @@ import { type JudgedLayout, judgeLayouts, type Replacement } from './passes/judg
 import { compareLayouts, type Layouts } from './passes/layouts.ts'
 import { lineNoise } from './passes/line-noise.ts'
 import { markConstants } from './passes/mark-constants.ts'
+import { judgeNewState } from './passes/new-state.ts'
 import { entryOf, functionSize } from './places.ts'
 import { afterGraphs, beforeGraphs, ownersOf, type Program, type Twins } from './program.ts'
 import { refuses, sortReasons } from './reasons.ts'
@@ -46,6 +47,8 @@ export function difference(program: Program): Difference {
   const noise = lineNoise(pairings, compare, { graphOf: (block) => owners.get(block), diff: program.sourceDiff })
   // What that makes of each, and what speaks against it.
   const classified = classify(program, twins, compare, noise)
+  // Which constants became state that a running process has not had.
+  judgeNewState(classified.changes)
   // Which types are laid out otherwise.
   const layouts = compareLayouts(program)
   return { twins, classified, layouts }

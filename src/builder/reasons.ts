@@ -28,6 +28,10 @@ export const REASONS = {
     'the size, alignment or kind of an existing variable changed; the running process has the old one',
     'keep the old variable as it is and add a new one beside it',
   ),
+  CONSTANT_BECAME_STATE: judgement(
+    'a function takes from a new variable what was a constant; what the running process has made with the constant (hash values, keys) fits no more',
+    'let this fix wait for a restart, unless nothing that is made with the number is kept',
+  ),
   RODATA_CHANGED: judgement(
     'read-only data changed that code outside the patch goes on using',
     'add a table under a new name and use it in the functions that the fix changes',

@@ -163,6 +163,21 @@ export function immediateOf(code: Uint8Array, offset: number): Immediate | undef
   }
 }
 
+/** The register that the instruction at `offset` pushes or pops whole, where the ABIs of Linux and Windows both let it outlive calls. */
+export function keptRegister(code: Uint8Array, offset: number, how: 'push' | 'pop'): number | undefined {
+  const { Decoder, DecoderOptions, Mnemonic, Register } = iced()
+  const decoder = new Decoder(64, code.subarray(offset, offset + LONGEST), DecoderOptions.None)
+  const instruction = decoder.decode()
+  try {
+    const kept: readonly number[] = [Register.RBX, Register.RBP, Register.R12, Register.R13, Register.R14, Register.R15]
+    const { mnemonic, op0Register } = instruction
+    return mnemonic === (how === 'push' ? Mnemonic.Push : Mnemonic.Pop) && kept.includes(op0Register) ? op0Register : undefined
+  } finally {
+    instruction.free()
+    decoder.free()
+  }
+}
+
 /** What an instruction computes with. Registers are numbers that mean nothing but themselves, whatever part of them is used. */
 export interface Operands {
   /** As the processor takes them: sign-extended to 64 bits. */

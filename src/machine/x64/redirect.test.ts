@@ -164,6 +164,24 @@ describe('what is refused', () => {
     expect(brief(padded('66 90 83 c0 01 ff c9 75 f9 c3'))).toBe('entry-nops 0+2 pad running')
   })
 
+  it('a call of itself at the end is no loop: the entry saves a register, the jump comes behind its restoration', () => {
+    // push r15; mov r15,rcx; add rsp,8; pop rbx; pop r15; jmp to the entry
+    expect(brief(alone('41 57 49 89 cf 48 83 c4 08 5b 41 5f eb f2'))).toBe('first-bytes 0+5')
+    expect(brief(padded('f3 0f 1e fa 41 57 49 89 cf 41 5f eb f3'))).toBe('padding 4+2 pad running')
+    expect(brief(padded('f3 0f 1e fa 41 57 49 89 cf 41 5f eb f8'))).toBe('REDIRECT_UNSAFE')
+  })
+
+  it.each([
+    ['another register is restored last', '41 57 49 89 cf 41 5e eb f7'],
+    ['the push is an argument: rdi', '57 48 89 f7 90 5f eb f8'],
+    ['the push is an argument: a constant', '6a 07 49 89 cf 5a eb f8'],
+    ['a branch', '41 57 49 89 cf 41 5f 75 f7'],
+    ['a jump behind the save', '41 57 49 89 cf 41 5f eb f9'],
+    ['something comes between', '41 57 49 89 cf 41 5f 90 eb f6'],
+  ])('is a loop: %s', (_, code) => {
+    expect(brief(alone(code))).toBe('REDIRECT_UNSAFE')
+  })
+
   it('a jump to an endbr64 runs into what is behind it', () => {
     // Back to 0, to 4, and to 6 (behind the 2 bytes of the short jump).
     expect(brief(padded('f3 0f 1e fa 31 c0 ff c9 75 f6 c3'))).toBe('REDIRECT_UNSAFE')

@@ -20,7 +20,7 @@
  * execute: a switch that only replaces one instruction's beginning leaves them with the old instruction or the new one.
  */
 import type { EncodedRedirect, RecognizedRedirect, RedirectKind, RedirectPlan, RedirectRefusal, RedirectSite } from '../redirect.ts'
-import { decode, type Instruction } from './decode.ts'
+import { decode, type Instruction, keptRegister } from './decode.ts'
 import {
   encodeNearJump,
   encodePointerJump,
@@ -57,6 +57,7 @@ const patchOffset = (code: Uint8Array): number => (hasLandingPad(code) ? ENDBR64
 
 /** A function with a form tried on it. Offsets count from the entry. */
 interface Attempt {
+  readonly code: Uint8Array
   /** Of the whole function. */
   readonly instructions: readonly Instruction[]
   readonly branchTargets: readonly number[]
@@ -76,9 +77,24 @@ const isFiller = (instruction: Instruction): boolean => instruction.nop || isInt
 /** Says how the function could come back to overwritten bytes; undefined: not in this way. */
 type Rule = (attempt: Attempt) => string | undefined
 
+/**
+ * A function that calls itself last jumps to its entry instead, when its frame is gone: a true call with arguments like any other recursion. It is told
+ * from a loop by what comes first and last: the entry saves a register that outlives calls, and the jump comes right behind its restoration. No compiler
+ * puts what saves registers into a loop (GCC's shrink-wrap.cc, LLVM's ShrinkWrap.cpp), and what such a register holds at the entry is the caller's,
+ * so that the push is no argument of a call in a loop.
+ */
+function isTailCall({ flow, offset, target }: Instruction, { code, instructions, start }: Attempt): boolean {
+  if (flow !== 'jump' || (target !== 0 && target !== start)) return false
+  const saved = keptRegister(code, start, 'push')
+  const previous = instructions.find((one) => one.offset + one.length === offset)
+  return saved !== undefined && previous !== undefined && keptRegister(code, previous.offset, 'pop') === saved
+}
+
 /** Jumps and branches inside the function. From 0: a jump to an `endbr64` runs into the overwritten bytes behind it. */
-const noJumpBack: Rule = ({ instructions, start, end }) => {
-  const back = instructions.find(({ flow, target }) => target !== undefined && flow !== 'call' && target >= 0 && target < end)
+const noJumpBack: Rule = (attempt) => {
+  const { instructions, start, end } = attempt
+  const isInside = ({ flow, target }: Instruction) => target !== undefined && flow !== 'call' && target >= 0 && target < end
+  const back = instructions.find((one) => isInside(one) && !isTailCall(one, attempt))
   if (back === undefined) return undefined
   const where = back.target === 0 || back.target === start ? 'its entry' : `offset ${back.target}`
   return `jumps back from offset ${back.offset} to ${where}, and bytes ${start} to ${end - 1} would be overwritten`
@@ -168,7 +184,14 @@ function tryForm(form: Form, site: RedirectSite, instructions: readonly Instruct
     }
   }
   const lost = instructions.filter(({ offset }) => offset >= start && offset < end)
-  const attempt: Attempt = { instructions, branchTargets: site.branchTargets ?? [], start, end, lost }
+  const attempt: Attempt = {
+    code: site.code.subarray(0, site.size),
+    instructions,
+    branchTargets: site.branchTargets ?? [],
+    start,
+    end,
+    lost,
+  }
   for (const rule of RULES) {
     const why = rule(attempt)
     if (why !== undefined) return { refused: 'REDIRECT_UNSAFE', why }
