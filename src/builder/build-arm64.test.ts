@@ -96,10 +96,12 @@ describe.each([
   { name: 'gcc-arm64-bti-so', redirect: 'first-bytes' },
   { name: 'gcc-arm64-patchable-so', redirect: 'entry-nops' },
   { name: 'clang-arm64-so', redirect: 'first-bytes' },
-])('a library for ARM64 made by $name', ({ name, redirect }) => {
+  { name: 'clang-arm64-dll', redirect: 'first-bytes', library: 'service.dll' },
+  { name: 'clang-arm64-pdb-dll', redirect: 'first-bytes', library: 'service.dll' },
+])('a library for ARM64 made by $name', ({ name, redirect, library = 'libservice.so' }) => {
   let placed: Placed
   beforeAll(() => {
-    placed = new Placed(name, 'libservice.so')
+    placed = new Placed(name, library)
   })
 
   it('is redirected in one place, and the table says what stands there', () => {

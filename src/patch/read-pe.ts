@@ -6,14 +6,12 @@
 import { IMAGE_FILE_MACHINE, IMAGE_SCN } from '../binary/coff/definitions.ts'
 import { IMAGE_REL_BASED } from '../binary/pe/definitions.ts'
 import { readBaseRelocations, readImports, readLoadConfig } from '../binary/pe/directories.ts'
+import { RUNTIME_FUNCTION_SIZE } from '../binary/pe/frames.ts'
 import { directory, type PeImage, type PeSection, readPe } from '../binary/pe/reader.ts'
 import { viewOf } from '../binary/struct.ts'
 import { SECTIONS } from './definitions.ts'
 import type { PatchImage, PatchImport, PatchSegment, PatchUnwind, RelativeRelocation } from './image.ts'
 import { type FileParts, imageSizeOf, layoutError, notAPatchImage, pageUp, protectionOf, unsupported } from './parts.ts'
-
-/** Bytes of a RUNTIME_FUNCTION. */
-const RUNTIME_FUNCTION_SIZE = { x64: 12, arm64: 8 } as const
 
 const tableRva = (image: PeImage): number => readLoadConfig(image)?.HotPatchTableOffset ?? 0
 

@@ -2,15 +2,20 @@ import { readFileSync } from 'node:fs'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { readRuntimeFunctions } from './directories.ts'
-import { blockwise, peFrames, runtimeFunctions } from './frames.ts'
-import { readPe } from './reader.ts'
+import { blockwise, peFrames } from './frames.ts'
+import { directory, type PeImage, readPe } from './reader.ts'
+
+const tableOf = (image: PeImage): Uint8Array => {
+  const at = directory(image, 'EXCEPTION')
+  return at === undefined ? new Uint8Array() : image.read(at.rva, at.size)
+}
 
 const open = (name: string) => readPe(new Uint8Array(readFileSync(new URL(`fixtures/${name}`, import.meta.url))))
 
 describe.each(['ld-gcc12.dll', 'lld19-mingw.dll', 'lld19-msvc.dll'])('%s', (name) => {
   const image = open(name)
   const records = readRuntimeFunctions(image)
-  const { functions, stretches } = peFrames(records, (rva, length) => image.read(rva, length))
+  const { functions, stretches } = peFrames('x64', tableOf(image), (rva, length) => image.read(rva, length))
 
   test('every record is a stretch, every stretch is described', () => {
     expect(records.length).toBeGreaterThan(3)
@@ -38,7 +43,7 @@ describe('records', () => {
   image.set(record(0x1000, 0x1010, 0x10), 0x40)
   image.set([0x21, 0, 0, 0, ...record(0x3000, 0x3010, 0x60)], 0x60)
   const read = blockwise((rva, length) => image.slice(rva, rva + length), image.length)
-  const framesOf = (...all: number[][]) => peFrames(runtimeFunctions(Uint8Array.from(all.flat())), read)
+  const framesOf = (...all: number[][]) => peFrames('x64', Uint8Array.from(all.flat()), read)
 
   test('a part of a function has its parent done in full, and its primary', () => {
     const { functions, stretches } = framesOf(record(0x1000, 0x1010, 0x10), record(0x2000, 0x2020, 0x20))

@@ -299,6 +299,9 @@ function toImport(edge: Edge, target: Target & { to: 'import' }, block: Block, m
   }
 }
 
+/** Fields that a slot of the patch image itself can be reached with. */
+const REACHES_SLOT: ReadonlySet<Edge['kind']> = new Set(['pcrel32', 'abs64', 'page21', 'pageoff12'])
+
 /** As linkers do it: a pointer for each import, a jump through it where a function is called directly or its address must be near. */
 function toNewImport(edge: Edge, target: Target & { to: 'new-import' }, block: Block, making: Making): Expressed | Refused {
   const { name, kind } = target.import
@@ -312,11 +315,17 @@ function toNewImport(edge: Edge, target: Target & { to: 'new-import' }, block: B
     code: 'IMPORT_ADDRESS',
     detail: `it reaches ${name} of ${target.import.library} as if it lay nearby, which a variable of another module does not`,
   }
-  if (target.isSlot) return edge.kind === 'pcrel32' || edge.kind === 'abs64' ? { edge, resolution: slot } : unsupported(edge)
+  if (target.isSlot) return REACHES_SLOT.has(edge.kind) ? { edge, resolution: slot } : unsupported(edge)
   switch (edge.kind) {
     case 'branch32':
+    case 'branch26':
+    case 'branch19':
+    case 'branch14':
     case 'image32':
       return stub()
+    case 'page21':
+    case 'pageoff12':
+      return isFunction && making.base.format === 'pe' ? stub() : variable
     case 'abs64':
       if (making.base.format === 'pe') return isFunction ? stub() : variable
       return edge.addend === 0 ? { edge, resolution: { to: 'import', import: target.import } } : unsupported(edge)

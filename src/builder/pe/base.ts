@@ -7,7 +7,8 @@ import { readPeIdentity } from '../../binary/pe/identity.ts'
 import { type PeImage, type PeSection, readPe, sectionAt } from '../../binary/pe/reader.ts'
 import type { BaseImage, BaseSection, BaseSymbol, ImportSlot } from '../base-image.ts'
 import { type SymbolSource, tableSource, withSource } from '../symbol-source.ts'
-import { refuseHybrid, requireAmd64 } from './hybrid.ts'
+import { refuseHybrid } from './hybrid.ts'
+import { coffMachine } from './machines.ts'
 import { imageSymbols, symbolsOfTable } from './symbols.ts'
 
 /**
@@ -16,7 +17,7 @@ import { imageSymbols, symbolsOfTable } from './symbols.ts'
  */
 export function readPeBase(data: Uint8Array, path: string, separate?: SymbolSource): BaseImage {
   const image = readPe(data)
-  requireAmd64(image.fileHeader.Machine, path)
+  const { architecture } = coffMachine(image.fileHeader.Machine, path)
   refuseHybrid(image, path)
   const source = separate ?? tableSource(imageSymbols(image, symbolsOfTable(image)))
   const relocated = new Set<number>()
@@ -27,7 +28,7 @@ export function readPeBase(data: Uint8Array, path: string, separate?: SymbolSour
     path,
     name: basename(path),
     format: 'pe',
-    machine: 'x64',
+    machine: architecture.machine,
     identity: readPeIdentity(image),
     preferredBase: image.optionalHeader.ImageBase,
     relocatable: (image.fileHeader.Characteristics & IMAGE_FILE.RELOCS_STRIPPED) === 0,

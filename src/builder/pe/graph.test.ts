@@ -210,8 +210,16 @@ describe('every object', () => {
     for (const symbol of graph.symbols) if (symbol.block !== undefined) expect(known.has(symbol.block)).toBe(true)
   })
 
-  it('is for x64', () => {
-    expect(() => graphOf('clang19-msvc-arm64.obj')).toThrow(expect.objectContaining({ code: 'MACHINE_UNSUPPORTED' }))
+  it('says for which processor it is', () => {
+    expect(graphOf('clang19-msvc.obj').machine).toBe('x64')
+    const arm64 = graphOf('clang19-msvc-arm64.obj')
+    expect(arm64.machine).toBe('arm64')
+    const kinds = new Set(arm64.blocks.flatMap((block) => block.edges.map(({ kind }) => kind)))
+    expect([...kinds].sort()).toEqual(expect.arrayContaining(['abs64', 'branch26', 'image32', 'page21', 'pageoff12']))
+    const functions = arm64.blocks.filter(({ kind, companions }) => kind === 'code' && companions.length > 0)
+    expect(functions.length).toBeGreaterThan(1)
+    for (const { companions } of functions)
+      expect(companions.every(({ size, section }) => size === 8 || section.startsWith('.xdata'))).toBe(true)
   })
 
   it('of an import library is empty', () => {

@@ -3,14 +3,15 @@ import { IMAGE_SYM, IMAGE_SYM_CLASS, sectionAlignment } from '../../binary/coff/
 import { type CoffObject, readCoffObject } from '../../binary/coff/reader.ts'
 import { type CoffSymbol, isFunctionSymbol } from '../../binary/coff/symbols.ts'
 import { HotpatchError } from '../../errors.ts'
-import { EDGE_KINDS } from '../../machine/edges.ts'
+import { clearField, EDGE_KINDS, type EdgeKind } from '../../machine/edges.ts'
 import type { Block, GraphSymbol, LinkGraph } from '../graph.ts'
 import type { BlockPlace } from '../source-lines.ts'
 import { indexAtMost } from './ascending.ts'
-import { requireAmd64 } from './hybrid.ts'
 import { coffLines } from './lines.ts'
+import { type CoffMachine, coffMachine } from './machines.ts'
 import { entriesOf, type Piece, piecesOf } from './pieces.ts'
-import { effectiveOffset, type Reference, referencesOf } from './references.ts'
+import type { Reference } from './reference.ts'
+import { effectiveOffset, referencesOf } from './references.ts'
 import { isSectionSymbol, type KeptSection, keptSections } from './sections.ts'
 import { coffTypes } from './types.ts'
 
@@ -20,11 +21,18 @@ import { coffTypes } from './types.ts'
  */
 export function graphFromCoff(data: Uint8Array, path: string): LinkGraph {
   const object = readCoffObject(data)
-  requireAmd64(object.machine, path)
-  const graph = { path, sourceFile: undefined, machine: 'x64', format: 'coff', blocks: [], symbols: [], notes: [] } as const
+  const machine = coffMachine(object.machine, path)
+  const { machine: name } = machine.architecture
+  const graph = { path, sourceFile: undefined, machine: name, format: 'coff', blocks: [], symbols: [], notes: [] } as const
   if (object.kind === 'import')
     return { ...graph, blocks: [], symbols: [], notes: [`an import of ${object.symbol} from ${object.library}`] }
-  return new CoffGraph(object, path).build()
+  return new CoffGraph(object, path, machine).build()
+}
+
+interface RelocatedField {
+  readonly offset: number
+  readonly size: number
+  readonly kind: EdgeKind
 }
 
 /** Blocks of one section with the offsets at which they begin. */
@@ -36,6 +44,7 @@ interface CutSection {
 
 class CoffGraph {
   readonly #object: CoffObject
+  readonly #machine: CoffMachine
   readonly #path: string
   readonly #byIndex: ReadonlyMap<number, CoffSymbol>
   readonly #kept: ReadonlyMap<number, KeptSection>
@@ -47,15 +56,16 @@ class CoffGraph {
   readonly #entries = new Map<KeptSection, readonly number[]>()
   readonly #notes = new Set<string>()
 
-  constructor(object: CoffObject, path: string) {
+  constructor(object: CoffObject, path: string, machine: CoffMachine) {
     this.#object = object
+    this.#machine = machine
     this.#path = path
     this.#byIndex = new Map(object.symbols.map((symbol) => [symbol.index, symbol]))
     this.#kept = keptSections(object)
   }
 
   build(): LinkGraph {
-    const references = [...this.#kept.values()].flatMap((kept) => referencesOf(kept, this.#byIndex))
+    const references = [...this.#kept.values()].flatMap((kept) => referencesOf(kept, this.#byIndex, this.#machine))
     this.#cut(references)
     this.#defineSymbols()
     for (const reference of references) this.#connect(reference)
@@ -67,7 +77,7 @@ class CoffGraph {
     return {
       path: this.#path,
       sourceFile: this.#sourceFile(),
-      machine: 'x64',
+      machine: this.#machine.architecture.machine,
       format: 'coff',
       // Of empty sections, which assemblers make in any case, only those that something refers to.
       blocks: [...[...this.#sections.values()].flatMap((cut) => cut.blocks), ...this.#commons].filter(
@@ -97,18 +107,19 @@ class CoffGraph {
       entries = reference.from.kind === 'code' ? entriesOf(reference.from) : []
       this.#entries.set(reference.from, entries)
     }
-    return effectiveOffset(reference, entries, tableStart)
+    return effectiveOffset(reference, entries, this.#machine.architecture, tableStart)
   }
 
   #cut(references: readonly Reference[]): void {
-    const relocated = new Map<KeptSection, { offset: number; size: number }[]>()
+    const relocated = new Map<KeptSection, RelocatedField[]>()
     const referenced = new Map<KeptSection, Set<number>>()
     for (const kept of this.#kept.values()) {
       relocated.set(kept, [])
       referenced.set(kept, new Set())
     }
     for (const reference of references) {
-      relocated.get(reference.from)?.push({ offset: reference.offset, size: EDGE_KINDS[reference.kind].size })
+      const { kind, offset: at } = reference
+      relocated.get(reference.from)?.push({ offset: at, size: EDGE_KINDS[kind].size, kind })
       const to = this.#throughSection(reference.target)
       if (to === undefined || (to.kind !== 'rodata' && to.kind !== 'unwind')) continue
       const offset = this.#effective(reference)
@@ -116,15 +127,15 @@ class CoffGraph {
     }
     for (const [number, kept] of this.#kept) {
       const fields = { relocated: relocated.get(kept) ?? [], referenced: referenced.get(kept) ?? new Set<number>() }
-      this.#sections.set(number, this.#makeBlocks(kept, piecesOf(kept, fields), fields.relocated))
+      this.#sections.set(number, this.#makeBlocks(kept, piecesOf(kept, fields, this.#machine.record), fields.relocated))
     }
   }
 
-  #makeBlocks(kept: KeptSection, pieces: readonly Piece[], relocated: readonly { offset: number; size: number }[]): CutSection {
+  #makeBlocks(kept: KeptSection, pieces: readonly Piece[], relocated: readonly RelocatedField[]): CutSection {
     const { section } = kept
     const alignment = sectionAlignment(section.characteristics)
     const content = section.content?.slice()
-    for (const field of relocated) content?.fill(0, field.offset, field.offset + field.size)
+    if (content !== undefined) for (const { offset, kind } of relocated) clearField(content, offset, kind)
     const named = new Map<number, CoffSymbol>()
     for (const symbol of kept.symbols)
       if (symbol.storageClass !== IMAGE_SYM_CLASS.LABEL && !named.has(symbol.value)) named.set(symbol.value, symbol)
@@ -288,7 +299,8 @@ class CoffGraph {
     }
     const effective = this.#effective(reference, tableStart) ?? 0
     // The end of a function, in the second field of a .pdata record, is one past its last byte.
-    const isEnd = from.kind === 'unwind' && from.section.name.startsWith('.pdata') && (offset - tableStart) % 12 === 4
+    const { record } = this.#machine
+    const isEnd = from.kind === 'unwind' && from.section.name.startsWith('.pdata') && (offset - tableStart) % record.size === record.end
     const found = this.#blockAt(through.section.number, isEnd ? effective - 1 : effective)
     const symbol = this.#symbolFor(found.block, effective - found.start)
     return { symbol, addend: addend + target.value - (found.start + symbol.offset) }
@@ -313,7 +325,7 @@ class CoffGraph {
       if (kept.kind !== 'unwind' || !kept.section.name.startsWith('.pdata')) continue
       for (const record of blocks) {
         const described = record.edges.find((edge) => edge.offset === 0)?.target.block
-        const info = record.edges.find((edge) => edge.offset === 8)?.target.block
+        const info = record.edges.find((edge) => edge.offset === this.#machine.record.info)?.target.block
         if (described?.kind !== 'code') continue
         for (const companion of [record, info])
           if (companion !== undefined && !described.companions.includes(companion)) described.companions.push(companion)

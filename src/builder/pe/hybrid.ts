@@ -9,15 +9,13 @@ const HYBRIDS: ReadonlyMap<number, string> = new Map([
   [IMAGE_FILE_MACHINE.ARM64X, 'ARM64X'],
 ])
 
-/** Throws MACHINE_UNSUPPORTED for a machine of COFF that the builder does not patch, with its name where it has one. */
-export function requireAmd64(machine: number, path: string): void {
-  if (machine === IMAGE_FILE_MACHINE.AMD64) return
-  const hybrid = HYBRIDS.get(machine)
-  const name = hybrid ?? (machine === IMAGE_FILE_MACHINE.ARM64 ? 'ARM64' : `machine 0x${machine.toString(16)}`)
-  throw new HotpatchError('MACHINE_UNSUPPORTED', `${path} is for ${name}${hybrid === undefined ? '' : ', with code for two processors'}`)
+/** Throws MACHINE_UNSUPPORTED. */
+export function refuseHybridMachine(machine: number, path: string): void {
+  const name = HYBRIDS.get(machine)
+  if (name !== undefined) throw new HotpatchError('MACHINE_UNSUPPORTED', `${path} is for ${name}, with code for two processors`)
 }
 
-/** An ARM64EC image calls itself one for x64: what tells it apart is the metadata in its load configuration. Throws MACHINE_UNSUPPORTED. */
+/** ARM64EC images call themselves ones for x64, ARM64X images ones for ARM64: what tells them apart is metadata in their load configuration. Throws MACHINE_UNSUPPORTED. */
 export function refuseHybrid(image: PeImage, path: string): void {
   if ((readLoadConfig(image)?.CHPEMetadataPointer ?? 0n) !== 0n)
     throw new HotpatchError('MACHINE_UNSUPPORTED', `${path} is a hybrid image (CHPE), with code for two processors`)

@@ -12,9 +12,13 @@ const alignUp = (value: number, alignment: number): number => Math.ceil(value / 
 
 /**
  * Blocks in their order, each at its alignment, at least `leastAlignment`; groups whole, where their first member stands.
- * Alignments are at most a page, as sections begin pages.
+ * Alignments are at most a page, as sections begin pages. `mayLieAt`: whether a block works at an offset of the section.
  */
-export function layOutBlocks(blocks: readonly Block[], leastAlignment: number): SectionLayout {
+export function layOutBlocks(
+  blocks: readonly Block[],
+  leastAlignment: number,
+  mayLieAt: (block: Block, offset: number) => boolean = () => true,
+): SectionLayout {
   const offsets = new Map<Block, number>()
   const groups = new Map<string, Block[]>()
   for (const block of blocks) {
@@ -27,13 +31,17 @@ export function layOutBlocks(blocks: readonly Block[], leastAlignment: number): 
   for (const block of blocks) {
     if (offsets.has(block)) continue
     if (block.group === undefined) {
-      const at = alignUp(end, Math.max(block.alignment, leastAlignment))
+      const alignment = Math.max(block.alignment, leastAlignment)
+      let at = alignUp(end, alignment)
+      while (!mayLieAt(block, at)) at += alignment
       offsets.set(block, at)
       end = at + block.size
       continue
     }
     const members = groups.get(block.group) ?? []
-    const start = alignUp(end, Math.max(...members.map((member) => member.alignment)))
+    const alignment = Math.max(...members.map((member) => member.alignment))
+    let start = alignUp(end, alignment)
+    while (!members.every((member) => mayLieAt(member, start + groupOffset(member)))) start += alignment
     for (const member of members) {
       const at = start + groupOffset(member)
       offsets.set(member, at)

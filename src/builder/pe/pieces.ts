@@ -6,6 +6,7 @@
 import { IMAGE_SYM_CLASS } from '../../binary/coff/definitions.ts'
 import { isFunctionSymbol } from '../../binary/coff/symbols.ts'
 import { indexAtMost } from './ascending.ts'
+import type { PdataRecord } from './machines.ts'
 import type { KeptSection } from './sections.ts'
 
 export interface Piece {
@@ -24,8 +25,6 @@ export interface Fields {
   readonly referenced: ReadonlySet<number>
 }
 
-const PDATA_RECORD = 12
-
 /** Offsets at which functions begin. */
 export function entriesOf(kept: KeptSection): number[] {
   // Hand-written assembly and the defaults of weak functions leave the type out.
@@ -34,7 +33,7 @@ export function entriesOf(kept: KeptSection): number[] {
 }
 
 /** The pieces of a section, ascending, without holes. */
-export function piecesOf(kept: KeptSection, fields: Fields): Piece[] {
+export function piecesOf(kept: KeptSection, fields: Fields, record: PdataRecord): Piece[] {
   if (kept.size === 0) return [{ start: 0, end: 0, ...STANDALONE }]
   switch (kept.kind) {
     case 'code': {
@@ -43,7 +42,7 @@ export function piecesOf(kept: KeptSection, fields: Fields): Piece[] {
       return between(entries, kept.size, { group: entries.length > 1 ? 0 : undefined, constant: undefined })
     }
     case 'unwind':
-      return between(unwindCuts(kept, fields), kept.size, { group: undefined, constant: undefined })
+      return between(unwindCuts(kept, fields, record), kept.size, { group: undefined, constant: undefined })
     case 'rodata': {
       const named = namedOffsets(kept)
       const anonymousEnd = named[0] ?? kept.size
@@ -78,8 +77,8 @@ function between(cuts: readonly number[], end: number, common: Pick<Piece, 'grou
 }
 
 /** .pdata is cut into its records, .xdata at what records refer to. */
-function unwindCuts(kept: KeptSection, fields: Fields): number[] {
-  if (kept.section.name.startsWith('.pdata')) return Array.from({ length: Math.ceil(kept.size / PDATA_RECORD) }, (_, i) => i * PDATA_RECORD)
+function unwindCuts(kept: KeptSection, fields: Fields, { size }: PdataRecord): number[] {
+  if (kept.section.name.startsWith('.pdata')) return Array.from({ length: Math.ceil(kept.size / size) }, (_, i) => i * size)
   return [0, ...[...fields.referenced].filter((offset) => offset > 0 && offset < kept.size), ...namedOffsets(kept)]
 }
 

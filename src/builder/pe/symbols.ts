@@ -1,7 +1,8 @@
 /** The symbols of a linked PE image: from the COFF symbol table, the export directory and the exception directory. */
 import { IMAGE_SCN, IMAGE_SYM, IMAGE_SYM_CLASS } from '../../binary/coff/definitions.ts'
 import { type CoffSymbol, isFunctionSymbol } from '../../binary/coff/symbols.ts'
-import { readExports, readRuntimeFunctions } from '../../binary/pe/directories.ts'
+import { readExports } from '../../binary/pe/directories.ts'
+import { functionExtents } from '../../binary/pe/function-extents.ts'
 import { type PeImage, readImageSymbols } from '../../binary/pe/reader.ts'
 import type { BaseSymbol } from '../base-image.ts'
 
@@ -18,9 +19,7 @@ export interface FoundSymbol {
 
 /** What was found in a symbol table or a file beside the image, with what the image itself says: what it exports, sizes of functions. */
 export function imageSymbols(image: PeImage, given: readonly FoundSymbol[]): BaseSymbol[] {
-  const sizes = new Map<number, number>()
-  for (const { BeginAddress, EndAddress } of readRuntimeFunctions(image))
-    if (EndAddress > BeginAddress) sizes.set(BeginAddress, EndAddress - BeginAddress)
+  const sizes = new Map(functionExtents(image).map(({ begin, size }) => [begin, size]))
   const found = [...given]
   const byName = new Map<string, FoundSymbol>()
   for (const symbol of found) if (symbol.binding !== 'local') byName.set(symbol.name, symbol)

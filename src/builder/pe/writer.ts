@@ -9,9 +9,9 @@
  *     .hpmeta      the manifest
  *     .hpsig       room for a signature
  */
-import { IMAGE_FILE_MACHINE, IMAGE_SCN } from '../../binary/coff/definitions.ts'
+import { IMAGE_SCN } from '../../binary/coff/definitions.ts'
 import type { NewSymbol } from '../../binary/coff/writer.ts'
-import { type DirectoryName, IMAGE_DLLCHARACTERISTICS, ImageLoadConfigDirectory64, RuntimeFunction } from '../../binary/pe/definitions.ts'
+import { type DirectoryName, IMAGE_DLLCHARACTERISTICS, ImageLoadConfigDirectory64 } from '../../binary/pe/definitions.ts'
 import { encodeBaseRelocations, encodeExports, layOut, type NewExport, type NewSection, writePe } from '../../binary/pe/writer.ts'
 import { viewOf } from '../../binary/struct.ts'
 import { HotpatchError } from '../../errors.ts'
@@ -25,6 +25,7 @@ import type { PatchPlan } from '../plan.ts'
 import { manifestFor, tableFor } from '../tables.ts'
 import { type Imports, importsOf } from './imports.ts'
 import { layOutBlocks, type SectionLayout } from './layout.ts'
+import { type CoffMachine, coffMachineOf } from './machines.ts'
 
 /** What the linker would choose for a DLL; the engine and the loader move it anyway. */
 const IMAGE_BASE = 0x180000000n
@@ -34,8 +35,6 @@ const READ_ONLY = (CNT_INITIALIZED_DATA | MEM_READ) >>> 0
 
 /** Targets of control flow guard have to be aligned so; what compilers align functions to anyway. */
 const CODE_ALIGNMENT = 16
-/** `int3`, as Microsoft's linker fills. */
-const CODE_FILL = 0xcc
 
 /** Bit for bit the same for the same plan. Throws DEFECT for plans that no patch image can express. */
 export function writePePatch(plan: PatchPlan): Uint8Array {
@@ -53,6 +52,7 @@ interface Part {
 
 class PatchWriter {
   readonly #plan: PatchPlan
+  readonly #machine: CoffMachine
   readonly #imports: Imports | undefined
   readonly #rvas = new Map<Block, number>()
   readonly #directories: Partial<Record<DirectoryName, { rva: number; size: number }>> = {}
@@ -60,6 +60,7 @@ class PatchWriter {
 
   constructor(plan: PatchPlan) {
     this.#plan = plan
+    this.#machine = coffMachineOf(plan.base.machine)
     this.#imports = importsOf(plan)
   }
 
@@ -79,7 +80,7 @@ class PatchWriter {
       characteristics: part.characteristics,
     }))
     return writePe({
-      machine: IMAGE_FILE_MACHINE.AMD64,
+      machine: this.#machine.number,
       imageBase: IMAGE_BASE,
       dllCharacteristics:
         IMAGE_DLLCHARACTERISTICS.HIGH_ENTROPY_VA | IMAGE_DLLCHARACTERISTICS.DYNAMIC_BASE | IMAGE_DLLCHARACTERISTICS.NX_COMPAT,
@@ -102,7 +103,7 @@ class PatchWriter {
     const records = blocks.filter(isRecord)
     const isRelocated = blocks.some((block) => block.edges.some((edge) => edge.kind === 'abs64' && resolutions.get(edge)?.to === 'patch'))
     return [
-      this.#blocksPart('.text', (CNT_CODE | MEM_EXECUTE | MEM_READ) >>> 0, code, { least: CODE_ALIGNMENT, fill: CODE_FILL }),
+      this.#codePart(code),
       this.#constantsPart(constants),
       ...(variables.length === 0 ? [] : [this.#variablesPart(variables)]),
       ...(records.length === 0 ? [] : [this.#exceptionPart(records)]),
@@ -112,13 +113,14 @@ class PatchWriter {
     ]
   }
 
-  #blocksPart(name: string, characteristics: number, blocks: readonly Block[], { least, fill }: { least: number; fill: number }): Part {
-    const layout = layOutBlocks(blocks, least)
+  #codePart(blocks: readonly Block[]): Part {
+    const { code, linking } = this.#machine.architecture
+    const layout = layOutBlocks(blocks, CODE_ALIGNMENT, ({ content }, offset) => content === undefined || code.mayLieAt(content, offset))
     return {
-      name,
-      characteristics,
+      name: '.text',
+      characteristics: (CNT_CODE | MEM_EXECUTE | MEM_READ) >>> 0,
       place: (rva) => this.#settle(layout, rva),
-      content: () => this.#fill(layout, layout.size, fill),
+      content: () => this.#fill(layout, layout.size, linking.fill),
     }
   }
 
@@ -184,10 +186,11 @@ class PatchWriter {
     }
   }
 
-  /** RUNTIME_FUNCTION records, sorted once the functions have their addresses: the system searches them by bisection. */
+  /** Records of functions, sorted once the functions have their addresses: the system searches them by bisection. */
   #exceptionPart(records: readonly Block[]): Part {
     const layout = layOutBlocks(records, 4)
-    if (layout.size !== records.length * RuntimeFunction.size) throw new HotpatchError('DEFECT', 'records of .pdata are not of one size')
+    const { size } = this.#machine.record
+    if (layout.size !== records.length * size) throw new HotpatchError('DEFECT', 'records of .pdata are not of one size')
     return {
       name: '.pdata',
       characteristics: READ_ONLY,
@@ -197,7 +200,7 @@ class PatchWriter {
       },
       content: () => {
         const begin = (record: Uint8Array): number => viewOf(record).getUint32(0, true)
-        const encoded = records.map((record) => this.#fixUp().contents.get(record) ?? new Uint8Array(RuntimeFunction.size))
+        const encoded = records.map((record) => this.#fixUp().contents.get(record) ?? new Uint8Array(size))
         return Buffer.concat(encoded.sort((a, b) => begin(a) - begin(b)))
       },
     }

@@ -7,7 +7,7 @@ import type { FrameFunction } from '../../binary/dwarf/frames.ts'
 import { ehFrameInMemory } from '../../binary/elf/eh-frame.ts'
 import { readElfFromMemory } from '../../binary/elf/memory.ts'
 import { readExports } from '../../binary/pe/directories.ts'
-import { blockwise, type PeFrames, peFrames, runtimeFunctions } from '../../binary/pe/frames.ts'
+import { blockwise, type PeFrames, peFrames, RUNTIME_FUNCTION_SIZE } from '../../binary/pe/frames.ts'
 import { directory, type PeImage, readPeFromMemory } from '../../binary/pe/reader.ts'
 import { HotpatchError } from '../../errors.ts'
 import type { Unwinding } from '../../machine/architecture.ts'
@@ -20,7 +20,6 @@ import { PAGE } from '../pages.ts'
 
 type Compiled = Pick<FrameModule, 'table' | 'windows'>
 
-const RUNTIME_FUNCTION_SIZE = 12
 /** The kernel's own shared object in every process on Linux, as the memory map names it. */
 const VDSO = '[vdso]'
 
@@ -122,7 +121,7 @@ function compilePe(process: Process, { base, size, name }: MappedModule, unwindi
   const image = readPeFromMemory(read)
   const exceptions = directory(image, 'EXCEPTION')
   if (exceptions === undefined) return forWindows(NO_FRAMES, unwinding)
-  const frames = peFrames(runtimeFunctions(read(exceptions.rva, exceptions.size)), read)
+  const frames = peFrames(process.machine, read(exceptions.rva, exceptions.size), read)
   return forWindows(name.toLowerCase() === 'ntdll.dll' ? withDispatchers(frames, image) : frames, unwinding)
 }
 
@@ -154,8 +153,8 @@ function forWindows({ functions, stretches }: PeFrames, { frameTable }: Unwindin
 function compileImage(process: Process, { image, unwind }: Ledger, unwinding: Unwinding): Compiled {
   if (unwind?.kind === 'pdata') {
     const read = blockwise((rva, length) => process.read(unwind.imageBase + BigInt(rva), length), image.size)
-    const records = process.read(unwind.address, unwind.count * RUNTIME_FUNCTION_SIZE)
-    return forWindows(peFrames(runtimeFunctions(records), read), unwinding)
+    const records = process.read(unwind.address, unwind.count * RUNTIME_FUNCTION_SIZE[process.machine])
+    return forWindows(peFrames(process.machine, records, read), unwinding)
   }
   if (unwind === undefined) return { table: unwinding.frameTable([]) }
   const section = process.read(unwind.address, unwind.size)

@@ -5,13 +5,16 @@
  *
  * The kernel's unwind data of a signal frame leads past the interrupted function, since its frame record holds what x29 and x30 were: the frame
  * itself is read instead, where the return address is `mov x8, #139; svc #0` (libgcc, LLVM's libunwind and gdb do the same).
+ *
+ * Windows' unwind data describe every instruction of prologues and epilogues; a function without a record is a leaf. Where its kernel made a
+ * thread begin in the middle of something else, they say where pc and sp of that lie.
  */
 import type { CfaRow, RegisterRule } from '../../binary/dwarf/cfa.ts'
 import { evaluateExpression } from '../../binary/dwarf/expression.ts'
 import { HotpatchError } from '../../errors.ts'
 import { FrameKind, rowAt } from '../x64/frames.ts'
-import type { FrameModule, FrameVisitor, StackMemory, WalkEnd } from '../x64/unwind.ts'
-import { wordAt } from './instructions.ts'
+import { type FrameModule, type FrameVisitor, type StackMemory, stretchAt, type WalkEnd } from '../x64/unwind.ts'
+import { decodeWord, INSTRUCTION_SIZE, wordAt } from './instructions.ts'
 import { FRAME_POINTER, LINK_REGISTER, PROGRAM_COUNTER, REGISTER_COUNT, STACK_POINTER } from './registers.ts'
 
 /** No address has as many bits; a number of 2^53 and more has lost its low ones. */
@@ -52,6 +55,11 @@ export class Walker {
       const kind = table.kinds[row]
       if (kind === FrameKind.end) return 'end'
       const before = registers[STACK_POINTER] as number
+      if (kind === FrameKind.none && exact && this.isLeaf(module, ip, memory)) {
+        if (!this.enterCaller(before)) return 'lost'
+        exact = false
+        continue
+      }
       if (kind === FrameKind.none || kind === FrameKind.complex) {
         if (this.isSignalReturn(ip, memory)) {
           if (!this.signalStep(memory)) return 'lost'
@@ -59,6 +67,11 @@ export class Walker {
           continue
         }
         const complex = kind === FrameKind.complex ? table.complex[table.operands[row] as number] : undefined
+        if (complex?.signal && complex.row.registers.has(PROGRAM_COUNTER)) {
+          if (!this.interruptedStep(complex.row, memory)) return 'lost'
+          exact = true
+          continue
+        }
         if (complex === undefined || complex.signal || !this.complexStep(complex.row, memory)) return 'lost'
       } else {
         const saved = table.savedSets[table.saved[row] as number] as Int32Array
@@ -91,6 +104,17 @@ export class Walker {
     return undefined
   }
 
+  /** Whether it is code of Windows without a record. What it has in x30 must be a return address: not all such code is a leaf. */
+  private isLeaf({ windows, start }: FrameModule, ip: number, memory: StackMemory): boolean {
+    if (windows === undefined || stretchAt(windows, ip - start) >= 0) return false
+    const back = this.registers[LINK_REGISTER] as number
+    if (back === 0) return true
+    const call = this.instructions.subarray(0, INSTRUCTION_SIZE)
+    if (!(back > INSTRUCTION_SIZE) || memory.code(back - INSTRUCTION_SIZE, call) !== INSTRUCTION_SIZE) return false
+    const { flow } = decodeWord(wordAt(call, 0))
+    return flow === 'call' || flow === 'call-indirect'
+  }
+
   private isSignalReturn(ip: number, memory: StackMemory): boolean {
     const code = this.instructions
     return memory.code(ip, code) === code.length && SIGRETURN.every((word, i) => wordAt(code, 4 * i) === word)
@@ -105,6 +129,16 @@ export class Walker {
     registers[STACK_POINTER] = stack
     registers[PROGRAM_COUNTER] = counter
     return true
+  }
+
+  /** A frame that holds all registers of what was interrupted, or its pc and sp. Both are saved at offsets from the CFA. */
+  private interruptedStep({ cfa, registers: rules }: CfaRow, memory: StackMemory): boolean {
+    const registers = this.registers
+    if (cfa.kind !== 'register') return false
+    const value = (registers[cfa.register] as number) + cfa.offset
+    for (const [register, rule] of rules)
+      if (rule.kind === 'offset' && register < REGISTER_COUNT) registers[register] = memory.word(value + rule.offset)
+    return (registers[STACK_POINTER] as number) > 0 && (registers[PROGRAM_COUNTER] as number) > 0
   }
 
   /** Takes a frame back whose CFA is `register` + `offset`. */

@@ -227,7 +227,7 @@ const NOTHING_SAVED: readonly number[] = []
 const LONGEST_EPILOGUE = 48
 
 /** The index of the stretch that `rva` lies in; -1: it is in none. */
-function stretchAt({ begins, ends }: WindowsFunctions, rva: number): number {
+export function stretchAt({ begins, ends }: WindowsFunctions, rva: number): number {
   let low = 0
   let high = begins.length - 1
   while (low <= high) {
