@@ -64,7 +64,7 @@ export const ERRORS = {
   MACHINE_UNSUPPORTED: entry(
     'badInput',
     'the file is for a processor that hotpatch does not patch',
-    'x64 is patched, and ELF for ARM64; ARM64EC, ARM64X and hybrid (CHPE) images hold code for two processors and are not',
+    'x64 and ARM64 are patched; ARM64EC, ARM64X and hybrid (CHPE) images hold code for two processors and are not',
   ),
   SYMBOLS_MISMATCH: entry(
     'badInput',

@@ -11,6 +11,7 @@ export {
   type FakeFault,
   type FakeModule,
   FakeTarget,
+  type FakeThread,
   failAt,
   killEngineAt,
 } from './target.ts'

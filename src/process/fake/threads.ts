@@ -1,13 +1,12 @@
 /** The threads of a FakeTarget as a stop shows them. */
 import { HotpatchError } from '../../errors.ts'
+import { architectureOf } from '../../machine/architectures.ts'
 import type { StackRequest, StoppedThreads, SwitchRequest } from '../contract.ts'
 import { type PlacedWindow, StackWindows } from '../stack-windows.ts'
 import type { FakeTarget } from './target.ts'
 
-/** DWARF's numbers on x64. */
-const [RSP, RIP] = [7, 16]
-
 export function viewOfThreads(target: FakeTarget, request: StackRequest | undefined): StoppedThreads {
+  const numbers = architectureOf(target.machine).unwinding
   const windows = new StackWindows(request ?? { bytes: 0, regions: [] }, (bytes) => new Uint32Array(bytes / 4))
   windows.reserve(target.threads.length)
   const thread = (index: number) => {
@@ -34,8 +33,8 @@ export function viewOfThreads(target: FakeTarget, request: StackRequest | undefi
       const { registers, stackPointer, instructionPointer } = thread(index)
       into.fill(0)
       for (const [number, value] of registers ?? []) into[number] = Number(value)
-      into[RSP] = Number(stackPointer)
-      into[RIP] = Number(instructionPointer)
+      into[numbers.stackPointer] = Number(stackPointer)
+      into[numbers.instructionPointer] = Number(instructionPointer)
     },
     threadPointer: () => Number.NaN,
     stack: (index) => fill(windows.place(index, Number(thread(index).stackPointer))),
