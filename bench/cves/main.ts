@@ -4,7 +4,7 @@
  *   npm run cves [-- --target TARGET] [--package PACKAGE] [--id ID] [--json]
  *                                             tries them: builds, makes patches, applies them to live processes, takes them back
  *   npm run cves -- --dozen                   the same for a dozen small ones
- *   npm run cves -- servers [CVE ...] [--target elf|pe]
+ *   npm run cves -- servers [CVE ...] [--short] [--target elf|pe]
  *                                             real servers, seen by a client that can tell vulnerable from fixed
  *   npm run cves -- list [PACKAGE]            the entries
  *   npm run cves -- build ID TARGET           both builds of one entry (kept ones are made anew)
@@ -42,7 +42,9 @@ async function main([command = '', ...args]: readonly string[]): Promise<number>
 
 function usage(): number {
   process.stderr.write('usage: npm run cves -- [--target TARGET] [--package P] [--id I] [--dozen] [--json]\n')
-  process.stderr.write('                       servers [CVE ...] | list [PACKAGE] | build ID TARGET | package PACKAGE TARGET | trees ID\n')
+  process.stderr.write(
+    '                       servers [CVE ...] [--short] | list [PACKAGE] | build ID TARGET | package PACKAGE TARGET | trees ID\n',
+  )
   return 2
 }
 

@@ -212,7 +212,7 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
   redis: {
     version: '5:7.0.15-1~deb12u10',
     build: redisBuild(),
-    images: [image('src/redis-server', 'src'), image('src/redis-cli', 'src')],
+    images: [image('src/redis-server', '.'), image('src/redis-cli', '.')],
   },
 
   nginx: {

@@ -9,13 +9,15 @@ export type Verdict =
   /** Patched where the corpus says that it must be refused: the worst there is. */
   | 'wrong-accept'
 
-/** Entries that are to be refused and are accepted by a rule with a proof: its name in docs/layout-rules.md. */
-export const PROVEN: Readonly<Record<string, string>> = { 'jq--CVE-2026-44777': 'frames-only' }
+/** Entries that are to be refused and are accepted with a proof: by a rule of docs/layout-rules.md, or as README.md shows for the one fix. */
+export const PROVEN: Readonly<Record<string, string>> = { 'jq--CVE-2026-44777': 'frames-only', 'libxml2--CVE-2025-7425': 'README.md' }
 
-export function verdict({ id, expected }: Pick<CorpusEntry, 'id' | 'expected'>, { outcome }: Pick<Trial, 'outcome'>): Verdict {
+export function verdict(entry: Pick<CorpusEntry, 'id' | 'expected' | 'functions'>, { outcome }: Pick<Trial, 'outcome'>): Verdict {
+  const { id, expected, functions } = entry
   if (expected === 'refuse')
     return outcome === 'refused' || Object.hasOwn(PROVEN, id) ? 'as-expected' : outcome === 'failed' ? 'missed' : 'wrong-accept'
-  return outcome === 'patched' || outcome === 'nothing' ? 'as-expected' : 'missed'
+  // That nothing is to be done is right only where the fix changes no function: else its objects were not looked at.
+  return outcome === 'patched' || (outcome === 'nothing' && functions.changed_n === 0) ? 'as-expected' : 'missed'
 }
 
 export interface Totals {
