@@ -1,9 +1,9 @@
 /**
  * The main job, shown: a running server is hotpatched under load, rolled back and patched again.
  *
- *   npm run demo -- [mosquitto] [--target elf|pe|all]
+ *   npm run demo -- [mosquitto] [--target elf|pe|all] [--arch x64|arm64]
  *
- * Without --target: Linux, and Windows where Wine can be had. Exit code 0 when everything came out as it must.
+ * Without --target: Linux, and Windows where Wine can be had. On arm64: the server, on Linux in an emulated machine. Exit code 0 when everything came out as it must.
  */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
@@ -12,6 +12,7 @@ import pc from 'picocolors'
 import { heading, verdict } from '../tools/paper.ts'
 import { clone } from '../tools/places.ts'
 import { wineAvailable } from '../tools/wine.mjs'
+import { arm64Target } from './arm64.ts'
 import { mosquittoSubject } from './mosquitto/subject.ts'
 import { printResult } from './result.ts'
 import { serverSubject } from './server/subject.ts'
@@ -19,13 +20,13 @@ import { type Told, tell } from './story.ts'
 import type { Subject } from './subject.ts'
 import { type Target, type TargetName, targets } from './target.ts'
 
-const USAGE = `usage: npm run demo -- [mosquitto] [--target elf|pe|all] [--arch x64]\n`
+const USAGE = `usage: npm run demo -- [mosquitto] [--target elf|pe|all] [--arch x64|arm64]\n`
 
 interface Wish {
   readonly subject: Subject
   /** Tasks of tools/setup.mjs that the subject needs beside the target's. */
   readonly setup: readonly string[]
-  readonly targets: readonly TargetName[]
+  readonly targets: readonly Target[]
   /** Whether the person asked for exactly these targets, so that none may be left out. */
   readonly strict: boolean
 }
@@ -54,8 +55,7 @@ async function main(args: readonly string[]): Promise<number> {
   }
   const told: { target: Target; story: Told }[] = []
   let missing = false
-  for (const name of wish.targets) {
-    const target = targets[name]
+  for (const target of wish.targets) {
     const obstacle = makeReady([target.setup, ...wish.setup]) ?? obstacleOf(target)
     if (obstacle === undefined) told.push({ target, story: await toldOn(target, wish.subject) })
     else {
@@ -78,8 +78,12 @@ function understand(args: readonly string[]): Wish | undefined {
   const { values, positionals } = given
   const chosen = SUBJECTS[positionals[0] ?? 'server']
   const named = TARGETS[values.target ?? 'all']
-  if (chosen === undefined || named === undefined || positionals.length > 1 || values.arch !== 'x64') return undefined
-  return { ...chosen, targets: named, strict: values.target !== undefined }
+  if (chosen === undefined || named === undefined || positionals.length > 1) return undefined
+  const strict = values.target !== undefined
+  if (values.arch === 'x64') return { ...chosen, targets: named.map((name) => targets[name]), strict }
+  // What has no ARM64 form yet is not understood, rather than shown on another processor.
+  const shown = chosen === SUBJECTS.server && named.includes('elf') && (named.length === 1 || !strict)
+  return values.arch === 'arm64' && shown ? { ...chosen, targets: [arm64Target], strict: true } : undefined
 }
 
 function parsed(args: readonly string[]) {

@@ -12,10 +12,12 @@ export type TargetName = 'elf' | 'pe'
 export interface Server {
   /** As `hotpatch --pid` wants it: under Wine this is the pid that Windows programs see. */
   readonly pid: number
-  /** As this system counts it, also under Wine. */
+  /** As this system counts it, also under Wine; 0: it runs in a machine of its own. */
   readonly linuxPid: number
   /** What it has written to standard output and standard error so far. */
   output(): string
+  /** The port of this system that leads to a port which the program listens on. */
+  reach(port: number): Promise<number>
   /** False once it has ended. */
   running(): boolean
   /** Kills it and waits for its end. */
@@ -26,14 +28,14 @@ export interface Target {
   readonly name: TargetName
   readonly title: string
   /** The target in the names of bench/cves. */
-  readonly corpus: 'elf-x64' | 'pe-x64'
+  readonly corpus: 'elf-x64' | 'elf-arm64' | 'pe-x64'
   readonly compiler: string
   readonly compilerFlags: readonly string[]
   readonly linkFlags: readonly string[]
   readonly programSuffix: string
   readonly patchSuffix: string
   /** The task of tools/setup.mjs. */
-  readonly setup: 'demo-elf' | 'demo-pe'
+  readonly setup: 'demo-elf' | 'demo-pe' | 'arm64'
   /** How a person would call hotpatch beside such a process. */
   readonly command: readonly string[]
   start(program: string, args: readonly string[]): Promise<Server>
@@ -110,6 +112,7 @@ async function startHere(program: string, args: readonly string[]): Promise<Serv
     pid: child.pid ?? 0,
     linuxPid: child.pid ?? 0,
     output: () => readFileSync(path, 'utf8'),
+    reach: async (port) => port,
     running: () => child.exitCode === null && child.signalCode === null,
     async stop() {
       kill()
@@ -136,6 +139,7 @@ async function startUnderWine(program: string, args: readonly string[]): Promise
     pid: started.pid,
     linuxPid: started.linuxPid,
     output: () => started.stdout() + started.stderr(),
+    reach: async (port) => port,
     running: () => running,
     stop: () => started.stop(),
   }

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { clone, workshop } from './places.ts'
+import { SKIPS } from './skip-reporter.ts'
 
 export interface Counts {
   readonly passed: number
@@ -12,6 +13,9 @@ export interface Counts {
 
 /** Where the reports of one run over everything are gathered; tests-total.ts adds them up. */
 export const reports = join(workshop, 'test-reports')
+
+/** The file beside a report that says why tests were skipped. */
+export const skipsOf = (report: string): string => report.replace(/\.json$/, '.skips.json')
 
 /** Shows vitest's output. `good` is false when a test failed, when a file could not be loaded, or when nothing ran. */
 export async function runVitest(
@@ -23,8 +27,9 @@ export async function runVitest(
   mkdirSync(reports, { recursive: true })
   const file = join(reports, `${report}.json`)
   rmSync(file, { force: true })
-  const arguments_ = ['run', '--project', project, '--reporter=default', '--reporter=json', `--outputFile.json=${file}`, ...filters]
-  const status = await shown(node, [join(clone, 'node_modules/vitest/vitest.mjs'), ...arguments_])
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`, '--reporter=./tools/skip-reporter.ts']
+  const arguments_ = ['run', '--project', project, ...reporters, ...filters]
+  const status = await shown(node, [join(clone, 'node_modules/vitest/vitest.mjs'), ...arguments_], { [SKIPS]: skipsOf(file) })
   const counts = countsOf(file)
   return { ...counts, good: status === 0 && counts.failed === 0 && counts.passed > 0 }
 }
@@ -71,9 +76,9 @@ const excerpt = (message: string) =>
     .join('\n')
 
 /** Runs a program whose output goes to the terminal. Gives its exit code. */
-export function shown(program: string, args: readonly string[]): Promise<number | null> {
+export function shown(program: string, args: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<number | null> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { cwd: clone, stdio: ['ignore', 'inherit', 'inherit'] })
+    const child = spawn(program, args, { cwd: clone, stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, ...env } })
     child.on('error', reject)
     child.on('close', resolve)
   })

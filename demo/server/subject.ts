@@ -37,7 +37,7 @@ async function start(target: Target, builds: Builds): Promise<Live> {
 async function portOf(server: Server): Promise<number> {
   for (const deadline = Date.now() + 30_000; Date.now() < deadline && server.running(); await sleep(20)) {
     const port = /listening on 127\.0\.0\.1:(\d+)/.exec(server.output())?.[1]
-    if (port !== undefined) return Number(port)
+    if (port !== undefined) return server.reach(Number(port))
   }
   throw new Error(`the server did not come up: ${server.output()}`)
 }

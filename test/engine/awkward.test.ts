@@ -2,20 +2,22 @@
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { copyFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { applyPatch, rollbackPatch, statusOf, verifyProcess } from '../../src/engine/index.ts'
 import { HotpatchError } from '../../src/errors.ts'
 import type { PatchImage } from '../../src/patch/image.ts'
 import type { Process } from '../../src/process/contract.ts'
 import { linuxBackend } from '../../src/process/linux/index.ts'
+import { parseStatus, readProc } from '../../src/process/linux/proc.ts'
+import { PATIENT, rounds, script } from '../brought.ts'
 import { isAlive, type Started, startApart, tracerPid, until } from '../process/targets.ts'
+import { flavourHere } from './flavours.ts'
 import { buildPair, type Pair } from './pair.ts'
 import { sleep } from './target.ts'
 
 const FIELDS = ['old', 'fixed', 'bad', 'made', 'child'] as const
 const ORDER = { fork: 1n, setuid: 2n } as const
-const KILLED_ENGINE = fileURLToPath(new URL('killed-engine.ts', import.meta.url))
+const KILLED_ENGINE = script('killed-engine', import.meta.url)
 
 describe.skipIf(process.platform !== 'linux')('awkward processes', () => {
   let pair: Pair
@@ -23,7 +25,7 @@ describe.skipIf(process.platform !== 'linux')('awkward processes', () => {
   const toEnd: (() => Promise<void> | void)[] = []
 
   beforeAll(() => {
-    pair = buildPair({ sources: 'awkward', files: ['main.c', 'work.c'] })
+    pair = buildPair({ sources: 'awkward', files: ['main.c', 'work.c'], ...flavourHere('plain') })
     image = pair.patch()
     writeFileSync(join(pair.folder, 'patch.so'), pair.bytes())
   })
@@ -76,10 +78,10 @@ describe.skipIf(process.platform !== 'linux')('awkward processes', () => {
   }
 
   async function appliesAndRollsBack(live: Live): Promise<void> {
-    expect((await applyPatch(live.target, image)).outcome).toBe('applied')
+    expect((await applyPatch(live.target, image, PATIENT)).outcome).toBe('applied')
     await answers(live, 'fixed')
     expect(verifyProcess(live.target).outcome).toBe('verified')
-    expect((await rollbackPatch(live.target)).outcome).toBe('rolled-back')
+    expect((await rollbackPatch(live.target, PATIENT)).outcome).toBe('rolled-back')
     await answers(live, 'old')
     expect(tracerPid(live.started.pid)).toBe(0)
   }
@@ -96,9 +98,9 @@ describe.skipIf(process.platform !== 'linux')('awkward processes', () => {
 
   test('a storm of threads that come and go', async () => {
     const live = await start(['storm'])
-    for (let round = 0; round < 10; round++) {
-      await applyPatch(live.target, image)
-      await rollbackPatch(live.target)
+    for (let round = 0; round < rounds(10); round++) {
+      await applyPatch(live.target, image, PATIENT)
+      await rollbackPatch(live.target, PATIENT)
     }
     const made = live.get('made')
     await until('threads still come', () => live.get('made') > made + 100)
@@ -108,9 +110,9 @@ describe.skipIf(process.platform !== 'linux')('awkward processes', () => {
 
   test('children that are born at any moment of apply and rollback', async () => {
     const live = await start(['forks'])
-    for (let round = 0; round < 10; round++) {
-      await applyPatch(live.target, image)
-      await rollbackPatch(live.target)
+    for (let round = 0; round < rounds(10); round++) {
+      await applyPatch(live.target, image, PATIENT)
+      await rollbackPatch(live.target, PATIENT)
     }
     const made = live.get('made')
     await until('children are still born', () => live.get('made') > made + 20)
@@ -127,12 +129,12 @@ describe.skipIf(process.platform !== 'linux')('awkward processes', () => {
 
   test('a child of a patched process carries the ledger, and is its own', async () => {
     const live = await start([''])
-    await applyPatch(live.target, image)
+    await applyPatch(live.target, image, PATIENT)
     const forked = await child(live)
     expect(statusOf(forked).patches).toMatchObject([{ id: 'pair-1', state: 'applied', recovery: 'none' }])
     expect(verifyProcess(forked).outcome).toBe('verified')
     await answers(live, 'fixed', forked)
-    await rollbackPatch(forked)
+    await rollbackPatch(forked, PATIENT)
     await answers(live, 'old', forked)
     await answers(live, 'fixed')
     expect(verifyProcess(live.target).outcome).toBe('verified')
@@ -140,15 +142,15 @@ describe.skipIf(process.platform !== 'linux')('awkward processes', () => {
 
   test.each(['2', '4', '6', 'switch'])('a child that inherits what an engine left that died at step %s', async (step) => {
     const live = await start([''])
-    const engine = ['--import', 'tsx', KILLED_ENGINE, String(live.started.pid), join(pair.folder, 'patch.so'), 'apply', step]
+    const engine = [...KILLED_ENGINE, String(live.started.pid), join(pair.folder, 'patch.so'), 'apply', step]
     expect(spawnSync(process.execPath, engine, { timeout: 60_000 }).signal).toBe('SIGKILL')
     const forked = await child(live)
     expect(statusOf(forked).patches).toEqual(statusOf(live.target).patches)
     for (const one of [forked, live.target]) {
-      await applyPatch(one, image)
+      await applyPatch(one, image, PATIENT)
       expect(verifyProcess(one).outcome).toBe('verified')
       await answers(live, 'fixed', one)
-      await rollbackPatch(one)
+      await rollbackPatch(one, PATIENT)
       await answers(live, 'old', one)
     }
   })
@@ -157,7 +159,7 @@ describe.skipIf(process.platform !== 'linux')('awkward processes', () => {
     const { pid } = await startApart(pair.program, ['reexec', '40'])
     toEnd.push(() => void process.kill(pid, 'SIGKILL'))
     const codes = new Set<string>()
-    for (let round = 0; round < 25; round++) {
+    for (let round = 0; round < rounds(25); round++) {
       let target: Process | undefined
       try {
         target = linuxBackend.open(pid)
@@ -179,25 +181,24 @@ describe.skipIf(process.platform !== 'linux')('awkward processes', () => {
 
   test('a process that becomes another user', async () => {
     const live = await start([''])
-    await applyPatch(live.target, image)
+    await applyPatch(live.target, image, PATIENT)
     live.give(ORDER.setuid)
     await answers(live, 'fixed')
-    await until(
-      'it is another user',
-      () => execFileSync('ps', ['-o', 'uid=', '-p', String(live.started.pid)], { encoding: 'utf8' }).trim() === '65534',
+    await until('it is another user', () =>
+      /^65534\b/.test(parseStatus(readProc(`/proc/${live.started.pid}/status`) ?? '').get('Uid') ?? ''),
     )
     expect(statusOf(open(live.started.pid)).patches).toMatchObject([{ state: 'applied' }])
-    await rollbackPatch(live.target)
+    await rollbackPatch(live.target, PATIENT)
     await appliesAndRollsBack(live)
   })
 
   test('a process that is killed in the middle: PROCESS_GONE', async () => {
     const codes: string[] = []
-    for (let round = 0; round < 12; round++) {
+    for (let round = 0; round < rounds(12); round++) {
       const live = await start(['storm'])
       const killer = spawn('sh', ['-c', `sleep 0.0${round}; kill -9 ${live.started.pid}`])
       for (let tries = 0; tries < 200; tries++) {
-        const code = await codeOf(tries % 2 === 0 ? applyPatch(live.target, image) : rollbackPatch(live.target))
+        const code = await codeOf(tries % 2 === 0 ? applyPatch(live.target, image, PATIENT) : rollbackPatch(live.target, PATIENT))
         if (code === 'done') continue
         codes.push(code)
         break
@@ -205,7 +206,7 @@ describe.skipIf(process.platform !== 'linux')('awkward processes', () => {
       killer.kill()
     }
     expect(codes).toEqual(codes.map(() => 'PROCESS_GONE'))
-    expect(codes.length).toBe(12)
+    expect(codes.length).toBe(rounds(12))
   })
 
   test('a process that has ended and that nobody has waited for', async () => {
@@ -236,10 +237,10 @@ describe.skipIf(process.platform !== 'linux')('awkward processes', () => {
     await until('it printed its addresses', () => started.output().endsWith('\n'))
     const inside = Number(execFileSync('pgrep', ['-P', String(started.pid)], { encoding: 'utf8' }).trim())
     const target = open(inside)
-    expect((await applyPatch(target, image)).outcome).toBe('applied')
+    expect((await applyPatch(target, image, PATIENT)).outcome).toBe('applied')
     expect(verifyProcess(target).outcome).toBe('verified')
     expect(statusOf(target).patches).toMatchObject([{ base: { path: '/mnt/inside' } }])
-    await rollbackPatch(target)
+    await rollbackPatch(target, PATIENT)
     process.kill(inside, 'SIGKILL')
   })
 
@@ -257,7 +258,7 @@ describe.skipIf(process.platform !== 'linux')('awkward processes', () => {
     const live = await start([mode])
     const before = live.target.regions().length
     await answers(live, 'old')
-    const error = await applyPatch(live.target, image).catch((thrown: unknown) => thrown)
+    const error = await applyPatch(live.target, image, PATIENT).catch((thrown: unknown) => thrown)
     expect(error).toBeInstanceOf(HotpatchError)
     expect([(error as HotpatchError).code, (error as HotpatchError).exit]).toEqual(['MAPPING_REFUSED', 3])
     expect((error as HotpatchError).detail).toMatch(/mmap/)

@@ -3,7 +3,6 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { applyPatch, rollbackPatch, statusOf } from '../../src/engine/index.ts'
 import { framesInside } from '../../src/engine/stacks/frames-inside.ts'
@@ -12,7 +11,9 @@ import type { PatchImage } from '../../src/patch/image.ts'
 import type { Process } from '../../src/process/contract.ts'
 import { hostBackend } from '../../src/process/host.ts'
 import { parseStatus, readProc } from '../../src/process/linux/proc.ts'
+import { script } from '../brought.ts'
 import { type Started, startApart, until } from '../process/targets.ts'
+import { flavoursHere } from './flavours.ts'
 import { buildPair, type Pair } from './pair.ts'
 
 /** As in busy/main.c. */
@@ -22,7 +23,7 @@ const FUNCTIONS = ['slow', 'rare', 'sorts', 'unmarked', 'raises'] as const
 const THREADS = 3
 const LONG = 600_000n
 
-const FOLLOWER = fileURLToPath(new URL('follower.ts', import.meta.url))
+const FOLLOWER = script('follower', import.meta.url)
 
 /** Threads of the process that are traced. */
 const tracersOf = (pid: number): number[] =>
@@ -32,11 +33,7 @@ const tracersOf = (pid: number): number[] =>
 
 const onLinux = process.platform === 'linux'
 
-describe.skipIf(!onLinux).each([
-  { compiler: 'gcc', flags: [] },
-  { compiler: 'gcc', flags: ['-fpatchable-function-entry=16,16', '-fcf-protection=full', '-mavx2'] },
-  { compiler: 'clang-19', flags: ['-fno-omit-frame-pointer'] },
-])('busy functions, $compiler $flags', ({ compiler, flags }) => {
+describe.skipIf(!onLinux).each(flavoursHere('busy'))('busy functions, $compiler $flags', ({ compiler, flags }) => {
   let pair: Pair
   let patch: PatchImage
   let started: Started
@@ -160,7 +157,7 @@ describe.skipIf(!onLinux).each([
     const file = join(pair.folder, 'patch.so')
     writeFileSync(file, pair.bytes())
     for (let round = 0; round < 5; round++) {
-      const engine = spawn(process.execPath, ['--import', 'tsx', FOLLOWER, String(started.pid), file], {
+      const engine = spawn(process.execPath, [...FOLLOWER, String(started.pid), file], {
         stdio: ['ignore', 'pipe', 'inherit'],
       })
       await once(engine.stdout, 'data')

@@ -1,28 +1,22 @@
 import { spawnSync } from 'node:child_process'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { applyPatch, checkPatch, rollbackPatch, statusOf, statusOfAll, verifyProcess } from '../../src/engine/index.ts'
 import { readPatchImage } from '../../src/patch/read.ts'
 import type { Backend, Process } from '../../src/process/contract.ts'
 import { hostBackend } from '../../src/process/host.ts'
-import { type Built, build, type Flavour, type Running, run, sleep } from './target.ts'
+import { busyThreads, PATIENT, rounds, script } from '../brought.ts'
+import { flavourHere, flavoursHere } from './flavours.ts'
+import { type Built, build, type Running, run, sleep } from './target.ts'
 
-const THREADS = 4
-const FLAVOURS: readonly (Flavour & { readonly redirect: string })[] = [
-  { compiler: 'gcc', flags: [], redirect: 'first-bytes' },
-  { compiler: 'gcc', flags: ['-fpatchable-function-entry=18,16'], redirect: 'entry-nops' },
-  { compiler: 'gcc', flags: ['-fpatchable-function-entry=16,16'], redirect: 'padding' },
-  { compiler: 'gcc', flags: ['-fcf-protection=full'], redirect: 'first-bytes' },
-  { compiler: 'gcc', flags: ['-fno-pie', '-no-pie'], redirect: 'first-bytes' },
-  { compiler: 'clang-14', flags: ['-fpatchable-function-entry=18,16'], redirect: 'entry-nops' },
-  { compiler: 'clang-19', flags: [], redirect: 'first-bytes' },
-]
+const THREADS = busyThreads(4)
+/** An engine is killed at each of its steps; where that takes too long, at every few. */
+const STRIDE = rounds(1) === rounds(8) ? 4 : 1
 
 const onLinux = process.platform === 'linux'
 
-describe.skipIf(!onLinux).each(FLAVOURS)('a server under load, $compiler $flags', (flavour) => {
+describe.skipIf(!onLinux).each(flavoursHere('linux'))('a server under load, $compiler $flags', (flavour) => {
   let built: Built
   let server: Running
   let backend: Backend
@@ -50,7 +44,7 @@ describe.skipIf(!onLinux).each(FLAVOURS)('a server under load, $compiler $flags'
     expect(checkPatch(target, image)).toMatchObject({ outcome: 'would-apply', blockers: [] })
     expect((await server.during(100)).fixed).toBe(0)
 
-    const applied = await applyPatch(target, image)
+    const applied = await applyPatch(target, image, PATIENT)
     expect(applied).toMatchObject({ outcome: 'applied', stop: { threads: THREADS + 1 } })
     expect(applied.functions.map(({ name }) => name).sort()).toEqual(['bump', 'classify', 'greet', 'handle'])
     expect(applied.functions.map(({ redirect }) => redirect)).toContain(flavour.redirect)
@@ -64,39 +58,40 @@ describe.skipIf(!onLinux).each(FLAVOURS)('a server under load, $compiler $flags'
     expect(verifyProcess(target)).toMatchObject({ outcome: 'verified', patches: [{ findings: [] }] })
     expect(statusOf(target).patches).toMatchObject([{ id: 'server-1', state: 'applied' }])
     expect(statusOfAll(backend).processes.map(({ pid }) => pid)).toContain(server.pid)
-    expect((await applyPatch(target, image)).outcome).toBe('already-applied')
+    expect((await applyPatch(target, image, PATIENT)).outcome).toBe('already-applied')
 
-    expect((await rollbackPatch(target)).outcome).toBe('rolled-back')
-    expect(codeOf(target).equals(original)).toBe(true)
+    expect((await rollbackPatch(target, PATIENT)).outcome).toBe('rolled-back')
+    expect(differences(original, codeOf(target))).toEqual([])
     await sleep(50)
     const undone = await server.during(200)
     expect(undone.fixed).toBe(0)
     expect(undone.old).toBeGreaterThan(1000)
 
-    expect((await applyPatch(target, image)).outcome).toBe('applied')
+    expect((await applyPatch(target, image, PATIENT)).outcome).toBe('applied')
     expect(verifyProcess(target).outcome).toBe('verified')
     expect(server.stats().bad).toBe(0)
   })
 
-  test('fifty cycles under load', async () => {
+  const cycles = rounds(50)
+  test(`${cycles} cycles under load`, async () => {
     const image = patch()
     const original = codeOf(target)
-    for (let i = 0; i < 50; i++) {
-      await applyPatch(target, image)
-      await rollbackPatch(target)
+    for (let i = 0; i < cycles; i++) {
+      await applyPatch(target, image, PATIENT)
+      await rollbackPatch(target, PATIENT)
     }
-    expect(codeOf(target).equals(original)).toBe(true)
+    expect(differences(original, codeOf(target))).toEqual([])
     const later = await server.during(200)
     expect(later.old).toBeGreaterThan(1000)
     expect(server.stats().bad).toBe(0)
     const left = statusOf(target).patches.length
     // A jump table of absolute addresses holds places in functions, which might be handed on.
-    if (image.manifest.escapes?.code !== false) expect(left).toBe(50)
+    if (image.manifest.escapes?.code !== false) expect(left).toBe(cycles)
     else expect(left).toBeLessThan(10)
   })
 
   test('a byte changed behind its back is found and named', async () => {
-    const { functions, mappings } = await applyPatch(target, patch())
+    const { functions, mappings } = await applyPatch(target, patch(), PATIENT)
     const greet = functions.find(({ name }) => name === 'greet')
     if (greet === undefined) throw new Error('greet was not patched')
     const at = BigInt(mappings.find(({ what }) => what === 'image')?.address ?? 0)
@@ -118,16 +113,16 @@ describe.skipIf(!onLinux)('an engine that dies', () => {
   let file: string
 
   beforeAll(async () => {
-    built = build({ compiler: 'gcc', flags: ['-fpatchable-function-entry=18,16'] })
+    built = build(flavourHere('killed'))
     backend = await hostBackend()
     file = join(built.folder, 'server.patch.so')
     writeFileSync(file, built.patch())
   })
   afterAll(() => rmSync(built.folder, { recursive: true, force: true }))
 
-  const engine = fileURLToPath(new URL('killed-engine.ts', import.meta.url))
+  const engine = script('killed-engine', import.meta.url)
   const die = (pid: number, verb: string, step: string) =>
-    spawnSync(process.execPath, ['--import', 'tsx', engine, String(pid), file, verb, step], { encoding: 'utf8', timeout: 60_000 })
+    spawnSync(process.execPath, [...engine, String(pid), file, verb, step], { encoding: 'utf8', timeout: 60_000 })
 
   type Look = (target: Process, server: Running) => Promise<void>
 
@@ -135,14 +130,14 @@ describe.skipIf(!onLinux)('an engine that dies', () => {
   async function dieEverywhere(verb: 'apply' | 'rollback', look: Look): Promise<void> {
     expect(await dieAt(verb, 'switch', look)).toBe('died')
     let step = 0
-    while ((await dieAt(verb, String(step), look)) === 'died') step++
+    while ((await dieAt(verb, String(step), look)) === 'died') step += STRIDE
     expect(step).toBeGreaterThan(verb === 'apply' ? 9 : 3)
   }
 
   async function dieAt(verb: 'apply' | 'rollback', step: string, look: Look): Promise<'died' | 'done'> {
     const server = await run(built, THREADS)
     try {
-      if (verb === 'rollback') await using(backend, server.pid, (target) => applyPatch(target, readPatchImage(built.patch())))
+      if (verb === 'rollback') await using(backend, server.pid, (target) => applyPatch(target, readPatchImage(built.patch()), PATIENT))
       const { signal, status, stderr } = die(server.pid, verb, step)
       if (status === 0) return 'done'
       expect([step, signal, stderr]).toEqual([step, 'SIGKILL', ''])
@@ -159,11 +154,11 @@ describe.skipIf(!onLinux)('an engine that dies', () => {
   test('at any step of apply: the target serves on, the next apply completes, a rollback restores', async () => {
     await dieEverywhere('apply', async (target, server) => {
       statusOf(target)
-      await applyPatch(target, readPatchImage(built.patch()))
+      await applyPatch(target, readPatchImage(built.patch()), PATIENT)
       expect(verifyProcess(target).outcome).toBe('verified')
       await sleep(30)
       expect((await server.during(50)).old).toBe(0)
-      await rollbackPatch(target)
+      await rollbackPatch(target, PATIENT)
       await sleep(30)
       expect((await server.during(50)).fixed).toBe(0)
     })
@@ -171,7 +166,7 @@ describe.skipIf(!onLinux)('an engine that dies', () => {
 
   test('at any step of rollback: the target serves on, the next rollback restores', async () => {
     await dieEverywhere('rollback', async (target, server) => {
-      await rollbackPatch(target)
+      await rollbackPatch(target, PATIENT)
       await sleep(30)
       expect((await server.during(50)).fixed).toBe(0)
       expect(statusOf(target).patches.every(({ state }) => state === 'reverted')).toBe(true)
@@ -195,4 +190,12 @@ function codeOf(target: Process): Buffer {
   const end = main.base + BigInt(main.size)
   const code = target.regions().filter((region) => region.execute && region.start >= main.base && region.end <= end)
   return Buffer.concat(code.map(({ start, end: last }) => target.read(start, Number(last - start))))
+}
+
+/** What is at which offset instead of what was there, as far as it fits on a screen. */
+function differences(before: Buffer, after: Buffer): string[] {
+  const found = before.length === after.length ? [] : [`${before.length} bytes, ${after.length} bytes`]
+  for (let at = 0; at < before.length && found.length < 10; at++)
+    if (before[at] !== after[at]) found.push(`0x${at.toString(16)}: ${before[at]}, ${after[at]}`)
+  return found
 }

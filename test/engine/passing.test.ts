@@ -4,6 +4,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { applyPatch, rollbackPatch, statusOf, verifyProcess } from '../../src/engine/index.ts'
 import { hostBackend } from '../../src/process/host.ts'
 import { isAlive, startApart, until } from '../process/targets.ts'
+import { flavoursHere } from './flavours.ts'
 import { buildPair, type Pair } from './pair.ts'
 
 /** As in passing/main.cpp. */
@@ -13,11 +14,7 @@ const [OLD, FIXED, HANDLED, BAD] = [0, 6, 12, 13]
 const CANCELLED = 4
 const ROUNDS = 12
 
-describe.skipIf(process.platform !== 'linux').each([
-  { compiler: 'g++', flags: [] },
-  { compiler: 'g++', flags: ['-fpatchable-function-entry=16,16', '-fcf-protection=full'] },
-  { compiler: 'clang++-19', flags: ['-fpatchable-function-entry=5'] },
-])('passing through, $compiler $flags', ({ compiler, flags }) => {
+describe.skipIf(process.platform !== 'linux').each(flavoursHere('passing'))('passing through, $compiler $flags', ({ compiler, flags }) => {
   let pair: Pair | undefined
   afterAll(() => pair && rmSync(pair.folder, { recursive: true, force: true }))
 

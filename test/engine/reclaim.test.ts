@@ -6,10 +6,12 @@ import type { PatchImage } from '../../src/patch/image.ts'
 import { readPatchImage } from '../../src/patch/read.ts'
 import type { Backend, Process } from '../../src/process/contract.ts'
 import { hostBackend } from '../../src/process/host.ts'
+import { PATIENT, rounds } from '../brought.ts'
+import { flavourHere } from './flavours.ts'
 import { buildSeries, runSeries, type Series, type SeriesServer } from './series.ts'
 import { sleep } from './target.ts'
 
-const CYCLES = 100
+const CYCLES = rounds(100)
 /** At rest there may be a few whose addresses lie around on stacks. */
 const AT_MOST = 6
 const MAPPING = 'hotpatch:'
@@ -22,7 +24,7 @@ describe.skipIf(process.platform !== 'linux')('memory', () => {
   let images: PatchImage[]
 
   beforeAll(async () => {
-    series = buildSeries({ compiler: 'gcc', flags: [] })
+    series = buildSeries(flavourHere('plain'))
     images = [1, 2, 3].map((sequence) => readPatchImage(series.patch(sequence)))
     backend = await hostBackend()
     server = await runSeries(series, 8)
@@ -42,8 +44,8 @@ describe.skipIf(process.platform !== 'linux')('memory', () => {
     let most = 0
     let reclaimed = 0
     for (let cycle = 0; cycle < CYCLES; cycle++) {
-      const applied = await applyPatch(target, image)
-      const undone = await rollbackPatch(target)
+      const applied = await applyPatch(target, image, PATIENT)
+      const undone = await rollbackPatch(target, PATIENT)
       reclaimed += applied.reclaim.memory.length + undone.reclaim.memory.length
       most = Math.max(most, statusOf(target).patches.length)
     }
@@ -56,13 +58,13 @@ describe.skipIf(process.platform !== 'linux')('memory', () => {
   })
 
   test('superseding again and again: the two before the one in place stay, older ones go', async () => {
-    for (let cycle = 0; cycle < 20; cycle++) {
-      for (const image of images) await applyPatch(target, image)
+    for (let cycle = 0; cycle < rounds(20); cycle++) {
+      for (const image of images) await applyPatch(target, image, PATIENT)
       expect(statusOf(target).patches.filter(({ state, image }) => state === 'superseded' && image.mapped).length).toBeGreaterThanOrEqual(2)
-      expect(await rollbackPatch(target, { to: 2 })).toMatchObject({ to: { sequence: 2 } })
-      expect(await rollbackPatch(target, { to: 1 })).toMatchObject({ to: { sequence: 1 } })
+      expect(await rollbackPatch(target, { ...PATIENT, to: 2 })).toMatchObject({ to: { sequence: 2 } })
+      expect(await rollbackPatch(target, { ...PATIENT, to: 1 })).toMatchObject({ to: { sequence: 1 } })
       expect(verifyProcess(target).outcome).toBe('verified')
-      await rollbackPatch(target)
+      await rollbackPatch(target, PATIENT)
     }
     expect(statusOf(target).patches.length).toBeLessThanOrEqual(3 * AT_MOST)
     expect(mapped()).toBeLessThanOrEqual(3 * 6 * AT_MOST)

@@ -1,11 +1,12 @@
 /** Builds the server of series/ and its three cumulative patches. */
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { buildPatch } from '../../src/builder/build.ts'
-import { type Flavour, type Running, runCounting } from './target.ts'
+import { kept, made } from '../brought.ts'
+import type { Flavour } from './flavours.ts'
+import { type Running, runCounting } from './target.ts'
 
 const SOURCES = fileURLToPath(new URL('series/', import.meta.url))
 
@@ -16,9 +17,26 @@ export interface Series {
   patch(sequence: number, id?: string): Uint8Array
 }
 
+const objectsOf = (folder: string, version: number) => join(folder, `v${version}`)
+
 export function buildSeries({ compiler, flags }: Flavour): Series {
-  const folder = mkdtempSync(join(tmpdir(), 'hotpatch-series-'))
-  const objects = (version: number) => join(folder, `v${version}`)
+  const folder = made('series', { compiler, flags }, (into) => compile({ compiler, flags }, into))
+  const server = join(folder, 'server')
+  const build = (sequence: number, id: string): Uint8Array => {
+    const [before, after] = [objectsOf(folder, 0), objectsOf(folder, sequence)]
+    const built = buildPatch({ before, after, base: server, sequence, id, description: '', cves: [] })
+    if (built.outcome !== 'built') throw new Error('the builder found nothing to patch')
+    return built.image
+  }
+  return {
+    folder,
+    server,
+    patch: (sequence, id = `fix-${sequence}`) => kept(folder, `${id}-${sequence}.so`, () => build(sequence, id)),
+  }
+}
+
+function compile({ compiler, flags }: Flavour, folder: string): void {
+  const objects = (version: number) => objectsOf(folder, version)
   for (const version of [0, 1, 2, 3]) {
     mkdirSync(objects(version))
     for (const source of ['handlers', 'server']) {
@@ -32,25 +50,8 @@ export function buildSeries({ compiler, flags }: Flavour): Series {
       )
     }
   }
-  const server = join(folder, 'server')
-  execFileSync(compiler, [
-    ...flags,
-    '-pthread',
-    join(objects(0), 'handlers.o'),
-    join(objects(0), 'server.o'),
-    '-Wl,--build-id=sha1',
-    '-o',
-    server,
-  ])
-  return {
-    folder,
-    server,
-    patch(sequence, id = `fix-${sequence}`) {
-      const built = buildPatch({ before: objects(0), after: objects(sequence), base: server, sequence, id, description: '', cves: [] })
-      if (built.outcome !== 'built') throw new Error('the builder found nothing to patch')
-      return built.image
-    },
-  }
+  const linked = ['handlers', 'server'].map((name) => join(objects(0), `${name}.o`))
+  execFileSync(compiler, [...flags, '-pthread', ...linked, '-Wl,--build-id=sha1', '-o', join(folder, 'server')])
 }
 
 const FIELDS = ['pid', 'running', 'bad', 'ticks', 'version0', 'version1', 'version2', 'version3'] as const

@@ -2,22 +2,19 @@
 import { spawnSync } from 'node:child_process'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { applyPatch, checkPatch, rollbackPatch, statusOf, verifyProcess } from '../../src/engine/index.ts'
 import { readPatchImage } from '../../src/patch/read.ts'
 import type { Backend, Process } from '../../src/process/contract.ts'
 import { hostBackend } from '../../src/process/host.ts'
+import { busyThreads, PATIENT, rounds, script } from '../brought.ts'
+import { flavourHere, flavoursHere } from './flavours.ts'
 import { buildSeries, runSeries, type Series, type SeriesServer } from './series.ts'
-import { type Flavour, sleep } from './target.ts'
+import { sleep } from './target.ts'
 
-const THREADS = 4
-const FLAVOURS: readonly Flavour[] = [
-  { compiler: 'gcc', flags: [] },
-  { compiler: 'gcc', flags: ['-fpatchable-function-entry=18,16'] },
-  { compiler: 'gcc', flags: ['-fpatchable-function-entry=16,16'] },
-  { compiler: 'clang-19', flags: ['-fcf-protection=full'] },
-]
+const THREADS = busyThreads(4)
+/** As in linux.test.ts. */
+const STRIDE = rounds(1) === rounds(8) ? 5 : 1
 const onLinux = process.platform === 'linux'
 
 /** Which versions answered within a moment. */
@@ -36,7 +33,7 @@ function codeOf(target: Process): Buffer {
   return Buffer.concat(code.map(({ start, end: last }) => target.read(start, Number(last - start))))
 }
 
-describe.skipIf(!onLinux).each(FLAVOURS)('cumulative patches, $compiler $flags', (flavour) => {
+describe.skipIf(!onLinux).each(flavoursHere('series'))('cumulative patches, $compiler $flags', (flavour) => {
   let series: Series
   let backend: Backend
   let server: SeriesServer
@@ -57,7 +54,7 @@ describe.skipIf(!onLinux).each(FLAVOURS)('cumulative patches, $compiler $flags',
   })
 
   const image = (sequence: number) => readPatchImage(series.patch(sequence))
-  const apply = (sequence: number) => applyPatch(target, image(sequence))
+  const apply = (sequence: number) => applyPatch(target, image(sequence), PATIENT)
 
   test('one, two, three; back to two and one; the original program', async () => {
     const original = codeOf(target)
@@ -84,25 +81,28 @@ describe.skipIf(!onLinux).each(FLAVOURS)('cumulative patches, $compiler $flags',
     await expect(apply(2)).rejects.toMatchObject({ code: 'SEQUENCE_NOT_HIGHER' })
 
     for (const sequence of [2, 1]) {
-      expect(await rollbackPatch(target, { to: sequence })).toMatchObject({ outcome: 'rolled-back', to: { id: `fix-${sequence}` } })
+      expect(await rollbackPatch(target, { ...PATIENT, to: sequence })).toMatchObject({
+        outcome: 'rolled-back',
+        to: { id: `fix-${sequence}` },
+      })
       expect(await answering(server)).toEqual([sequence])
       expect(verifyProcess(target).outcome).toBe('verified')
     }
     // Two patches and two rollbacks later, the counter has gone on.
     expect(server.stats().ticks).toBeGreaterThan(1000)
-    await rollbackPatch(target)
+    await rollbackPatch(target, PATIENT)
     expect(codeOf(target).equals(original)).toBe(true)
     expect(await answering(server)).toEqual([0])
     expect(server.stats().bad).toBe(0)
   })
 
-  test('forty times up and down under load', async () => {
+  test(`${4 * rounds(10)} times up and down under load`, async () => {
     const original = codeOf(target)
     const images = [1, 2, 3].map(image)
-    for (let round = 0; round < 10; round++) {
-      for (const patch of images) await applyPatch(target, patch)
-      await (round % 2 === 0 ? rollbackPatch(target, { to: 2 }) : rollbackPatch(target))
-      if (round % 2 === 0) await rollbackPatch(target)
+    for (let round = 0; round < rounds(10); round++) {
+      for (const patch of images) await applyPatch(target, patch, PATIENT)
+      await (round % 2 === 0 ? rollbackPatch(target, { ...PATIENT, to: 2 }) : rollbackPatch(target, PATIENT))
+      if (round % 2 === 0) await rollbackPatch(target, PATIENT)
       await sleep(5)
     }
     expect(codeOf(target).equals(original)).toBe(true)
@@ -114,10 +114,10 @@ describe.skipIf(!onLinux).each(FLAVOURS)('cumulative patches, $compiler $flags',
 describe.skipIf(!onLinux)('an engine that dies', () => {
   let series: Series
   let backend: Backend
-  const engine = fileURLToPath(new URL('killed-engine.ts', import.meta.url))
+  const engine = script('killed-engine', import.meta.url)
 
   beforeAll(async () => {
-    series = buildSeries({ compiler: 'gcc', flags: ['-fpatchable-function-entry=16,16'] })
+    series = buildSeries(flavourHere('killedSeries'))
     for (const sequence of [1, 2, 3]) writeFileSync(join(series.folder, `fix-${sequence}.so`), series.patch(sequence))
     backend = await hostBackend()
   })
@@ -127,9 +127,9 @@ describe.skipIf(!onLinux)('an engine that dies', () => {
     const server = await runSeries(series, THREADS)
     const target = backend.open(server.pid)
     try {
-      for (const sequence of [1, 2]) if (sequence <= before) await applyPatch(target, readPatchImage(series.patch(sequence)))
+      for (const sequence of [1, 2]) if (sequence <= before) await applyPatch(target, readPatchImage(series.patch(sequence)), PATIENT)
       const file = join(series.folder, `fix-${after}.so`)
-      const died = spawnSync(process.execPath, ['--import', 'tsx', engine, String(server.pid), file, verb, step], {
+      const died = spawnSync(process.execPath, [...engine, String(server.pid), file, verb, step], {
         encoding: 'utf8',
         timeout: 60_000,
       })
@@ -149,9 +149,9 @@ describe.skipIf(!onLinux)('an engine that dies', () => {
       expect([before, after]).toContain(now)
       expect(mixed).toEqual([])
       expect(verifyProcess(target).outcome).toBe('verified')
-      await applyPatch(target, readPatchImage(series.patch(3)))
+      await applyPatch(target, readPatchImage(series.patch(3)), PATIENT)
       expect(await answering(server)).toEqual([3])
-      await rollbackPatch(target)
+      await rollbackPatch(target, PATIENT)
       expect(await answering(server)).toEqual([0])
       expect(server.stats().bad).toBe(0)
       return 'died'
@@ -167,7 +167,7 @@ describe.skipIf(!onLinux)('an engine that dies', () => {
   ] as const)('at any step of %s: it serves on, and the next engine completes or undoes', async (_, verb, before, after) => {
     expect(await dieAt(verb, 'switch', before, after)).toBe('died')
     let step = 0
-    while ((await dieAt(verb, String(step), before, after)) === 'died') step++
+    while ((await dieAt(verb, String(step), before, after)) === 'died') step += STRIDE
     expect(step).toBeGreaterThan(6)
   })
 })

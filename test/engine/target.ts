@@ -1,17 +1,13 @@
 /** Builds the server of target/ with real compilers, its patch with hotpatch's own builder, and runs it under load. */
 import { execFileSync, spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { buildPatch } from '../../src/builder/build.ts'
+import { inBackground, kept, made } from '../brought.ts'
+import type { Flavour } from './flavours.ts'
 
 const SOURCES = fileURLToPath(new URL('target/', import.meta.url))
-
-export interface Flavour {
-  readonly compiler: string
-  readonly flags: readonly string[]
-}
 
 export interface Built {
   readonly folder: string
@@ -20,7 +16,31 @@ export interface Built {
 }
 
 export function build({ compiler, flags }: Flavour): Built {
-  const folder = mkdtempSync(join(tmpdir(), 'hotpatch-engine-'))
+  const folder = made('engine', { compiler, flags }, (into) => compile({ compiler, flags }, into))
+  const server = join(folder, 'server')
+  const build = ({ id, sequence }: { id: string; sequence: number }): Uint8Array => {
+    const built = buildPatch({
+      before: join(folder, 'before'),
+      after: join(folder, 'after'),
+      base: server,
+      sequence,
+      id,
+      description: 'the fixed greeting',
+      cves: ['CVE-2026-0001'],
+    })
+    if (built.outcome !== 'built') throw new Error('the builder found nothing to patch')
+    return built.image
+  }
+  return {
+    folder,
+    server,
+    patch({ id = 'server-1', sequence = 1 } = {}) {
+      return kept(folder, `${id}-${sequence}.so`, () => build({ id, sequence }))
+    },
+  }
+}
+
+function compile({ compiler, flags }: Flavour, folder: string): void {
   const common = ['-O2', '-g', '-ffunction-sections', '-fdata-sections', ...flags]
   for (const [side, fix] of [
     ['before', []],
@@ -30,26 +50,8 @@ export function build({ compiler, flags }: Flavour): Built {
     for (const source of ['handlers', 'server'])
       execFileSync(compiler, [...common, ...fix, '-c', `${SOURCES}${source}.c`, '-o', join(folder, side, `${source}.o`)], { cwd: SOURCES })
   }
-  const server = join(folder, 'server')
   const objects = ['handlers', 'server'].map((name) => join(folder, 'before', `${name}.o`))
-  execFileSync(compiler, [...flags, '-pthread', ...objects, '-Wl,--build-id=sha1', '-o', server])
-  return {
-    folder,
-    server,
-    patch({ id = 'server-1', sequence = 1 } = {}) {
-      const built = buildPatch({
-        before: join(folder, 'before'),
-        after: join(folder, 'after'),
-        base: server,
-        sequence,
-        id,
-        description: 'the fixed greeting',
-        cves: ['CVE-2026-0001'],
-      })
-      if (built.outcome !== 'built') throw new Error('the builder found nothing to patch')
-      return built.image
-    },
-  }
+  execFileSync(compiler, [...flags, '-pthread', ...objects, '-Wl,--build-id=sha1', '-o', join(folder, 'server')])
 }
 
 const FIELDS = ['pid', 'running', 'old', 'fixed', 'bad', 'hits', 'longestPauseNs'] as const
@@ -78,13 +80,13 @@ export async function runCounting<F extends string>(
   fields: readonly F[],
 ): Promise<Running<F>> {
   const file = join(folder, `stats-${++runs}`)
-  const shell = spawn('/bin/sh', ['-c', '"$0" "$1" "$2" & wait', server, file, String(threads)], { stdio: 'ignore' })
+  const shell = inBackground(() => spawn('/bin/sh', ['-c', '"$0" "$1" "$2" & wait', server, file, String(threads)], { stdio: 'ignore' }))
   const ended = new Promise<void>((resolve) => shell.once('exit', () => resolve()))
   const stats = (): Record<F, number> => {
     const data = readFileSync(file)
     return Object.fromEntries(fields.map((field, i) => [field, Number(data.readBigUInt64LE(8 * i))])) as Record<F, number>
   }
-  const deadline = Date.now() + 10_000
+  const deadline = Date.now() + 20_000
   while (!started(stats, threads)) {
     if (Date.now() > deadline) throw new Error('the server did not start')
     await sleep(10)

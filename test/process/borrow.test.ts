@@ -2,10 +2,11 @@
 import { describe, expect, test } from 'vitest'
 import type { Process } from '../../src/process/contract.ts'
 import { linuxBackend } from '../../src/process/linux/index.ts'
+import { rounds } from '../brought.ts'
 import { MODES, readCounters } from './counters.ts'
 import { compile, startApart, tracerPid, until } from './targets.ts'
 
-const ROUNDS = 60
+const ROUNDS = rounds(60)
 
 function mapAndUnmap(process: Process): void {
   const main = process.modules()[0]
@@ -33,7 +34,7 @@ describe('a borrowed main thread', () => {
     for (let round = 0; round < ROUNDS; round++) {
       mapAndUnmap(process)
       process.switchCode({ writes: [], inspect: () => undefined, stopTimeout: 1000 })
-      if (round % 10 === 0) {
+      if (round % rounds(10) === 0) {
         const before = readCounters(process, address).rounds
         await until('it goes on', () => readCounters(process, address).rounds > before + 1n)
       }

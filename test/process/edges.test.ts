@@ -3,13 +3,13 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { copyFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { HotpatchError } from '../../src/errors.ts'
 import type { MapRequest, Process } from '../../src/process/contract.ts'
 import { linuxBackend } from '../../src/process/linux/index.ts'
 import { parseStat, readProc } from '../../src/process/linux/proc.ts'
 import { VALUE_NEW, VALUE_OLD } from '../../src/process/testing/target.ts'
+import { rounds, script } from '../brought.ts'
 import { compile, isAlive, type Started, startApart, tracerPid, until } from './targets.ts'
 
 interface Edge {
@@ -109,7 +109,7 @@ describe('awkward processes', () => {
 
   test('threads that come and go all the time: none is missed, none is lost', async () => {
     const edge = await start('storm')
-    for (let round = 0; round < 100; round++) expect(switchTo(edge, round % 2 === 0 ? VALUE_NEW : VALUE_OLD).switched).toBe(true)
+    for (let round = 0; round < rounds(100); round++) expect(switchTo(edge, round % 2 === 0 ? VALUE_NEW : VALUE_OLD).switched).toBe(true)
     for (let round = 0; round < 10; round++) mapAndUnmap(edge.process)
     await goesOn(edge)
     await finish(edge)
@@ -143,8 +143,8 @@ describe('awkward processes', () => {
     if (spawnSync(unshare[0] as string, [...unshare.slice(1), 'true']).status !== 0) return context.skip('unshare is not allowed here')
     const program = compile('edges.c', 'edges')
     // The program is copied to a file system that exists in there only.
-    const script = 'mount -t tmpfs none /mnt && cp "$0" /mnt/inside && exec /mnt/inside ""'
-    const started = await startApart('sh', ['-c', script, program], unshare.join(' '))
+    const inThere = 'mount -t tmpfs none /mnt && cp "$0" /mnt/inside && exec /mnt/inside ""'
+    const started = await startApart('sh', ['-c', inThere, program], unshare.join(' '))
     await until('it printed its addresses', () => started.output().endsWith('\n'))
     const inside = Number(execFileSync('pgrep', ['-P', String(started.pid)], { encoding: 'utf8' }).trim())
     const printed = JSON.parse(started.output()) as Record<string, string>
@@ -162,8 +162,8 @@ describe('awkward processes', () => {
 describe('refusals', () => {
   test('a process that is traced: names the tracer', async () => {
     const edge = await start('')
-    const tracer = fileURLToPath(new URL('tracer.ts', import.meta.url))
-    const child = spawn(process.execPath, ['--import', 'tsx', tracer, String(edge.started.pid)], { stdio: 'ignore' })
+    const tracer = script('tracer', import.meta.url)
+    const child = spawn(process.execPath, [...tracer, String(edge.started.pid)], { stdio: 'ignore' })
     await until('it is traced', () => tracerPid(edge.started.pid) === child.pid)
     for (const action of [() => linuxBackend.open(edge.started.pid), () => switchTo(edge, VALUE_NEW), () => mapAndUnmap(edge.process)]) {
       const error = errorOf(action)
@@ -192,10 +192,10 @@ describe('refusals', () => {
   })
 
   test('another user without the capability', async (context) => {
-    const script = fileURLToPath(new URL('open-as.ts', import.meta.url))
+    const openAs = script('open-as', import.meta.url)
     if (process.getuid?.() !== 0) return context.skip('only root can become another user')
     const edge = await start('')
-    const { stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', script, '65534', String(edge.started.pid)], {
+    const { stdout, stderr } = spawnSync(process.execPath, [...openAs, '65534', String(edge.started.pid)], {
       encoding: 'utf8',
     })
     expect(JSON.parse(stdout || `"${stderr}"`)).toMatchObject({ code: 'PERMISSION_DENIED', exit: 5, facts: { right: 'other user' } })
@@ -226,7 +226,7 @@ describe('single stores', () => {
   test('a thread that watches an aligned word never sees half of a write', async () => {
     const edge = await start('atomic')
     const [ones, twos] = [new Uint8Array(8).fill(0x11), new Uint8Array(8).fill(0x22)]
-    for (let round = 0; round < 30_000; round++) edge.process.write(edge.symbols.word, round % 2 === 0 ? ones : twos)
+    for (let round = 0; round < rounds(30_000); round++) edge.process.write(edge.symbols.word, round % 2 === 0 ? ones : twos)
     await goesOn(edge)
     await finish(edge)
   })

@@ -1,12 +1,12 @@
 /** The engine dies around any call that changes something; the target goes on with everything it had. */
 import { spawn, spawnSync } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 import { linuxBackend } from '../../src/process/linux/index.ts'
+import { rounds, script } from '../brought.ts'
 import { type MODES, readCounters } from './counters.ts'
 import { compile, isAlive, startApart, tracerPid, until } from './targets.ts'
 
-const ENGINE = ['--import', 'tsx', fileURLToPath(new URL('killed-engine.ts', import.meta.url))]
+const ENGINE = script('killed-engine', import.meta.url)
 
 const runEngine = (pid: number, step: number, side: string): Promise<NodeJS.Signals | null> =>
   new Promise((resolve, reject) => {
@@ -17,18 +17,19 @@ const runEngine = (pid: number, step: number, side: string): Promise<NodeJS.Sign
 
 /** Every single step takes minutes: HOTPATCH_TEST_THOROUGH=1 npx vitest run --project live test/process/kill.test.ts */
 const thorough = process.env.HOTPATCH_TEST_THOROUGH === '1'
+const sparse = rounds(1) === rounds(8) ? 8 : 1
 
 /**
  * How often each mode is killed: every step of one, every few of the others. An epoll_wait that a dead engine stopped fails with EINTR
  * (the kernel's doing, see restart.ts), which the target does not count as bad.
  */
 const STRIDES: readonly (readonly [(typeof MODES)[number], number])[] = [
-  ['spin', thorough ? 1 : 4],
-  ['sleep', thorough ? 1 : 6],
+  ['spin', thorough ? 1 : 4 * sparse],
+  ['sleep', thorough ? 1 : 6 * sparse],
   // A thread that is stopped again in a call that the kernel goes on with: see restarted.ts.
-  ['long', thorough ? 2 : 22],
-  ['epoll', thorough ? 2 : 9],
-  ['sigsuspend', thorough ? 2 : 9],
+  ['long', thorough ? 2 : 22 * sparse],
+  ['epoll', thorough ? 2 : 9 * sparse],
+  ['sigsuspend', thorough ? 2 : 9 * sparse],
 ]
 
 describe('an engine that is killed', () => {

@@ -1,26 +1,28 @@
 /** Compiling and starting the programs of test/targets that live processes are tested with. */
-import { execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { afterAll } from 'vitest'
 import { parseStat, parseStatus, readProc } from '../../src/process/linux/proc.ts'
+import { inBackground } from '../brought.ts'
+import { compileTarget, GCC } from './programs.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'hotpatch-targets-'))
 const started = new Set<number>()
+/** The folders of what was compiled, by its name. */
+const programs = new Map<string, string>()
 afterAll(() => {
   for (const pid of started) killNow(pid)
-  rmSync(folder, { recursive: true, force: true })
+  for (const made of [folder, ...programs.values()]) rmSync(made, { recursive: true, force: true })
 })
 
 /** The path of the program made of test/targets/NAME. */
-export function compile(source: string, name: string, options: readonly string[] = [], compiler = 'gcc'): string {
-  const program = join(folder, name)
-  const path = fileURLToPath(new URL(`../targets/${source}`, import.meta.url))
-  if (!existsSync(program)) execFileSync(compiler, ['-O2', '-g', '-pthread', path, '-o', program, ...options], { stdio: 'inherit' })
-  return program
+export function compile(source: string, name: string, options: readonly string[] = [], compiler = GCC): string {
+  const there = programs.get(name) ?? compileTarget({ source, name, options, compiler })
+  programs.set(name, there)
+  return join(there, name)
 }
 
 let serial = 0
@@ -39,7 +41,7 @@ export interface Started {
 export async function startApart(program: string, args: readonly string[] = [], prefix = ''): Promise<Started> {
   const out = join(folder, `out-${++serial}`)
   const script = `out=$1; shift; ${prefix} "$@" >"$out" 2>&1 </dev/null & echo $!`
-  const shell = spawn('sh', ['-c', script, 'sh', out, program, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const shell = inBackground(() => spawn('sh', ['-c', script, 'sh', out, program, ...args], { stdio: ['ignore', 'pipe', 'inherit'] }))
   let text = ''
   for await (const chunk of shell.stdout) text += chunk
   const pid = Number(text)

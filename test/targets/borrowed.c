@@ -8,7 +8,6 @@
  * Every mode but spin and long has a second thread that wakes the first. */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <immintrin.h>
 #include <poll.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -20,6 +19,10 @@
 #include <time.h>
 #include <unistd.h>
 #include <pthread.h>
+#ifdef __aarch64__
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 
 static volatile struct { uint64_t rounds, bad, signals; } counters;
 static int pipes[2];
@@ -27,6 +30,7 @@ static sem_t semaphore;
 static pthread_t main_thread;
 static int wake_by_signal;
 
+#if defined(__x86_64__)
 static uint8_t in[32][64], out[32][64];
 static uint64_t masks_in[8], masks_out[8];
 #define ALL_16(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8) M(9) M(10) M(11) M(12) M(13) M(14) M(15)
@@ -50,10 +54,58 @@ __attribute__((noinline)) static void turn(long n) {
   else __asm__ volatile(ALL_16(LOAD_XMM) TURN ALL_16(STORE_XMM) : "+r"(n) : "r"(in), "r"(out) : "memory", "cc");
 }
 
+static void prepare(void) {
+  __builtin_cpu_init();
+  width = __builtin_cpu_supports("avx512bw") ? 64 : __builtin_cpu_supports("avx") ? 32 : 16;
+  registers = width == 64 ? 32 : 16;
+  for (int i = 0; i < 32; i++) for (int j = 0; j < 64; j++) in[i][j] = (uint8_t)(i * 37 + j * 11 + 5);
+  for (int i = 0; i < 8; i++) masks_in[i] = 0x9e3779b97f4a7c15ull * (i + 1);
+}
+
+static int differs(void) {
+  int count = 0;
+  for (int i = 0; i < registers; i++) if (memcmp(in[i], out[i], width)) count++;
+  return count + (width == 64 && memcmp(masks_in + 1, masks_out + 1, 7 * 8));
+}
+#elif defined(__aarch64__)
+/* SVE's registers are as wide as the processor likes, its predicates an eighth of that; without SVE there are 16 bytes each. */
+#define WIDEST 256
+static uint8_t in[32 * WIDEST], out[32 * WIDEST], predicates_in[16 * WIDEST / 8], predicates_out[16 * WIDEST / 8];
+#define ALL_16(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8) M(9) M(10) M(11) M(12) M(13) M(14) M(15)
+#define ALL_32(M) ALL_16(M) M(16) M(17) M(18) M(19) M(20) M(21) M(22) M(23) M(24) M(25) M(26) M(27) M(28) M(29) M(30) M(31)
+#define LOAD_Z(n) "ldr z" #n ", [%1, #" #n ", mul vl]\n"
+#define STORE_Z(n) "str z" #n ", [%2, #" #n ", mul vl]\n"
+#define LOAD_P(n) "ldr p" #n ", [%3, #" #n ", mul vl]\n"
+#define STORE_P(n) "str p" #n ", [%4, #" #n ", mul vl]\n"
+#define LOAD_Q(n) "ldr q" #n ", [%1, #16*" #n "]\n"
+#define STORE_Q(n) "str q" #n ", [%2, #16*" #n "]\n"
+#define SVE ".arch_extension sve\n"
+#define TURN "1: subs %0, %0, #1\nb.ne 1b\n"
+
+static int width, scalable;
+__attribute__((noinline)) static void turn(long n) {
+  if (scalable) __asm__ volatile(SVE ALL_32(LOAD_Z) ALL_16(LOAD_P) TURN ALL_32(STORE_Z) ALL_16(STORE_P)
+    : "+r"(n) : "r"(in), "r"(out), "r"(predicates_in), "r"(predicates_out) : "memory", "cc", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15");
+  else __asm__ volatile(ALL_32(LOAD_Q) TURN ALL_32(STORE_Q)
+    : "+r"(n) : "r"(in), "r"(out) : "memory", "cc", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15");
+}
+
+static void prepare(void) {
+  scalable = (getauxval(AT_HWCAP) & HWCAP_SVE) != 0;
+  width = 16;
+  if (scalable) __asm__(SVE "rdvl %0, #1" : "=r"(width));
+  for (int i = 0; i < 32 * WIDEST; i++) in[i] = (uint8_t)(i * 37 + i / width * 11 + 5);
+  for (int i = 0; i < 16 * WIDEST / 8; i++) predicates_in[i] = (uint8_t)(i * 29 + 3);
+}
+
+static int differs(void) {
+  return memcmp(in, out, 32 * width) || (scalable && memcmp(predicates_in, predicates_out, 16 * width / 8));
+}
+#endif
+
 static void spin(void) {
   turn(200000);
-  for (int i = 0; i < registers; i++) if (memcmp(in[i], out[i], width)) counters.bad++;
-  if (width == 64 && memcmp(masks_in + 1, masks_out + 1, 7 * 8)) counters.bad++;
+  counters.bad += differs();
 }
 
 static void on_signal(int number) { (void)number; counters.signals++; }
@@ -70,11 +122,7 @@ static void *waker(void *unused) {
 
 int main(int argc, char **argv) {
   const char *mode = argc > 1 ? argv[1] : "spin";
-  __builtin_cpu_init();
-  width = __builtin_cpu_supports("avx512bw") ? 64 : __builtin_cpu_supports("avx") ? 32 : 16;
-  registers = width == 64 ? 32 : 16;
-  for (int i = 0; i < 32; i++) for (int j = 0; j < 64; j++) in[i][j] = (uint8_t)(i * 37 + j * 11 + 5);
-  for (int i = 0; i < 8; i++) masks_in[i] = 0x9e3779b97f4a7c15ull * (i + 1);
+  prepare();
   struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
   sigaction(SIGALRM, &action, 0);
   action.sa_flags = 0;

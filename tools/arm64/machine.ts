@@ -1,4 +1,4 @@
-/** Starts an ARM64 machine, runs one script in it, shows what it says. */
+/** Starts an ARM64 machine, which runs one script and switches itself off. */
 import { spawn } from 'node:child_process'
 import { appendFileSync, copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -19,16 +19,24 @@ export interface MachineRun {
   readonly seconds: number
 }
 
-/**
- * @param payload fills /hotpatch/payload, in which `run.sh` is run; node_modules of the runtime dependencies lie beside it
- * @param line gets each line that the machine writes
- */
-export async function runMachine(
-  image: Image,
-  payload: (cpio: CpioWriter) => void,
-  line: (text: string) => void,
-  timeoutSeconds: number,
-): Promise<MachineRun> {
+/** A machine that is on. */
+export interface RunningMachine {
+  /** When it is off. */
+  readonly ended: Promise<MachineRun>
+  off(): void
+}
+
+export interface MachineOptions {
+  /** Gets each line that the machine writes. */
+  line(text: string): void
+  /** It is switched off then. */
+  readonly timeoutSeconds: number
+  /** Ports of this system's loopback interface that lead to ports of the machine. Without any it has no network. */
+  readonly ports?: readonly { readonly here: number; readonly there: number }[]
+}
+
+/** @param payload fills /hotpatch/payload, in which `run.sh` is run; node_modules of the runtime dependencies lie beside it */
+export function startMachine(image: Image, payload: (cpio: CpioWriter) => void, options: MachineOptions): RunningMachine {
   const folder = mkdtempSync(join(tmpdir(), 'hotpatch-arm64-'))
   try {
     const [initrd, part] = [join(folder, 'initrd'), join(folder, 'payload.cpio')]
@@ -38,36 +46,39 @@ export async function runMachine(
     payload(cpio)
     cpio.end()
     appendFileSync(initrd, readFileSync(part))
-    return await boot(image.kernel, initrd, line, timeoutSeconds)
-  } finally {
+    const { ended, off } = boot(image.kernel, initrd, options)
+    return { ended: ended.finally(() => rmSync(folder, { recursive: true, force: true })), off }
+  } catch (error) {
     rmSync(folder, { recursive: true, force: true })
+    throw error
   }
 }
 
-async function boot(kernel: string, initrd: string, line: (text: string) => void, timeoutSeconds: number): Promise<MachineRun> {
+function boot(kernel: string, initrd: string, { line, timeoutSeconds, ports = [] }: MachineOptions): RunningMachine {
   const began = performance.now()
   const machine = ['-M', 'virt,gic-version=3', '-cpu', CPU, '-smp', '2', '-m', MEMORY, '-accel', 'tcg,thread=multi,tb-size=512']
   const parts = ['-nodefaults', '-no-reboot', '-nographic', '-serial', 'stdio', '-kernel', kernel, '-initrd', initrd, '-append', KERNEL]
-  const child = spawn('qemu-system-aarch64', [...machine, ...parts], { stdio: ['ignore', 'pipe', 'inherit'] })
-  const kill = () => void child.kill('SIGKILL')
-  process.once('exit', kill)
-  const timer = setTimeout(kill, timeoutSeconds * 1000)
-  let status: number | undefined
+  const forwards = ports.map(({ here, there }) => `,hostfwd=tcp:127.0.0.1:${here}-:${there}`).join('')
+  const network = ports.length === 0 ? [] : ['-netdev', `user,id=net${forwards}`, '-device', 'virtio-net-device,netdev=net']
+  const child = spawn('qemu-system-aarch64', [...machine, ...parts, ...network], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const off = () => void child.kill('SIGKILL')
+  process.once('exit', off)
+  const timer = setTimeout(off, timeoutSeconds * 1000)
   const failed = new Promise<never>((_, reject) => child.once('error', reject))
-  const read = async () => {
+  const read = async (): Promise<MachineRun> => {
+    let status: number | undefined
     for await (const raw of createInterface({ input: child.stdout })) {
       const text = raw.replace(/\r$/, '')
       const ended = ENDED.exec(text)
       if (ended === null) line(text)
       else status = Number(ended[1])
     }
+    return { status, seconds: (performance.now() - began) / 1000 }
   }
-  try {
-    await Promise.race([read(), failed])
-  } finally {
+  const ended = Promise.race([read(), failed]).finally(() => {
     clearTimeout(timer)
-    process.removeListener('exit', kill)
-    kill()
-  }
-  return { status, seconds: (performance.now() - began) / 1000 }
+    process.removeListener('exit', off)
+    off()
+  })
+  return { ended, off }
 }

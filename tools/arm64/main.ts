@@ -1,112 +1,96 @@
 /**
  * Tests on ARM64, in an emulated machine that is made on the first run and kept in the cache:
  *
- *   npm run test:arm64                     everything
- *   npm run test:arm64 -- --only TEXT      the cases whose name contains it
+ *   npm run test:arm64                          everything
+ *   npm run test:arm64 -- --only TEXT           the tests whose name contains it
+ *   npm run test:arm64 -- --suite conformance   one of the suites: conformance, or a file of test/arm64/suites.ts
+ *   npm run test:arm64 -- --minutes 20          how long the machine may run; 10 without it
  *
- * The host compiles, for the machine has no compiler: TypeScript to JavaScript, C with aarch64-linux-gnu-gcc.
- * Exit code 0 when every case has passed.
+ * The host compiles, for the machine has no compiler: TypeScript to JavaScript, C with aarch64-linux-gnu-gcc, patches with the builder.
+ * Exit code 0 when every test has passed.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { parseArgs } from 'node:util'
 import pc from 'picocolors'
 import { FAULT_CASES } from '../../src/process/testing/call-cases.ts'
 import { CONFORMANCE_CASES } from '../../src/process/testing/conformance.ts'
-import type { CaseResult } from '../../src/process/testing/run-cases.ts'
-import { clone, workshop } from '../places.ts'
-import { mustRun } from '../run.ts'
+import { SUITES } from '../../test/arm64/suites.ts'
 import { ensureImage } from './image.ts'
-import { runMachine } from './machine.ts'
-import { type Suite, writeReport } from './report.ts'
+import { startMachine } from './machine.ts'
+import { makePayload, PROGRAMS, writePayload } from './payload.ts'
+import { writeReport } from './report.ts'
+import { ResultReader, type TestResult } from './results.ts'
 
-const COMPILER = 'aarch64-linux-gnu-gcc'
-/** As in test/process/tsconfig.arm64.json. */
-const COMPILED = join(workshop, 'arm64-tests')
 /** The machine is switched off then. */
-const TIMEOUT_SECONDS = 420
-const RESULT = /^@result (\{.*\})$/
-const SUITE = /^@suite (.*)$/
-
-interface Program {
-  readonly file: string
-  readonly what: string
-  readonly options: readonly string[]
-}
-
-const PROGRAMS: readonly Program[] = [
-  { file: 'conformance-pie', what: 'a position-independent program with PAC and BTI', options: ['-mbranch-protection=standard'] },
-  { file: 'conformance-fixed', what: 'a static program at a fixed address', options: ['-static'] },
-]
+const MINUTES = '10'
+const CONFORMANCE = 'conformance'
 
 process.exitCode = await main(process.argv.slice(2))
 
 async function main(args: readonly string[]): Promise<number> {
-  const at = args.indexOf('--only')
-  const only = at < 0 ? '' : (args[at + 1] ?? '')
-  const names = [...CONFORMANCE_CASES, ...FAULT_CASES].map(({ name }) => name).filter((name) => name.includes(only))
+  const { values } = parseArgs({
+    args: [...args],
+    options: { only: { type: 'string', default: '' }, suite: { type: 'string' }, minutes: { type: 'string', default: MINUTES } },
+  })
+  const suites = [CONFORMANCE, ...SUITES.map(({ file }) => file)].filter((name) => values.suite === undefined || name === values.suite)
+  if (suites.length === 0) throw new Error(`there is no suite ${values.suite}`)
+  const timeout = 60 * Number(values.minutes)
   const image = await ensureImage((line) => console.log(`arm64: ${line}`))
   const folder = mkdtempSync(join(tmpdir(), 'hotpatch-arm64-'))
   try {
-    await mustRun('npx', ['tsc', '-p', 'test/process/tsconfig.arm64.json'], { cwd: clone })
-    for (const { file, options } of PROGRAMS)
-      await mustRun(COMPILER, [
-        '-O2',
-        '-g',
-        '-pthread',
-        '-Wl,-z,separate-code',
-        ...options,
-        join(clone, 'test/targets/conformance.c'),
-        '-o',
-        join(folder, file),
-      ])
-
-    const suites = new Map<string, Suite & { results: Map<string, CaseResult> }>()
-    let current: (Suite & { results: Map<string, CaseResult> }) | undefined
-    const run = await runMachine(
-      image,
-      (cpio) => {
-        cpio.file('hotpatch/package.json', Buffer.from('{ "type": "module" }'), 0o644)
-        cpio.tree('hotpatch/payload/dist', COMPILED)
-        for (const { file } of PROGRAMS) cpio.file(`hotpatch/payload/${file}`, readFileSync(join(folder, file)), 0o755)
-        cpio.file('hotpatch/payload/run.sh', Buffer.from(script(only)), 0o755)
-      },
-      (text) => {
-        const suite = SUITE.exec(text)?.[1]
-        const result = RESULT.exec(text)?.[1]
-        if (suite !== undefined) {
-          current = { name: suite, cases: names, results: new Map() }
-          suites.set(suite, current)
-          console.log(pc.bold(suite))
-        } else if (result !== undefined) {
-          const parsed = JSON.parse(result) as CaseResult
-          current?.results.set(parsed.name, parsed)
-          show(parsed)
-        } else console.log(pc.dim(text))
-      },
-      TIMEOUT_SECONDS,
+    await makePayload(folder)
+    const reader = new ResultReader(show)
+    const script = scriptFor(suites, values.only)
+    const options = { line: (text: string) => reader.read(text), timeoutSeconds: timeout }
+    const run = await startMachine(image, (cpio) => writePayload(cpio, folder, script), options).ended
+    const { passed, failed, skipped } = writeReport(
+      'arm64-linux',
+      expected(suites, values.only).map((suite) => reader.suite(suite)),
     )
-    const all = PROGRAMS.map(({ what }) => suites.get(what) ?? { name: what, cases: names, results: new Map() })
-    const { passed, failed } = writeReport('arm64-linux', all)
-    if (run.status === undefined) console.log(`the machine did not come to its end within ${TIMEOUT_SECONDS} s`)
-    console.log(`arm64: ${passed} passed, ${failed} failed; the machine ran for ${run.seconds.toFixed(0)} s`)
+    if (run.status === undefined) console.log(`the machine did not come to its end within ${timeout} s`)
+    console.log(`arm64: ${passed} passed, ${failed} failed, ${skipped} skipped; the machine ran for ${run.seconds.toFixed(0)} s`)
     return failed === 0 && passed > 0 && run.status === 0 ? 0 : 1
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
 }
 
-function show({ name, error, milliseconds }: CaseResult): void {
-  console.log(`${error === undefined ? pc.green('✔') : pc.red('✘')} ${name} ${pc.dim(`${milliseconds} ms`)}`)
-  if (error !== undefined) console.log(error)
+/** The suites that must report. Of the conformance suite it is known beforehand which cases there are. */
+function expected(suites: readonly string[], only: string): { name: string; tests?: readonly string[] }[] {
+  const cases = [...CONFORMANCE_CASES, ...FAULT_CASES].map(({ name }) => name).filter((name) => name.includes(only))
+  return suites.flatMap((suite): { name: string; tests?: readonly string[] }[] =>
+    suite === CONFORMANCE ? PROGRAMS.map(({ what }) => ({ name: what, tests: cases })) : [{ name: suite }],
+  )
 }
 
-function script(only: string): string {
+function scriptFor(suites: readonly string[], only: string): string {
   const name = `'${only.replaceAll("'", `'\\''`)}'`
-  const runner = 'node /hotpatch/payload/dist/process/testing/run-on-linux.js'
+  const run = '/hotpatch/payload/dist'
+  const files = suites.filter((suite) => suite !== CONFORMANCE)
+  const conformance = PROGRAMS.flatMap(({ file, what }) => [
+    `echo '@suite ${what}'`,
+    `node ${run}/src/process/testing/run-on-linux.js /hotpatch/payload/${file} ${name}`,
+    "echo '@done'",
+  ])
   return [
-    'set -e',
-    ...PROGRAMS.flatMap(({ file, what }) => [`echo '@suite ${what}'`, `${runner} /hotpatch/payload/${file} ${name}`]),
+    'export HOTPATCH_BROUGHT=/hotpatch/payload/brought',
+    'status=0',
+    ...(files.length === 0 ? [] : [`node ${run}/test/arm64/run.js ${files.join(' ')} --only ${name} 2>&1 || status=$?`]),
+    ...(suites.includes(CONFORMANCE) ? conformance : []),
+    'exit $status',
     '',
   ].join('\n')
+}
+
+function show(line: TestResult | string): void {
+  if (typeof line === 'string') {
+    console.log(line)
+    return
+  }
+  const { name, status, why, milliseconds } = line
+  const mark = { passed: pc.green('✔'), failed: pc.red('✘'), skipped: pc.yellow('↓') }[status]
+  console.log(`${mark} ${name} ${pc.dim(status === 'skipped' ? (why ?? '') : `${milliseconds} ms`)}`)
+  if (status === 'failed' && why !== undefined) console.log(why)
 }

@@ -1,37 +1,40 @@
-/** What a run inside the machine came to, counted as vitest counts: tests-total.ts adds it to the rest. */
+/** What a run inside the machine came to, as vitest reports it: tests-total.ts adds it to the rest, backend-health.ts tells of it. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { CaseResult } from '../../src/process/testing/run-cases.ts'
 import { reports } from '../vitest.ts'
+import type { SuiteRun, TestResult } from './results.ts'
 
-export interface Suite {
-  /** What is tested: `a static program`. */
-  readonly name: string
-  readonly cases: readonly string[]
-  readonly results: ReadonlyMap<string, CaseResult>
+export interface Counts {
+  readonly passed: number
+  readonly failed: number
+  readonly skipped: number
 }
 
-/** Writes the report NAME.json. A case without a result has failed: its runner died. Gives the number of both. */
-export function writeReport(name: string, suites: readonly Suite[]): { passed: number; failed: number } {
+/** Writes the report NAME.json. A test without a result, and a suite without an end, have failed: their runner died. */
+export function writeReport(name: string, suites: readonly SuiteRun[]): Counts {
   const testResults = suites.map((suite) => {
-    const assertionResults = suite.cases.map((title) => {
-      const result = suite.results.get(title)
-      const failure = result === undefined ? 'the case did not come to its end' : result.error
-      return {
-        ancestorTitles: [suite.name],
-        title,
-        status: failure === undefined ? 'passed' : 'failed',
-        failureMessages: failure === undefined ? [] : [failure],
-      }
-    })
-    const status = assertionResults.some((assertion) => assertion.status === 'failed') ? 'failed' : 'passed'
-    return { name: suite.name, status, assertionResults }
+    const results: TestResult[] = [
+      ...suite.results.values(),
+      ...suite.missing.map((test) => lost(test, 'the test did not come to its end')),
+    ]
+    if (!suite.ended) results.push(lost('(the suite)', 'it did not come to its end'))
+    const assertionResults = results.map(({ name: title, status, why }) => ({
+      ancestorTitles: [],
+      fullName: title,
+      title,
+      status,
+      failureMessages: status === 'failed' ? [why ?? ''] : [],
+      meta: status === 'skipped' ? { why: why ?? '' } : {},
+    }))
+    const status = results.some((result) => result.status === 'failed') ? 'failed' : 'passed'
+    return { name: suite.name, status, message: '', assertionResults }
   })
-  const all = testResults.flatMap(({ assertionResults }) => assertionResults)
-  const failed = all.filter(({ status }) => status === 'failed').length
-  const passed = all.length - failed
+  const count = (status: string) => testResults.flatMap((suite) => suite.assertionResults).filter((one) => one.status === status).length
+  const counts = { passed: count('passed'), failed: count('failed'), skipped: count('skipped') }
   mkdirSync(reports, { recursive: true })
-  const report = { numPassedTests: passed, numFailedTests: failed, numPendingTests: 0, numTodoTests: 0, testResults }
-  writeFileSync(join(reports, `${name}.json`), `${JSON.stringify(report)}\n`)
-  return { passed, failed }
+  const numbers = { numPassedTests: counts.passed, numFailedTests: counts.failed, numPendingTests: counts.skipped, numTodoTests: 0 }
+  writeFileSync(join(reports, `${name}.json`), `${JSON.stringify({ ...numbers, testResults })}\n`)
+  return counts
 }
+
+const lost = (name: string, why: string): TestResult => ({ name, status: 'failed', why, milliseconds: 0 })

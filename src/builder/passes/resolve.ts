@@ -336,7 +336,8 @@ function targetOfName(edge: Edge, context: Context): Outcome {
       `it refers to ${target.name} of ${definition.graph.path}: ${finding.detail}`,
     )
   }
-  if (isLinkersOwn(target.name) && symbol !== undefined && visible.length === 1) return { to: 'base', rva: symbol.rva }
+  if ((isLinkersOwn(target.name) || isOutlineAtomic(target.name)) && symbol !== undefined && visible.length === 1)
+    return { to: 'base', rva: symbol.rva }
   const found = newImport(target.name, context)
   if (found !== undefined) return found
   if (target.binding === 'weak' && (edge.kind === 'abs64' || EDGE_KINDS[edge.kind].role === 'got')) return { to: 'constant', value: 0n }
@@ -357,6 +358,13 @@ const isLinkersOwn = (name: string): boolean =>
   /^(__dso_handle|_GLOBAL_OFFSET_TABLE_|__ehdr_start|__executable_start|_DYNAMIC|__ImageBase|__image_base__|_end|_edata|_etext|end|edata|etext|__bss_start)$/.test(
     name,
   )
+
+/**
+ * What ARM64 compilers call for atomic operations unless told -mno-outline-atomics (libgcc's lse.S, compiler-rt's lse.S): hidden members of their
+ * library, of which no build has an object, and which the linker makes local.
+ */
+const isOutlineAtomic = (name: string): boolean =>
+  /^__aarch64_(cas|swp|ldadd|ldclr|ldeor|ldset)(1|2|4|8|16)_(relax|acq|rel|acq_rel|sync)$/.test(name)
 
 /** Slots of the base image for a name. COFF's `__imp_f` is the slot of f itself. */
 function importSlots(name: string, locator: Locator): Target | undefined {

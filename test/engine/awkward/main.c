@@ -107,20 +107,29 @@ static void filter(struct sock_filter *code, size_t length)
 
 /* What is in no group that @system-service contains: @clock, @cpu-emulation, @debug, @module, @mount, @obsolete, @pkey, @raw-io, @reboot, @swap, bpf. */
 static const int outside[] = {
-    SYS_adjtimex, SYS_clock_adjtime, SYS_clock_settime, SYS_settimeofday, SYS_modify_ldt, SYS_perf_event_open, SYS_ptrace,
-    SYS_delete_module, SYS_finit_module, SYS_init_module, SYS_chroot, SYS_fsconfig, SYS_fsmount, SYS_fsopen, SYS_fspick, SYS_mount,
-    SYS_move_mount, SYS_open_tree, SYS_pivot_root, SYS_umount2, SYS__sysctl, SYS_create_module, SYS_get_kernel_syms, SYS_query_module,
-    SYS_sysfs, SYS_uselib, SYS_ustat, SYS_vserver, SYS_pkey_alloc, SYS_pkey_free, SYS_pkey_mprotect, SYS_ioperm, SYS_iopl,
-    SYS_kexec_file_load, SYS_kexec_load, SYS_reboot, SYS_swapoff, SYS_swapon, SYS_bpf, SYS_acct, SYS_fanotify_init, SYS_nfsservctl,
-    SYS_open_by_handle_at, SYS_quotactl, SYS_setdomainname, SYS_sethostname, SYS_vhangup, SYS_syslog,
+    SYS_adjtimex, SYS_clock_adjtime, SYS_clock_settime, SYS_settimeofday, SYS_perf_event_open, SYS_ptrace, SYS_delete_module,
+    SYS_finit_module, SYS_init_module, SYS_chroot, SYS_fsconfig, SYS_fsmount, SYS_fsopen, SYS_fspick, SYS_mount, SYS_move_mount,
+    SYS_open_tree, SYS_pivot_root, SYS_umount2, SYS_pkey_alloc, SYS_pkey_free, SYS_pkey_mprotect, SYS_kexec_file_load, SYS_kexec_load,
+    SYS_reboot, SYS_swapoff, SYS_swapon, SYS_bpf, SYS_acct, SYS_fanotify_init, SYS_nfsservctl, SYS_open_by_handle_at, SYS_quotactl,
+    SYS_setdomainname, SYS_sethostname, SYS_vhangup, SYS_syslog,
+#ifdef __x86_64__
+    SYS_modify_ldt, SYS__sysctl, SYS_create_module, SYS_get_kernel_syms, SYS_query_module, SYS_sysfs, SYS_uselib, SYS_ustat,
+    SYS_vserver, SYS_ioperm, SYS_iopl,
+#endif
 };
+
+#ifdef __aarch64__
+#define ARCHITECTURE AUDIT_ARCH_AARCH64
+#else
+#define ARCHITECTURE AUDIT_ARCH_X86_64
+#endif
 
 static void filter_service(void)
 {
     struct sock_filter code[8 + 2 * COUNT(outside) + 2];
     size_t n = 0;
     code[n++] = (struct sock_filter)LOAD(arch);
-    code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0);
+    code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0);
     code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
     code[n++] = (struct sock_filter)LOAD(nr);
     /* x32, and what is not known */

@@ -1,0 +1,104 @@
+/** An ARM64 machine that does what this system asks for, until it is switched off. */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { freePort } from '../free-port.ts'
+import { clone } from '../places.ts'
+import type { Ran } from '../run.ts'
+import { ensureImage } from './image.ts'
+import { type RunningMachine, startMachine } from './machine.ts'
+
+/** Ports in the machine. */
+const [AGENT, RELAY] = [7000, 7001]
+const PRODUCT = '/hotpatch'
+const READY = '@ready'
+/** Longer than any demo. */
+const TIMEOUT_SECONDS = 1800
+
+const SCRIPT = `set -e
+for module in 0 1 2 3 4 5; do insmod /modules/$module.ko; done
+ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up
+exec node /hotpatch/payload/agent.mjs ${AGENT} ${RELAY}
+`
+
+export interface Arm64Machine {
+  /** The product's command line, in the machine. */
+  readonly hotpatch: string
+  /** Copies a file into it. */
+  bring(from: string, to: string, mode: number): Promise<void>
+  run(program: string, args: readonly string[], env?: Readonly<Record<string, string>>): Promise<Ran>
+  /** Starts a program that goes on; gives its pid. */
+  start(program: string, args: readonly string[]): Promise<number>
+  look(pid: number): Promise<{ output: string; running: boolean }>
+  stop(pid: number): Promise<void>
+  /** The port here that leads to a port of its loopback interface. One at a time. */
+  relay(to: number): Promise<number>
+  off(): Promise<void>
+}
+
+/**
+ * With the product, as it is compiled in dist/, and its dependencies.
+ * @throws what fetching the machine's parts throws, and when it does not come up
+ */
+export async function startArm64(log: (line: string) => void): Promise<Arm64Machine> {
+  const image = await ensureImage(log)
+  const [agent, relay] = [await freePort(), await freePort()]
+  const said: string[] = []
+  const { machine, ready } = await powerOn(image, [agent, relay], said)
+  const ask = async <T>(what: string, body: unknown, headers: Record<string, string> = {}): Promise<T> => {
+    const given = body instanceof Uint8Array ? body : JSON.stringify(body)
+    const answer = await fetch(`http://127.0.0.1:${agent}/${what}`, { method: 'POST', body: given, headers })
+    if (!answer.ok) throw new Error(`the ARM64 machine: ${what}: ${await answer.text()}`)
+    return (await answer.json()) as T
+  }
+  await ready
+  return {
+    hotpatch: `${PRODUCT}/bin/hotpatch`,
+    bring: async (from, to, mode) => void (await ask('file', readFileSync(from), { 'x-file': JSON.stringify({ path: to, mode }) })),
+    run: (program, args, env = {}) => ask<Ran>('run', { program, args, env }),
+    start: async (program, args) => (await ask<{ pid: number }>('start', { program, args })).pid,
+    look: (pid) => ask('look', { pid }),
+    stop: async (pid) => void (await ask('stop', { pid })),
+    async relay(to) {
+      await ask('relay', { to })
+      return relay
+    },
+    async off() {
+      machine.off()
+      await machine.ended
+    },
+  }
+}
+
+async function powerOn(
+  image: Awaited<ReturnType<typeof ensureImage>>,
+  [agent, relay]: readonly [number, number],
+  said: string[],
+): Promise<{ machine: RunningMachine; ready: Promise<void> }> {
+  let isReady = () => {}
+  const up = new Promise<void>((resolve) => {
+    isReady = resolve
+  })
+  const machine = startMachine(
+    image,
+    (cpio) => {
+      cpio.folder('hotpatch/bin')
+      for (const name of ['package.json', 'bin/hotpatch']) cpio.file(`hotpatch/${name}`, readFileSync(join(clone, name)), 0o755)
+      cpio.tree('hotpatch/dist', join(clone, 'dist'))
+      cpio.file('hotpatch/payload/agent.mjs', readFileSync(new URL('agent.mjs', import.meta.url)), 0o644)
+      cpio.file('hotpatch/payload/run.sh', Buffer.from(SCRIPT), 0o755)
+    },
+    {
+      line: (text) => (text === READY ? isReady() : void said.push(text)),
+      timeoutSeconds: TIMEOUT_SECONDS,
+      ports: [
+        { here: agent, there: AGENT },
+        { here: relay, there: RELAY },
+      ],
+    },
+  )
+  const ended = machine.ended.then(() => {
+    throw new Error(`the ARM64 machine has ended: ${said.slice(-20).join('\n')}`)
+  })
+  ended.catch(() => {})
+  return { machine, ready: Promise.race([up, ended]) }
+}
