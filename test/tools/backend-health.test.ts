@@ -2,8 +2,8 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { clone } from '../../tools/places.ts'
 import { LANES, readHealth, readPage, renderHealth } from '../../tools/backend-health.ts'
+import { clone } from '../../tools/places.ts'
 import { LEFT_OUT, SUITES } from '../arm64/suites.ts'
 
 test('docs/backend-health.md is what `npx tsx tools/backend-health.ts` writes', () => {

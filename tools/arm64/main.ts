@@ -3,7 +3,7 @@
  *
  *   npm run test:arm64                          everything
  *   npm run test:arm64 -- --only TEXT           the tests whose name contains it
- *   npm run test:arm64 -- --suite conformance   one of the suites: conformance, or a file of test/arm64/suites.ts
+ *   npm run test:arm64 -- --suite conformance   these suites alone: conformance, files of test/arm64/suites.ts
  *   npm run test:arm64 -- --minutes 20          how long the machine may run; 10 without it
  *
  * The host compiles, for the machine has no compiler: TypeScript to JavaScript, C with aarch64-linux-gnu-gcc, patches with the builder.
@@ -32,10 +32,14 @@ process.exitCode = await main(process.argv.slice(2))
 async function main(args: readonly string[]): Promise<number> {
   const { values } = parseArgs({
     args: [...args],
-    options: { only: { type: 'string', default: '' }, suite: { type: 'string' }, minutes: { type: 'string', default: MINUTES } },
+    options: {
+      only: { type: 'string', default: '' },
+      suite: { type: 'string', multiple: true },
+      minutes: { type: 'string', default: MINUTES },
+    },
   })
-  const suites = [CONFORMANCE, ...SUITES.map(({ file }) => file)].filter((name) => values.suite === undefined || name === values.suite)
-  if (suites.length === 0) throw new Error(`there is no suite ${values.suite}`)
+  const suites = [CONFORMANCE, ...SUITES.map(({ file }) => file)].filter((name) => values.suite?.includes(name) ?? true)
+  if (suites.length === 0) throw new Error(`there is no suite ${values.suite?.join()}`)
   const timeout = 60 * Number(values.minutes)
   const image = await ensureImage((line) => console.log(`arm64: ${line}`))
   const folder = mkdtempSync(join(tmpdir(), 'hotpatch-arm64-'))
