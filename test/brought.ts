@@ -20,6 +20,9 @@ export const rounds = (count: number): number => (brought === undefined ? count 
 /** How long an engine tries to meet a safe moment: where the processor is emulated every try takes long. */
 export const PATIENT: { readonly timeoutMs?: number } = brought === undefined ? {} : { timeoutMs: 60_000 }
 
+/** Milliseconds for what must happen within some time. */
+export const within = (milliseconds: number): number => (brought === undefined ? milliseconds : 4 * milliseconds)
+
 /** How many threads keep the processors busy. */
 export const busyThreads = (count: number): number => (brought === undefined ? count : 2)
 

@@ -11,7 +11,7 @@ import type { PatchImage } from '../../src/patch/image.ts'
 import type { Process } from '../../src/process/contract.ts'
 import { hostBackend } from '../../src/process/host.ts'
 import { parseStatus, readProc } from '../../src/process/linux/proc.ts'
-import { script } from '../brought.ts'
+import { script, within } from '../brought.ts'
 import { type Started, startApart, until } from '../process/targets.ts'
 import { flavoursHere } from './flavours.ts'
 import { buildPair, type Pair } from './pair.ts'
@@ -89,7 +89,7 @@ describe.skipIf(!onLinux).each(flavoursHere('busy'))('busy functions, $compiler 
 
   test.each(FUNCTIONS)('threads that sleep in %s: refused, each named with function and depth', async (name) => {
     await stayIn(name, LONG)
-    const error = await refusal(() => applyPatch(target, patch, { timeoutMs: 1000 }))
+    const error = await refusal(() => applyPatch(target, patch, { timeoutMs: within(1000) }))
     expect([error.code, error.exit]).toEqual(['BUSY', 4])
     const threads = error.facts.threads as { thread: { id: number; name: string }; function: string; depth: number; found: string }[]
     expect(threads.map((t) => t.thread.name).sort()).toEqual(['slow-0', 'slow-1', 'slow-2'])

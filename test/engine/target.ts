@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { buildPatch } from '../../src/builder/build.ts'
-import { inBackground, kept, made } from '../brought.ts'
+import { inBackground, kept, made, within } from '../brought.ts'
 import type { Flavour } from './flavours.ts'
 
 const SOURCES = fileURLToPath(new URL('target/', import.meta.url))
@@ -86,7 +86,7 @@ export async function runCounting<F extends string>(
     const data = readFileSync(file)
     return Object.fromEntries(fields.map((field, i) => [field, Number(data.readBigUInt64LE(8 * i))])) as Record<F, number>
   }
-  const deadline = Date.now() + 20_000
+  const deadline = Date.now() + within(10_000)
   while (!started(stats, threads)) {
     if (Date.now() > deadline) throw new Error('the server did not start')
     await sleep(10)

@@ -1,12 +1,12 @@
 /** Compiling and starting the programs of test/targets that live processes are tested with. */
 import { spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll } from 'vitest'
 import { parseStat, parseStatus, readProc } from '../../src/process/linux/proc.ts'
-import { inBackground } from '../brought.ts'
+import { inBackground, within } from '../brought.ts'
 import { compileTarget, GCC } from './programs.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'hotpatch-targets-'))
@@ -16,6 +16,7 @@ const programs = new Map<string, string>()
 afterAll(() => {
   for (const pid of started) killNow(pid)
   for (const made of [folder, ...programs.values()]) rmSync(made, { recursive: true, force: true })
+  programs.clear()
 })
 
 /** The path of the program made of test/targets/NAME. */
@@ -39,6 +40,8 @@ export interface Started {
  * the same call.
  */
 export async function startApart(program: string, args: readonly string[] = [], prefix = ''): Promise<Started> {
+  // Where all test files are run by one process, another one has deleted it.
+  mkdirSync(folder, { recursive: true })
   const out = join(folder, `out-${++serial}`)
   const script = `out=$1; shift; ${prefix} "$@" >"$out" 2>&1 </dev/null & echo $!`
   const shell = inBackground(() => spawn('sh', ['-c', script, 'sh', out, program, ...args], { stdio: ['ignore', 'pipe', 'inherit'] }))
@@ -58,8 +61,8 @@ export async function startApart(program: string, args: readonly string[] = [], 
   }
 }
 
-export async function until(what: string, condition: () => boolean, within = 20_000): Promise<void> {
-  const deadline = Date.now() + within
+export async function until(what: string, condition: () => boolean, limit = within(20_000)): Promise<void> {
+  const deadline = Date.now() + limit
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`it did not come to: ${what}`)
     await sleep(2)

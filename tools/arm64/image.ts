@@ -18,8 +18,8 @@ const COMMANDS = [
 ]
 /** What a network card of QEMU's takes, in the order in which they need each other. */
 const MODULES = [
-  'drivers/virtio/virtio.ko',
   'drivers/virtio/virtio_ring.ko',
+  'drivers/virtio/virtio.ko',
   'drivers/virtio/virtio_mmio.ko',
   'net/core/failover.ko',
   'drivers/net/net_failover.ko',
