@@ -26,7 +26,7 @@ export const arm64Target: Target = {
   programSuffix: '',
   patchSuffix: '.so',
   setup: 'arm64',
-  command: ['arm64$', 'bin/hotpatch'],
+  command: ['bin/hotpatch'],
   start,
   hotpatch,
   path(path) {
