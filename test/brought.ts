@@ -21,7 +21,7 @@ export const rounds = (count: number): number => (brought === undefined ? count 
 export const PATIENT: { readonly timeoutMs?: number } = brought === undefined ? {} : { timeoutMs: 60_000 }
 
 /** Milliseconds for what must happen within some time. */
-export const within = (milliseconds: number): number => (brought === undefined ? milliseconds : 4 * milliseconds)
+export const within = (milliseconds: number): number => (brought === undefined ? milliseconds : 8 * milliseconds)
 
 /** How many threads keep the processors busy. */
 export const busyThreads = (count: number): number => (brought === undefined ? count : 2)

@@ -88,7 +88,7 @@ interface Report {
 }
 
 /** What the report of a lane says; undefined: there is none. */
-function healthOf({ report, files }: Lane): SuiteHealth[] | undefined {
+function healthOf({ report, files }: Lane): readonly SuiteHealth[] | undefined {
   const file = join(reports, `${report}.json`)
   if (!existsSync(file)) return undefined
   const { testResults } = JSON.parse(readFileSync(file, 'utf8')) as Report
@@ -154,8 +154,11 @@ if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const before = existsSync(DATA) ? readHealth() : {}
   const health = Object.fromEntries(
     LANES.flatMap((lane) => {
-      const suites = healthOf(lane) ?? before[lane.key]
-      return suites === undefined || suites.length === 0 ? [] : [[lane.key, suites]]
+      const now = healthOf(lane) ?? []
+      // A run of some suites leaves what is known of the others as it is.
+      const others = (before[lane.key] ?? []).filter(({ name }) => !now.some((suite) => suite.name === name))
+      const suites = [...others, ...now].sort((a, b) => (a.name < b.name ? -1 : 1))
+      return suites.length === 0 ? [] : [[lane.key, suites]]
     }),
   )
   writeFileSync(DATA, `${JSON.stringify(health, undefined, 2)}\n`)
