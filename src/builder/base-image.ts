@@ -24,6 +24,10 @@ export interface BaseImage {
   lacks(name: string, isLocal: boolean): boolean
   /** Pointers that the loader fills with addresses of other modules: the import address table, the GOT. */
   readonly importSlots: readonly ImportSlot[]
+  /** A program, which nothing but plug-ins links against; else a library. */
+  readonly isProgram: boolean
+  /** undefined: it has no thread-local data and uses none of other modules. */
+  readonly threadLocal: ThreadLocalData | undefined
   /** Libraries that it asks for by name (DT_NEEDED, the import directory), in that order. */
   readonly needed: readonly string[]
   /** ELF: folders that it looks for them in first (DT_RUNPATH, DT_RPATH), `$ORIGIN` as it stands. */
@@ -66,4 +70,23 @@ export interface ImportSlot {
    * lazy: a JUMP_SLOT, which may still point back into the PLT: good for calls, not for comparing pointers.
    */
   readonly binding: 'eager' | 'lazy'
+}
+
+export interface ThreadLocalData {
+  /** Where the block that each thread gets a copy of begins in the image. */
+  readonly rva: number
+  /** From the thread pointer to the start of each thread's block, in bytes; undefined: it differs from process to process, or by format. */
+  readonly fromThreadPointer: number | undefined
+  readonly slots: readonly ThreadLocalSlot[]
+}
+
+/** What the loader has filled in for accesses to thread-local data. */
+export interface ThreadLocalSlot {
+  /** 8 bytes: the module's number, a distance from the thread pointer; 16: number and offset for `__tls_get_addr`, a TLS descriptor. */
+  readonly holds: 'module' | 'distance' | 'pair' | 'descriptor'
+  readonly rva: number
+  /** The variable's; undefined: the image's own, which nothing can replace. */
+  readonly name: string | undefined
+  /** Of the image's own variable, from the start of the block. */
+  readonly offset: number | undefined
 }

@@ -74,10 +74,7 @@ export const aimsAtEntry = (edge: Edge, block: Block): boolean => aimOf(edge) ==
 
 /** Whether the edge reaches thread-local data. COFF reaches it by its distance from the start of the `.tls` section. */
 export const isThreadLocal = (edge: Edge): boolean =>
-  EDGE_KINDS[edge.kind].role === 'tls' ||
-  edge.target.kind === 'tls' ||
-  edge.target.block?.kind === 'tls' ||
-  edge.target.name === '_tls_index'
+  EDGE_KINDS[edge.kind].role === 'tls' || edge.target.kind === 'tls' || edge.target.block?.kind === 'tls'
 
 /** Blocks that have an edge to each block, within what is given. */
 export function referrersIn(blocks: Iterable<Block>): Map<Block, Block[]> {

@@ -38,11 +38,11 @@ export const REASONS = {
   ),
   TLS_CHANGED: refuse(
     'thread-local data was added, changed or removed; every running thread has its block already',
-    'keep thread-local variables as they are; hold new state in an ordinary variable',
+    'keep thread-local variables as they are; hold new state in shadow data attached to an object of the thread, or in an ordinary variable',
   ),
   TLS_UNSUPPORTED: refuse(
-    'a function that would be patched uses thread-local data, which a patch image cannot reach yet',
-    'move the change into a function that uses no thread-local variable (errno is none)',
+    'a function that would be patched uses thread-local data to which nothing in the base image leads, or on a processor where that is not patched',
+    'see the particulars; move the change into a function that uses no thread-local variable (errno is none)',
   ),
 
   // Types of what lives in the running process.
@@ -139,6 +139,11 @@ export const REASONS = {
   ),
 
   // Worth knowing.
+  EXPORT_REMOVED: note(
+    'the fix removes a function or variable that the program exports (linkers export all of a program with --export-dynamic); it stays in the ' +
+      'running process as it was, and a plug-in that uses it goes on with the old one',
+    'nothing to do unless a plug-in uses it: then keep it as it is',
+  ),
   NOT_IN_BASE: note(
     'the base image does not hold it (another program of the same build does, or the linker dropped it)',
     'nothing to do if another program of the build uses it: build a patch for that one too',

@@ -84,6 +84,8 @@ export interface Linking {
   /** Jumps to a place; and jumps to where a pointer leads. The addends of their edges make up for what the field counts from. */
   readonly jumpStub: StubTemplate
   readonly pointerStub: StubTemplate
+  /** Rewriting accesses to thread-local data. undefined: they are not patched on this processor. */
+  readonly threadLocal?: ThreadLocalRewriting
   /** How far a call or jump reaches, in bytes, both ways. */
   readonly branchReach: number
   /** What fills the room between functions. */
@@ -105,6 +107,18 @@ export interface Linking {
   readonly seen: (reference: LinkedReference, image: LinkedImage) => SeenTarget | undefined
   /** The slot that a stub of the linker at `rva` jumps through (a PLT entry, an import thunk). undefined: it is no such stub. */
   readonly slotOfStub: (image: LinkedImage, rva: number) => number | undefined
+}
+
+/** Fields are offsets in `content`, which is rewritten in place; false, undefined: the bytes are no sequence that is known, and stay. */
+export interface ThreadLocalRewriting {
+  /** From the field of an access to that of its call of `__tls_get_addr`. */
+  readonly callOf: (kind: EdgeKind, content: Uint8Array | undefined, field: number) => number | undefined
+  /** `distance`: from the thread pointer to what is accessed. */
+  readonly toLocalExec: (kind: EdgeKind, content: Uint8Array, field: number, distance: number) => boolean
+  /** Gives the field that then holds the distance to a slot. */
+  readonly toInitialExec: (kind: EdgeKind, content: Uint8Array, field: number) => number | undefined
+  /** The distance from the thread pointer that the field of linked code holds. */
+  readonly distanceSeen: (kind: EdgeKind, field: Uint8Array) => number | undefined
 }
 
 export interface StubTemplate {

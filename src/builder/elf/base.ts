@@ -10,6 +10,7 @@ import type { BaseImage, BaseSection, ImportSlot } from '../base-image.ts'
 import { type SymbolSource, tableSource, withSource } from '../symbol-source.ts'
 import { type ElfMachine, elfMachine } from './machines.ts'
 import { imageSymbols } from './symbols.ts'
+import { isProgram, threadLocalData } from './thread-local.ts'
 
 const PAGE = 0x1000n
 
@@ -36,6 +37,8 @@ export function readElfBase(data: Uint8Array, path: string, separate?: SymbolSou
     sections: baseSections(elf, floor),
     ...withSource(separate ?? tableSource(imageSymbols(elf, floor, machine))),
     importSlots: importSlots(elf, floor, machine),
+    isProgram: isProgram(elf),
+    threadLocal: threadLocalData(elf, floor, machine),
     ...librariesOf(elf),
     bytes: (rva, length) => {
       const address = floor + BigInt(rva)

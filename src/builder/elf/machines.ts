@@ -18,6 +18,8 @@ export interface ElfMachine {
   readonly jumpSlot: number
   readonly globDat: number
   readonly copy: number
+  /** Of slots for thread-local data: the module's number, a distance from the thread pointer, a descriptor, an offset in the module's block. */
+  readonly threadLocal: { readonly module: number; readonly distance: number; readonly descriptor: number; readonly offset: number }
   /** The edge kind of a field whose relocation does not tell calls and jumps from other uses. */
   readonly refine: (kind: EdgeKind, code: Uint8Array, field: number) => EdgeKind
   /** Whether a reference through a section's symbol from code to data may mean something else than what lies where it points. */
@@ -41,6 +43,8 @@ const X64_KINDS: Readonly<Record<number, EdgeKind>> = {
   [R_X86_64.DTPOFF32]: 'dtpoff32',
   [R_X86_64.GOTTPOFF]: 'gottpoff32',
   [R_X86_64.TPOFF32]: 'tpoff32',
+  [R_X86_64.GOTPC32_TLSDESC]: 'tlsdesc32',
+  [R_X86_64.TLSDESC_CALL]: 'tlsdesccall',
   [R_X86_64.SIZE32]: 'size32',
   [R_X86_64.SIZE64]: 'size64',
 }
@@ -61,6 +65,12 @@ const x64 = (): ElfMachine => ({
   jumpSlot: R_X86_64.JUMP_SLOT,
   globDat: R_X86_64.GLOB_DAT,
   copy: R_X86_64.COPY,
+  threadLocal: {
+    module: R_X86_64.DTPMOD64,
+    distance: R_X86_64.TPOFF64,
+    descriptor: R_X86_64.TLSDESC,
+    offset: R_X86_64.DTPOFF64,
+  },
   refine: (kind, code, field) => (kind === 'pcrel32' && isX64Branch(code, field) ? 'branch32' : kind),
   // An indexed operand with its table's address in 32 bits may have been shifted to before the table (`t - 4(,%rax,4)`).
   isVague: (kind, isAnonymous) => !EDGE_KINDS[kind].pcRelative && EDGE_KINDS[kind].size === 4 && isAnonymous,
@@ -126,6 +136,12 @@ const arm64 = (): ElfMachine => ({
   jumpSlot: R_AARCH64.JUMP_SLOT,
   globDat: R_AARCH64.GLOB_DAT,
   copy: R_AARCH64.COPY,
+  threadLocal: {
+    module: R_AARCH64.TLS_DTPMOD,
+    distance: R_AARCH64.TLS_TPREL,
+    descriptor: R_AARCH64.TLSDESC,
+    offset: R_AARCH64.TLS_DTPREL,
+  },
   refine: (kind) => kind,
   // gcc reaches all variables of a section from one place in it (-fsection-anchors), and adds their distances itself.
   isVague: () => true,

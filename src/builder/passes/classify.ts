@@ -2,6 +2,7 @@
  * Classification: what differs between the two builds, item by item, with every reason that can be given without a base image.
  * Nothing is refused here; `verify` does that at the end, when all reasons are known.
  */
+import { architectureOf } from '../../machine/architectures.ts'
 import type { Block, LinkGraph } from '../graph.ts'
 import { isBookkeeping, isStartupSection, runsOnce } from '../names.ts'
 import { entryOf, isAnonymous, isOfInterest, isThreadLocal, parentName, primarySymbol } from '../places.ts'
@@ -377,5 +378,7 @@ function removalRule(c: Change, { program }: Lookups): Reason | undefined {
 
 function* functionReferences(change: Change, block: Block): Generator<Reason> {
   const threadLocal = block.edges.find(isThreadLocal)
+  const { machine } = change.after?.graph ?? {}
+  if (machine !== undefined && architectureOf(machine).linking.threadLocal !== undefined) return
   if (threadLocal !== undefined) yield because(change, 'TLS_UNSUPPORTED', `it uses ${threadLocal.target.name}`)
 }

@@ -214,7 +214,7 @@ const hex = (rva: number): string => `0x${rva.toString(16)}`
 
 /** Formats are vague about kinds (COFF has none for data), but a function is no variable. */
 function couldBe(symbol: BaseSymbol, block: Block): boolean {
-  if (block.kind === 'tls') return symbol.kind === 'tls'
+  if (block.kind === 'tls') return symbol.kind === 'tls' || symbol.kind === 'object' || symbol.kind === 'none'
   if (block.kind === 'code') return symbol.kind === 'function' || symbol.kind === 'none' || symbol.kind === 'ifunc'
   return symbol.kind === 'object' || symbol.kind === 'none'
 }

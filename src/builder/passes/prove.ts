@@ -14,10 +14,15 @@ export function sectionAt(base: BaseImage, rva: number): BaseSection | undefined
   return base.sections.find((s) => rva >= s.rva && rva < s.rva + s.size)
 }
 
+/** Zero thread-local data takes no place in the image: other sections have its addresses. */
+const threadLocalSectionAt = (base: BaseImage, rva: number): BaseSection | undefined =>
+  base.sections.find((s) => s.kind === 'tls' && rva >= s.rva && rva < s.rva + s.size)
+
 /** Whether the section of the base image may hold what the block is: what was writable stays so, const data may be relocated. */
 function fits(block: Block, section: BaseSection | undefined): boolean {
   if (section === undefined) return false
   if (block.kind === 'code') return section.kind === 'code'
+  if (block.kind === 'tls') return section.kind === 'tls'
   if (block.kind === 'rodata') return section.kind !== 'bss' && section.kind !== 'tls'
   return (
     section.kind === 'data' || section.kind === 'bss' || (section.kind === 'rodata' && block.kind === 'data') || section.kind === 'other'
@@ -26,7 +31,7 @@ function fits(block: Block, section: BaseSection | undefined): boolean {
 
 /** `rva` is where the block begins. A block of zeros can only be held against the kind of section. */
 export function prove(block: Block, base: BaseImage, rva: number): Proof {
-  if (!fits(block, sectionAt(base, rva))) return 'differs'
+  if (!fits(block, block.kind === 'tls' ? threadLocalSectionAt(base, rva) : sectionAt(base, rva))) return 'differs'
   if (block.content === undefined) return 'same'
   // Padding before the entry and behind the end is the linker's and the assembler's.
   const start = block.kind === 'code' ? entryOf(block) : 0

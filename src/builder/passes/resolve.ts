@@ -8,6 +8,7 @@
  *   that the process compares or keeps stay what they were, also after the patch is undone.
  */
 
+import { architectureOf } from '../../machine/architectures.ts'
 import { EDGE_KINDS, isBranchKind } from '../../machine/edges.ts'
 import type { ImportSlot } from '../base-image.ts'
 import type { Block, Edge, LinkGraph } from '../graph.ts'
@@ -19,6 +20,7 @@ import { type Reason, type ReasonCode, reason } from '../reasons.ts'
 import type { Choice, ChosenFunction } from './choose.ts'
 import type { Classified } from './classify.ts'
 import type { Locator } from './locate.ts'
+import { type Reach, reachOf, type Variable } from './thread-local.ts'
 
 /** Where the symbol of an edge lies; the addend comes on top. */
 export type Target =
@@ -30,6 +32,9 @@ export type Target =
   /** The same where the base image has no slot for it. `isSlot`: the place is the slot itself (COFF's `__imp_f`). */
   | { readonly to: 'new-import'; readonly import: NewImport; readonly isSlot: boolean }
   | { readonly to: 'constant'; readonly value: bigint }
+  | { readonly to: 'thread-local'; readonly reach: Reach }
+  /** The call of `__tls_get_addr` in a sequence that does without. */
+  | { readonly to: 'no-call' }
 
 export interface Resolved {
   /** Blocks of the build after that travel, functions first, then what they lead to, in the order in which it was met. */
@@ -106,7 +111,7 @@ export function resolve(
         include(edge.target.block)
         continue
       }
-      const outcome = targetOf(edge, next, context)
+      const outcome = isCallLeftOut(edge, next, targets, context) ? NO_CALL : targetOf(edge, next, context)
       if (outcome.to === 'nowhere') {
         reasons.push(reason(outcome.code, userName(next, context), fileOf(next, context), outcome.detail))
         continue
@@ -116,6 +121,20 @@ export function resolve(
     }
   }
   return { blocks: [...blocks], targets, graphOf: context.graphOf, reasons }
+}
+
+const NO_CALL: Outcome = { to: 'no-call' }
+
+/** Whether a reference is the call of a sequence that is rewritten into one without. Edges are met in ascending order. */
+function isCallLeftOut(edge: Edge, user: Block, targets: ReadonlyMap<Edge, Target>, { locator }: Context): boolean {
+  if (edge.target.name !== '__tls_get_addr') return false
+  const { threadLocal } = architectureOf(locator.base.machine).linking
+  const access = user.edges.find((e) => {
+    const call = threadLocal?.callOf(e.kind, user.content, e.offset)
+    return call !== undefined && e.offset + call === edge.offset
+  })
+  const target = access === undefined ? undefined : targets.get(access)
+  return target?.to === 'thread-local' && (target.reach.by === 'distance' || target.reach.by === 'distance-slot')
 }
 
 /** Pieces of one section that keep their distance. */
@@ -143,7 +162,7 @@ function userName(user: Block, { graphOf }: Context): string {
 
 function targetOf(edge: Edge, user: Block, context: Context): Outcome {
   const { target } = edge
-  if (isThreadLocal(edge)) return nowhere('TLS_UNSUPPORTED', `it uses the thread-local ${target.name}`)
+  if (isThreadLocal(edge)) return targetOfThreadLocal(edge, context)
   if (target.absolute !== undefined) return { to: 'constant', value: target.absolute }
   if (target.block !== undefined) {
     // The linker keeps one of many copies: so does the patch.
@@ -187,7 +206,7 @@ function targetOfBlock(edge: Edge, user: Block, block: Block, offset: number, co
   const inPatch: Outcome = { to: 'patch', block, offset }
   switch (block.kind) {
     case 'tls':
-      return nowhere('TLS_UNSUPPORTED', `it uses the thread-local ${edge.target.name}`)
+      return tls(edge.target.name)
     case 'unwind':
       return inPatch
     case 'code':
@@ -351,7 +370,48 @@ function newImport(name: string, { locator, libraries }: Context): Target | unde
   return found === undefined ? undefined : { to: 'new-import', import: found, isSlot }
 }
 
-const tls = (name: string): Outcome => nowhere('TLS_UNSUPPORTED', `it uses the thread-local ${name}`)
+const tls = (name: string, why = ''): Outcome => nowhere('TLS_UNSUPPORTED', `it uses the thread-local ${name}${why}`)
+
+function targetOfThreadLocal(edge: Edge, context: Context): Outcome {
+  const { base } = context.locator
+  const { name } = edge.target
+  if (architectureOf(base.machine).linking.threadLocal === undefined) return tls(name)
+  const variable = threadLocalOf(edge, context)
+  if ('to' in variable) return variable
+  const reach = reachOf(edge, variable, base)
+  return reach === undefined ? tls(name, `, and nothing in ${base.name} leads to it`) : { to: 'thread-local', reach }
+}
+
+function threadLocalOf(edge: Edge, context: Context): Variable | Outcome {
+  const { target } = edge
+  const { locator } = context
+  const origin = locator.base.threadLocal?.rva ?? 0
+  // What the offsets of local dynamic by descriptor count from; in a program they become distances from the thread pointer.
+  if (target.name === '_TLS_MODULE_BASE_')
+    return { name: target.name, offset: -(locator.base.threadLocal?.fromThreadPointer ?? 0), preemptible: false }
+  const isElf = locator.base.format === 'elf'
+  // Only ELF's symbols say that they are thread-local, and only they can be replaced.
+  const visible = locator.visible(target.name).filter((s) => !isElf || s.kind === 'tls')
+  const preemptible = isElf && target.binding !== 'local' && !target.hidden && (visible.length === 0 || visible.some((s) => s.exported))
+  const at = (rva: number): Variable => ({ name: target.name, offset: rva - origin, preemptible })
+  const definition = target.block === undefined ? definitionOf(target.name, context) : undefined
+  if (definition === 'ambiguous') return nowhere('SYMBOL_AMBIGUOUS', `${target.name} is defined by several changed objects`)
+  const block = target.block ?? definition?.block
+  if (block !== undefined) {
+    const twin = context.twins.after.get(block)
+    const graph = twin === undefined ? undefined : context.graphBefore.get(twin)
+    if (twin === undefined || graph === undefined) return tls(target.name, ', which is new')
+    const finding = locator.findAnyCopy(graph, twin)
+    if (finding.found) return at(finding.rva + (definition?.symbol.offset ?? target.offset))
+    return nowhere(finding.code === 'NOT_IN_BASE' ? 'SYMBOL_MISSING' : finding.code, `it refers to ${target.name}: ${finding.detail}`)
+  }
+  const [symbol, ...others] = visible
+  if (symbol !== undefined && others.length === 0 && symbol.binding !== 'local') return at(symbol.rva)
+  const elsewhere = context.visibleIdentical(target.name)
+  const finding = elsewhere === undefined ? undefined : locator.findAnyCopy(elsewhere.graph, elsewhere.block)
+  if (elsewhere !== undefined && finding?.found === true) return at(finding.rva + elsewhere.symbol.offset)
+  return { name: target.name, offset: undefined, preemptible: isElf }
+}
 
 /** Made by the linker or the start files, local in the image. */
 const isLinkersOwn = (name: string): boolean =>

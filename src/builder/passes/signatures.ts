@@ -16,10 +16,10 @@ import type { Change } from './classify.ts'
 
 export function judgeSignatures(program: Program, changes: readonly Change[], base: BaseImage): Reason[] {
   const exported = new Set(base.symbols.filter((symbol) => symbol.exported).map(({ name }) => unversioned(name)))
-  return [...exportsRemoved(changes, program, exported), ...signaturesChanged(program, exported)]
+  return [...exportsRemoved(changes, program, exported, base), ...signaturesChanged(program, exported)]
 }
 
-function* exportsRemoved(changes: readonly Change[], program: Program, exported: ReadonlySet<string>): Generator<Reason> {
+function* exportsRemoved(changes: readonly Change[], program: Program, exported: ReadonlySet<string>, base: BaseImage): Generator<Reason> {
   const kept = new Set(
     program.pairs.flatMap(
       ({ after }) => after?.symbols.flatMap((s) => (s.block === undefined || s.binding === 'local' ? [] : [s.name])) ?? [],
@@ -28,7 +28,9 @@ function* exportsRemoved(changes: readonly Change[], program: Program, exported:
   for (const { change, before, file } of changes) {
     const symbol = change === 'removed' && before !== undefined ? primarySymbol(before.block) : undefined
     if (symbol === undefined || symbol.binding === 'local' || !exported.has(symbol.name) || kept.has(symbol.name)) continue
-    yield reason('EXPORT_CHANGED', symbol.name, file, 'was exported and is no more')
+    // What was bound stays bound: the base image keeps what it has. Only who relies on what the removal says is wrong, and of a program nobody does.
+    if (base.isProgram) yield reason('EXPORT_REMOVED', symbol.name, file, `was exported by ${base.name} and is no more`)
+    else yield reason('EXPORT_CHANGED', symbol.name, file, 'was exported and is no more')
   }
 }
 

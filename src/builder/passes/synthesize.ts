@@ -16,6 +16,7 @@ import { primarySymbol } from '../places.ts'
 import type { Resolution } from '../plan.ts'
 import { type Reason, type ReasonCode, reason } from '../reasons.ts'
 import type { Resolved, Target } from './resolve.ts'
+import type { Reach } from './thread-local.ts'
 
 export interface Synthesized {
   /** What goes into the patch image, in order. */
@@ -78,6 +79,7 @@ export function synthesize(resolved: Resolved, base: BaseImage, libraries: Libra
 
 const BAKED = Symbol('baked')
 type Baked = Edge & { [BAKED]?: true }
+const baked = (edge: Edge): Expressed => ({ edge: { ...edge, [BAKED]: true } as Baked, resolution: undefined })
 
 function withoutBaked(block: Block): Block {
   const kept = block.edges.filter((edge) => (edge as Baked)[BAKED] !== true)
@@ -168,6 +170,10 @@ function express(edge: Edge, target: Target, block: Block, making: Making): Expr
       return toNewImport(edge, target, block, making)
     case 'constant':
       return toConstant(edge, target.value, block, making)
+    case 'thread-local':
+      return toThreadLocal(edge, target.reach, block, making)
+    case 'no-call':
+      return baked(edge)
   }
 }
 
@@ -341,21 +347,68 @@ function toNewImport(edge: Edge, target: Target & { to: 'new-import' }, block: B
 function toConstant(edge: Edge, value: bigint, block: Block, making: Making): Expressed | Refused {
   const view = block.content === undefined ? undefined : viewOf(block.content)
   const sum = value + BigInt(edge.addend)
-  const baked: Baked = { ...edge, [BAKED]: true }
   switch (edge.kind) {
     case 'abs64':
       view?.setBigUint64(edge.offset, BigInt.asUintN(64, sum), true)
-      return { edge: baked, resolution: undefined }
+      return baked(edge)
     case 'abs32':
     case 'abs32s': {
       const fits = edge.kind === 'abs32' ? BigInt.asUintN(32, sum) === sum : BigInt.asIntN(32, sum) === sum
       if (!fits) return { code: 'OUT_OF_REACH', detail: `the value of ${edge.target.name} does not fit into 32 bits` }
       view?.setUint32(edge.offset, Number(BigInt.asUintN(32, sum)), true)
-      return { edge: baked, resolution: undefined }
+      return baked(edge)
     }
     default:
       return throughPointer(edge, () => ({ to: 'patch', block: pointerTo(edge.target, value, making), offset: 0 }), making)
   }
+}
+
+const isI32 = (value: number): boolean => value === (value | 0)
+
+function toThreadLocal(edge: Edge, reach: Reach, block: Block, making: Making): Expressed | Refused {
+  const { threadLocal } = making.linking
+  const { content } = block
+  if (threadLocal === undefined || content === undefined) return unsupported(edge)
+  switch (reach.by) {
+    case 'offset': {
+      const offset = reach.offset + edge.addend
+      if (!isI32(offset)) return unsupported(edge)
+      viewOf(content).setInt32(edge.offset, offset, true)
+      return baked(edge)
+    }
+    case 'distance': {
+      if (edge.kind === 'gottpoff32')
+        return fieldTo(edge, { to: 'patch', block: pointerTo(edge.target, BigInt(reach.distance), making), offset: 0 })
+      // Of a field that counts from its end, the addend is that of the instruction.
+      const distance = reach.distance + edge.addend + biasOf(edge.kind)
+      return isI32(distance) && threadLocal.toLocalExec(edge.kind, content, edge.offset, distance) ? baked(edge) : unsupported(edge)
+    }
+    case 'distance-slot': {
+      const field = edge.kind === 'gottpoff32' ? edge.offset : threadLocal.toInitialExec(edge.kind, content, edge.offset)
+      return field === undefined ? unsupported(edge) : fieldTo({ ...edge, offset: field }, { to: 'base', rva: reach.rva })
+    }
+    case 'slot':
+      return edge.kind === 'tlsdesccall' ? baked(edge) : fieldTo(edge, { to: 'base', rva: reach.rva })
+    case 'own-pair':
+      return fieldTo(edge, { to: 'patch', block: pairOf(edge.target, reach, making), offset: 0 })
+  }
+}
+
+/** A field that holds the distance to a slot or pair. */
+const fieldTo = (edge: Edge, resolution: Resolution): Expressed => ({ edge: { ...edge, kind: 'pcrel32' }, resolution })
+
+/** What `__tls_get_addr` reads: the module's number, as the base image's loader has it, and the offset in its block. */
+function pairOf(symbol: GraphSymbol, { moduleRva, offset }: Reach & { by: 'own-pair' }, making: Making): Block {
+  const key = `pair ${moduleRva} ${offset}`
+  const known = making.pointers.get(key)
+  if (known !== undefined) return known
+  const content = new Uint8Array(16)
+  viewOf(content).setBigInt64(8, BigInt(offset), true)
+  const block = made(`pair.${symbol.name}`, 'rodata', '.rodata.pointers', 8, content)
+  addEdge(block, { offset: 0, kind: 'abs64', addend: 0, target: symbol }, { to: 'base-pointer', rva: moduleRva }, making)
+  making.pointers.set(key, block)
+  making.made.push(block)
+  return block
 }
 
 /** What a pointer or stub leads to, as a key: each is made once. */

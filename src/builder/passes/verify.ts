@@ -2,8 +2,9 @@
  * Verification comes last and collects every reason before anything is refused. What the symbol table says is held against what the
  * machine code of the base image says: each reference of an old function that is replaced must lead to where its target was located.
  */
+import { architectureOf } from '../../machine/architectures.ts'
 import { isBranchKind } from '../../machine/edges.ts'
-import type { Block, LinkGraph } from '../graph.ts'
+import type { Block, Edge, LinkGraph } from '../graph.ts'
 import { unversioned } from '../names.ts'
 import { entryOf, isAnonymous, isThreadLocal, parentName } from '../places.ts'
 import { beforeGraphs, mentioning, type Program } from '../program.ts'
@@ -33,7 +34,12 @@ function* contradictions({ before, graphBefore, change, rva, size }: ChosenFunct
   const { base } = locator
   for (const edge of before.edges) {
     const { target } = edge
-    if (target.kind === 'section' || target.absolute !== undefined || isThreadLocal(edge)) continue
+    if (target.kind === 'section' || target.absolute !== undefined) continue
+    if (isThreadLocal(edge)) {
+      const detail = otherDistance(edge, rva - entryOf(before), graphBefore, locator)
+      if (detail !== undefined) yield reason('SYMBOL_AMBIGUOUS', change.name, change.file, detail)
+      continue
+    }
     const seen = seenTarget(before, edge, base, rva - entryOf(before))
     if (seen?.at !== 'rva') continue
     const place = seen.rva
@@ -49,6 +55,20 @@ function* contradictions({ before, graphBefore, change, rva, size }: ChosenFunct
     )
   }
   if (size <= 0) yield reason('FUNCTION_TOO_SHORT', change.name, change.file, 'has no bytes')
+}
+
+/** Where the base image's code says that a thread-local variable lies elsewhere: the sentence about it. `rva`: of the block that has the edge. */
+function otherDistance(edge: Edge, rva: number, graph: LinkGraph, locator: Locator): string | undefined {
+  const { base } = locator
+  const field = base.bytes(rva + edge.offset, edge.size)
+  const seen = field === undefined ? undefined : architectureOf(base.machine).linking.threadLocal?.distanceSeen(edge.kind, field)
+  const { fromThreadPointer, rva: origin } = base.threadLocal ?? {}
+  const { block, name, offset } = edge.target
+  const places = block === undefined ? byName(name, locator) : byBlock(block, offset, graph, locator)
+  if (seen === undefined || fromThreadPointer === undefined || origin === undefined || places === undefined) return undefined
+  const expected = places.map((place) => place - origin + fromThreadPointer + edge.addend)
+  if (expected.includes(seen)) return undefined
+  return `its code in ${base.name} has ${name} ${seen} bytes from the thread pointer, the symbol table says ${expected.join(' or ')}`
 }
 
 /** Where the symbol table puts a visible name; undefined: it says nothing. */

@@ -1,7 +1,7 @@
 /** A linker for tests: link graphs in, a base image out. Just enough of one that its bytes can be held against the objects. */
 import { createHash } from 'node:crypto'
 import { EDGE_KINDS } from '../../machine/edges.ts'
-import type { BaseImage, BaseSection, BaseSymbol, ImportSlot } from '../base-image.ts'
+import type { BaseImage, BaseSection, BaseSymbol, ImportSlot, ThreadLocalData } from '../base-image.ts'
 import type { Block, BlockKind, Edge, LinkGraph } from '../graph.ts'
 import { tableSource, withSource } from '../symbol-source.ts'
 
@@ -21,6 +21,8 @@ export interface LinkOptions {
   readonly relax?: boolean
   /** Names of functions that are folded into another: identical code folding. */
   readonly folded?: Readonly<Record<string, string>>
+  readonly isProgram?: boolean
+  readonly threadLocal?: Partial<ThreadLocalData>
   /** Bytes changed after the link: by name and offset. */
   readonly damage?: readonly { readonly name: string; readonly offset: number; readonly value: number }[]
 }
@@ -184,6 +186,8 @@ export function link(graphs: readonly LinkGraph[], options: LinkOptions = {}): L
     sections,
     ...withSource(tableSource(symbols)),
     importSlots: slots,
+    isProgram: options.isProgram ?? false,
+    threadLocal: { rva: STARTS.tls, fromThreadPointer: undefined, slots: [], ...options.threadLocal },
     needed: [],
     searchPaths: [],
     bytes: (rva, length) => (rva < STARTS.code || rva + length > STARTS.bss ? undefined : memory.slice(rva, rva + length)),

@@ -10,5 +10,7 @@ export const X64_EDGE_KINDS = {
   gottpoff32: { size: 4, pcRelative: true, fromEnd: true, role: 'tls', what: 'GOT slot of the thread offset of S + A - P (initial exec)' },
   tlsgd32: { size: 4, pcRelative: true, fromEnd: true, role: 'tls', what: 'GOT pair of S for __tls_get_addr + A - P (general dynamic)' },
   tlsld32: { size: 4, pcRelative: true, fromEnd: true, role: 'tls', what: 'GOT pair of the module + A - P (local dynamic)' },
+  tlsdesc32: { size: 4, pcRelative: true, fromEnd: true, role: 'tls', what: 'GOT pair of the descriptor of S + A - P' },
+  tlsdesccall: { size: 2, mask: 0, pcRelative: false, role: 'tls', what: 'the call through a descriptor' },
   dtpoff32: { size: 4, pcRelative: false, role: 'tls', what: "S + A - start of the module's thread-local block" },
 } as const satisfies Record<string, EdgeKindFacts>

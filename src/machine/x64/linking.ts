@@ -78,7 +78,8 @@ export function excuse(
   ignored: Uint8Array,
 ): void {
   // General and local dynamic sequences become up to 12 bytes of local exec behind and 4 before the field.
-  if (threadLocal && EDGE_KINDS[kind].pcRelative) ignored.fill(0xff, Math.max(0, field - 4), field + 12)
+  if (kind === 'tlsdesccall') ignored.fill(0xff, field, field + EDGE_KINDS[kind].size)
+  else if (threadLocal && EDGE_KINDS[kind].pcRelative) ignored.fill(0xff, Math.max(0, field - 4), field + 12)
   else if (kind === 'gotpcrel32' && relaxationOf(content, field, image, at) !== undefined)
     ignored.fill(0xff, Math.max(0, field - 3), field + 4)
 }

@@ -1,0 +1,84 @@
+/**
+ * Thread-local accesses of x64 code ("ELF Handling For Thread-Local Storage", 4.4.6 and 5.5; x86-64 psABI, "Thread-Local Storage"): the
+ * sequences that compilers emit, which each linker knows by heart since it rewrites them, and what they become where the distance from the
+ * thread pointer is known or lies in a slot. A patch image has no thread-local data of its own, so it reaches the base image's alone.
+ *
+ *   general dynamic   66 48 8d 3d [x@tlsgd]  66 66 48 e8 [__tls_get_addr]    or 66 48 ff 15 [its slot]
+ *   local dynamic     48 8d 3d [x@tlsld]     e8 [__tls_get_addr]             or ff 15, 67 e8
+ *   initial exec      48 8b xx [x@gottpoff], 48 03 xx [x@gottpoff]
+ *   descriptor        48 8d 05 [x@tlsdesc]   …   ff 10
+ */
+import { viewOf } from '../../binary/struct.ts'
+import type { EdgeKind } from '../edges.ts'
+
+/** Where the call of `__tls_get_addr` has its field, from that of the access; undefined: the bytes are no such sequence. */
+export function callOf(kind: EdgeKind, content: Uint8Array | undefined, field: number): number | undefined {
+  if (content === undefined) return undefined
+  const is = (offset: number, ...bytes: readonly number[]): boolean => bytes.every((byte, i) => content[field + offset + i] === byte)
+  if (kind === 'tlsgd32') {
+    if (!is(-4, 0x66, 0x48, 0x8d, 0x3d)) return undefined
+    return is(4, 0x66, 0x66, 0x48, 0xe8) || is(4, 0x66, 0x48, 0xff, 0x15) ? 8 : undefined
+  }
+  if (kind !== 'tlsld32' || !is(-3, 0x48, 0x8d, 0x3d)) return undefined
+  if (is(4, 0xe8)) return 5
+  return is(4, 0xff, 0x15) || is(4, 0x67, 0xe8) ? 6 : undefined
+}
+
+/** `mov %fs:0, %rax`. */
+const THREAD_POINTER = [0x64, 0x48, 0x8b, 0x04, 0x25, 0, 0, 0, 0] as const
+
+/**
+ * Rewrites the access whose field is at `field` into one by a distance from the thread pointer, in place. `distance` is that of the variable
+ * with the reference's addend taken out of what the field counts from; local dynamic has none: what follows it counts from the thread pointer
+ * from then on. false: the bytes are no sequence that is known, and nothing was changed.
+ */
+export function toLocalExec(kind: EdgeKind, content: Uint8Array, field: number, distance: number): boolean {
+  const view = viewOf(content)
+  switch (kind) {
+    case 'tpoff32':
+    case 'dtpoff32':
+      view.setInt32(field, distance, true)
+      return true
+    case 'tlsgd32':
+      if (callOf(kind, content, field) === undefined) return false
+      // lea distance(%rax), %rax
+      content.set([...THREAD_POINTER, 0x48, 0x8d, 0x80], field - 4)
+      view.setInt32(field + 8, distance, true)
+      return true
+    case 'tlsld32': {
+      const call = callOf(kind, content, field)
+      if (call === undefined) return false
+      content.set([...(call === 5 ? [0x66, 0x66, 0x66] : [0x66, 0x66, 0x66, 0x66]), ...THREAD_POINTER], field - 3)
+      return true
+    }
+    case 'tlsdesc32':
+      if (content[field - 3] !== 0x48 || content[field - 2] !== 0x8d || content[field - 1] !== 0x05) return false
+      // mov $distance, %rax
+      content.set([0x48, 0xc7, 0xc0], field - 3)
+      view.setInt32(field, distance, true)
+      return true
+    case 'tlsdesccall':
+      if (content[field] !== 0xff || content[field + 1] !== 0x10) return false
+      // xchg %ax, %ax
+      content.set([0x66, 0x90], field)
+      return true
+    default:
+      return false
+  }
+}
+
+/**
+ * Rewrites general dynamic into initial exec: the field that then holds the distance to the slot with the variable's offset from the thread
+ * pointer lies `at` in the code. undefined: no such sequence, and nothing was changed.
+ */
+export function toInitialExec(kind: EdgeKind, content: Uint8Array, field: number): number | undefined {
+  if (kind !== 'tlsgd32' || callOf(kind, content, field) === undefined) return undefined
+  // add slot(%rip), %rax
+  content.set([...THREAD_POINTER, 0x48, 0x03, 0x05, 0, 0, 0, 0], field - 4)
+  return field + 8
+}
+
+/** The distance from the thread pointer that linked code holds at `field` for an access of this kind; undefined: it does not tell. */
+export function distanceSeen(kind: EdgeKind, image: Uint8Array): number | undefined {
+  return kind === 'tpoff32' && image.length >= 4 ? viewOf(image).getInt32(0, true) : undefined
+}

@@ -1,0 +1,67 @@
+/** Functions that use thread-local variables are patched while threads count in them: every thread goes on from its own values, there and back. */
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, describe, expect, test } from 'vitest'
+import { type Server, targets } from '../../demo/target.ts'
+import { workshop } from '../../tools/places.ts'
+import { json } from './hotpatch.ts'
+import { buildThreads, type Line, linesOf, MAKES } from './threads.ts'
+
+const THREADS = [1, 2, 3]
+
+describe('thread-local data of the base image', () => {
+  let server: Server | undefined
+  afterEach(async () => {
+    await server?.stop()
+    server = undefined
+  })
+
+  test.each(MAKES.map((make, i) => ({ ...make, place: join(workshop, 'e2e', `threads-${i}`) })))(
+    '$title ($compiler)',
+    async (make) => {
+      const { base, program } = await buildThreads(make, make.place)
+      const patch = join(make.place, 'patch.so')
+      const [before, after] = [join(make.place, 'before'), join(make.place, 'after')]
+      await json('build', '--before', before, '--after', after, '--base', base, '-o', patch, '--id', 'counter')
+      server = await targets.elf.start(program, [])
+      await untilAll(server, 'old', 1)
+      for (const version of ['new', 'old', 'new']) {
+        const from = linesOf(server.output()).length
+        const [outcome, ...args] = version === 'new' ? ['applied', 'apply', '--allow-unsigned', patch] : ['rolled-back', 'rollback']
+        const [verb = '', ...rest] = args
+        expect(await json(verb, '--pid', `${server.pid}`, ...rest)).toMatchObject({ outcome, exit: 0 })
+        await untilAll(server, version, from)
+      }
+      for (const thread of THREADS) check(linesOf(server.output()).filter((line) => line.thread === thread))
+    },
+    60_000,
+  )
+})
+
+/** Waits until every thread has written a line of that version behind line `from`. */
+async function untilAll(server: Server, version: string, from: number): Promise<void> {
+  for (const deadline = Date.now() + 20_000; Date.now() < deadline; await sleep(50)) {
+    const lines = linesOf(server.output()).slice(from)
+    if (THREADS.every((thread) => lines.some((line) => line.thread === thread && line.version === version))) return
+  }
+  throw new Error(`not every thread wrote a "${version}" line: ${server.output().slice(-400)}`)
+}
+
+/** One thread's lines: no count is missing, whichever version counted. */
+function check(lines: readonly Line[]): void {
+  const thread = lines[0]?.thread ?? 0
+  expect(new Set(lines.map(({ version }) => version))).toEqual(new Set(['old', 'new']))
+  lines.forEach((line, i) => {
+    const added = line.version === 'new' ? 100_000 : 0
+    expect(line).toEqual({
+      version: line.version,
+      thread,
+      shared: i + 1,
+      visible: 1000 + i + 1 + added,
+      own: i + 1,
+      within: 7000 + i + 1,
+      byte: thread,
+      filling: 'filling',
+    })
+  })
+}
