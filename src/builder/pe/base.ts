@@ -37,7 +37,7 @@ export function readPeBase(data: Uint8Array, path: string, separate?: SymbolSour
     ...withSource(source),
     importSlots: importSlots(imports, source.symbols),
     isProgram: (image.fileHeader.Characteristics & IMAGE_FILE.DLL) === 0,
-    threadLocal: threadLocalData(image.sections),
+    threadLocal: undefined,
     needed: [...new Set(imports.map(({ library }) => library))],
     searchPaths: [],
     bytes: (rva, length) => fileBacked(image, data, rva, length),
@@ -68,12 +68,6 @@ export function sectionKind({ name, characteristics, fileSize }: PeSection): Bas
   if (name === '.tls') return 'tls'
   if ((characteristics & IMAGE_SCN.MEM_WRITE) === 0) return 'rodata'
   return fileSize === 0 ? 'bss' : 'data'
-}
-
-/** Distances of thread-local variables count from the start of the section, which is that of each thread's block, too. */
-function threadLocalData(sections: readonly PeSection[]): BaseImage['threadLocal'] {
-  const section = sections.find((s) => s.name === '.tls')
-  return section === undefined ? undefined : { rva: section.rva, fromThreadPointer: undefined, slots: [] }
 }
 
 const IMP = '__imp_'
