@@ -4,9 +4,13 @@
  */
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { countsOf, failuresOf, reports } from './vitest.ts'
+import { countsOf, failuresOf, reports, SKIPS_SUFFIX } from './vitest.ts'
 
-const files = existsSync(reports) ? readdirSync(reports).map((name) => join(reports, name)) : []
+const files = existsSync(reports)
+  ? readdirSync(reports)
+      .filter((name) => !name.endsWith(SKIPS_SUFFIX))
+      .map((name) => join(reports, name))
+  : []
 const all = files.map(countsOf)
 const sum = (key: 'passed' | 'failed' | 'skipped') => all.reduce((total, counts) => total + counts[key], 0)
 

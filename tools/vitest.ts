@@ -15,7 +15,8 @@ export interface Counts {
 export const reports = join(workshop, 'test-reports')
 
 /** The file beside a report that says why tests were skipped. */
-export const skipsOf = (report: string): string => report.replace(/\.json$/, '.skips.json')
+export const skipsOf = (report: string): string => report.replace(/\.json$/, SKIPS_SUFFIX)
+export const SKIPS_SUFFIX = '.skips.json'
 
 /** Shows vitest's output. `good` is false when a test failed, when a file could not be loaded, or when nothing ran. */
 export async function runVitest(
