@@ -3,6 +3,8 @@
  * unwind data: every call that was made and has not returned.
  */
 
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
 import { type FrameModule, type StackMemory, Walker } from '../../src/machine/x64/unwind.ts'
 import { PTRACE, UserRegs } from '../../src/os/linux/definitions.ts'
 import { libc, pinned } from '../../src/os/linux/libc.ts'
@@ -28,6 +30,28 @@ const halves = new Uint32Array(registers.bytes.buffer)
 
 /** From the moment that the word at `go` is set until `done` is reached; only the main thread is looked at. */
 export function stepThrough(process: Process, modules: readonly FrameModule[], go: bigint, done: bigint): Stepped {
+  const apart = shareProcessor(process.pid)
+  try {
+    return stepOnOneProcessor(process, modules, go, done)
+  } finally {
+    apart()
+  }
+}
+
+/**
+ * At each step one of the two sleeps until the other is done. On two processors both fall asleep by turns, and where the machine is a virtual one, waking
+ * one can take milliseconds. Answers what undoes it for us.
+ */
+function shareProcessor(tid: number): () => void {
+  const allowed = /^Cpus_allowed_list:\s*(.*)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'
+  const [one = '0'] = allowed.split(/[-,]/)
+  const bind = (id: number, processors: string) => execFileSync('taskset', ['-cp', processors, String(id)], { stdio: 'ignore' })
+  bind(tid, one)
+  bind(globalThis.process.pid, one)
+  return () => bind(globalThis.process.pid, allowed)
+}
+
+function stepOnOneProcessor(process: Process, modules: readonly FrameModule[], go: bigint, done: bigint): Stepped {
   const tid = process.pid
   seize(tid, tid)
   libc.ptrace(PTRACE.INTERRUPT, tid, 0, 0)
