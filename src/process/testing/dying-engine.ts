@@ -7,6 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { persistently } from '../../os/persistently.ts'
 import { win32 } from '../../os/windows/kernel32.ts'
 import { nt } from '../../os/windows/ntdll.ts'
 import { windowsBackend } from '../windows/index.ts'
@@ -49,8 +50,7 @@ if (process.argv[1] === SCRIPT) {
 
 /** Resolves when it has ended. */
 export async function runDyingEngine(pid: number, address: bigint, step: number, file = ''): Promise<void> {
-  const child: ChildProcess = spawn(process.execPath, [...process.execArgv, SCRIPT, `${pid}`, `${address}`, `${step}`, file], {
-    stdio: 'ignore',
-  })
+  const arguments_ = [...process.execArgv, SCRIPT, `${pid}`, `${address}`, `${step}`, file]
+  const child: ChildProcess = persistently(() => spawn(process.execPath, arguments_, { stdio: 'ignore' }))
   await once(child, 'exit')
 }

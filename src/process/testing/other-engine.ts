@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { persistently } from '../../os/persistently.ts'
 import { hostBackend } from '../host.ts'
 import type { OtherEngine } from './target.ts'
 
@@ -24,7 +25,7 @@ if (process.argv[1] === SCRIPT) {
 export async function startOtherEngine(pid: number): Promise<OtherEngine> {
   const ready = join(tmpdir(), `engine-${randomUUID()}`)
   const loader = SCRIPT.endsWith('.ts') ? ['--import', 'tsx'] : []
-  const child = spawn(process.execPath, [...loader, SCRIPT, String(pid), ready], { stdio: 'ignore' })
+  const child = persistently(() => spawn(process.execPath, [...loader, SCRIPT, String(pid), ready], { stdio: 'ignore' }))
   const ended = once(child, 'exit')
   for (const deadline = Date.now() + 100_000; !existsSync(ready); await sleep(10))
     if (Date.now() > deadline || child.exitCode !== null) throw new Error('the other engine did not take the lock')

@@ -6,6 +6,7 @@ import { readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { persistently } from '../../os/persistently.ts'
 import { PROCESS_RIGHTS } from '../../os/windows/definitions.ts'
 import { win32 } from '../../os/windows/kernel32.ts'
 import { nt } from '../../os/windows/ntdll.ts'
@@ -33,7 +34,7 @@ export const windowsHost = (exe: string): ConformanceHost => ({
 
 async function start(exe: string): Promise<StartedTarget> {
   const output = join(tmpdir(), `conformance-${randomUUID()}.json`)
-  const child = spawn(exe, [output], { stdio: 'ignore' })
+  const child = persistently(() => spawn(exe, [output], { stdio: 'ignore' }))
   const ended = once(child, 'exit')
   const symbols = await announced(output)
   return {

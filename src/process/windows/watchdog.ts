@@ -6,6 +6,7 @@
 import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { HotpatchError } from '../../errors.ts'
+import { persistently } from '../../os/persistently.ts'
 import { FILE_MAP, PAGE, PROCESS_RIGHTS } from '../../os/windows/definitions.ts'
 import { win32 } from '../../os/windows/kernel32.ts'
 import { type Handle, INVALID_HANDLE_VALUE } from '../../os/windows/library.ts'
@@ -33,17 +34,25 @@ export function startWatchdog(): void {
   const address = mapping === 0 ? 0n : BigInt(win32.MapViewOfFile(mapping, FILE_MAP.READ | FILE_MAP.WRITE, 0, 0, BOARD_SIZE))
   // The handle stays open, so the name stands for this memory as long as this engine lives, and no longer.
   if (address === 0n) throw unguarded(`memory to share with it: ${errorName(lastError())}`)
-  // Not detached, a child of libuv's is in a job that ends with us.
-  const child = spawn(process.execPath, [...process.execArgv, WATCHDOG_PROGRAM, `${process.pid}`, name], {
-    detached: true,
-    stdio: 'ignore',
-    windowsHide: true,
-  })
-  child.on('error', () => {})
-  child.unref()
-  const handle = child.pid === undefined ? 0 : win32.OpenProcess(PROCESS_RIGHTS.SYNCHRONIZE, 0, child.pid)
+  const pid = startProgram(name)
+  const handle = pid === undefined ? 0 : win32.OpenProcess(PROCESS_RIGHTS.SYNCHRONIZE, 0, pid)
   if (handle === 0) throw unguarded(`${process.execPath} could not be started`)
   running = { board: new StopBoard(address), process: handle }
+}
+
+/** Its pid; undefined: it could not be started. */
+function startProgram(board: string): number | undefined {
+  const arguments_ = [...process.execArgv, WATCHDOG_PROGRAM, `${process.pid}`, board]
+  // Not detached, a child of libuv's is in a job that ends with us.
+  const options = { detached: true, stdio: 'ignore', windowsHide: true } as const
+  try {
+    const child = persistently(() => spawn(process.execPath, arguments_, options))
+    child.on('error', () => {})
+    child.unref()
+    return child.pid
+  } catch {
+    return undefined
+  }
 }
 
 /** The board that it watches. Starts it where it does not run, and waits until it does. Throws STOP_UNGUARDED. */
