@@ -98,6 +98,6 @@ for (const { file, without = [] } of SUITES) {
   }
   const [ran] = await startTests([new URL(`../${file}.test.js`, import.meta.url).pathname], runner)
   if (ran !== undefined && only === '') toldLeft(ran, done)
+  process.stdout.write('@done\n')
 }
-process.stdout.write('@done\n')
 process.exit(0)

@@ -1,4 +1,4 @@
-/** Reads what the test programs in the machine print: `@suite NAME`, `@result JSON` for each test, `@done`; anything else is shown. */
+/** Reads what the test programs in the machine print: `@suite NAME`, `@result JSON` for each test, `@done` at its end, which is missing where its program died; anything else is shown. */
 import pc from 'picocolors'
 
 export interface TestResult {
@@ -44,7 +44,6 @@ export class ResultReader {
     const suite = SUITE.exec(line)?.[1]
     const printed = RESULT.exec(line)?.[1]
     if (suite !== undefined) {
-      this.#ended.add(this.#current)
       this.#current = suite
       this.#results.set(suite, new Map())
       this.#show(pc.bold(suite))
