@@ -239,6 +239,11 @@ export const ERRORS = {
     'a patch of the same name and other content is applied to the process',
     'build the new one with a higher --sequence, say --force, or roll back the one that is applied first',
   ),
+  EXPORT_IN_USE: entry(
+    'refused',
+    'a function that the program exports has another signature in the patch, and another module of the process names it',
+    'restart the process with plug-ins that were made for the fixed program',
+  ),
   CONSISTENCY_REQUIRED: entry(
     'refused',
     'the patch is only right if all its functions switch at one instant in which no thread is inside any of them',

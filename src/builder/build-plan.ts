@@ -4,6 +4,7 @@ import { type Acceptance, judge } from './acceptances.ts'
 import type { BaseImage } from './base-image.ts'
 import { type Difference, difference, diffReport } from './diff.ts'
 import { type Libraries, NO_LIBRARIES } from './libraries.ts'
+import { areOneUnit } from './passes/agreements.ts'
 import { type Choice, choose } from './passes/choose.ts'
 import { judgeLayouts, type Replacement } from './passes/judge-layouts.ts'
 import { locator } from './passes/locate.ts'
@@ -56,13 +57,15 @@ export function buildPlan(
     program,
     choice,
     places,
-    [choice.reasons, resolved.reasons, synthesized.reasons, reasons, layouts.flatMap((l) => l.reasons), signatures].flat(),
+    [choice.reasons, resolved.reasons, synthesized.reasons, reasons, layouts.flatMap((l) => l.reasons), signatures.reasons].flat(),
   )
   // What a person has looked into.
   const { blockers, accepted } = judge(all, acceptances)
   if (blockers.length > 0) throw refusal(blockers)
-  const atOneInstant = layouts.some((layout) => layout.atOneInstant)
-  const built = choice.functions.length === 0 ? undefined : { ...plan, accepted, atOneInstant }
+  // Whether a function of before and one of after may ever be at work together.
+  const atOneInstant = layouts.some((layout) => layout.atOneInstant) || areOneUnit(choice.functions, signatures.changed)
+  const { mustBeUnused } = signatures
+  const built = choice.functions.length === 0 ? undefined : { ...plan, accepted, atOneInstant, mustBeUnused }
   return { plan: built, report: { ...reportOf(program, found, choice, all, base, naming, built), accepted } }
 }
 

@@ -55,6 +55,8 @@ export interface InspectedPatch {
   readonly imports: readonly { readonly name: string; readonly library?: string | undefined }[]
   /** The weakest consistency at which it may be applied; undefined: any. */
   readonly consistency: 'patch' | undefined
+  /** Exports of the base image that no other module of a process may name. */
+  readonly mustBeUnused: readonly string[]
   readonly accepted: readonly AcceptedReason[]
   readonly libraries: readonly string[]
   readonly ownImports: readonly { readonly name: string; readonly library: string | undefined; readonly version: string | undefined }[]
@@ -156,6 +158,7 @@ function inspectPatch(data: Uint8Array): InspectedPatch {
     added,
     imports,
     consistency: manifest.consistency,
+    mustBeUnused: manifest.mustBeUnused ?? [],
     accepted: manifest.accepted ?? [],
     libraries,
     ownImports: ownImports.map(({ name, library, version }) => ({ name, library, version })),

@@ -15,6 +15,8 @@ export interface PatchPlan {
   readonly accepted?: readonly Reason[]
   /** Right only if all functions switch at one instant, in which no thread is inside any of them. */
   readonly atOneInstant?: boolean
+  /** Exports of the base image by which no other module may call it. */
+  readonly mustBeUnused?: readonly string[]
   /** Entry of the patch's callback. */
   readonly callout?: { readonly block: Block; readonly offset: number } | undefined
   /** Everything that the image holds, in the order in which it is laid out within its kind. Companions are among them. */

@@ -144,6 +144,11 @@ export const REASONS = {
       'running process as it was, and a plug-in that uses it goes on with the old one',
     'nothing to do unless a plug-in uses it: then keep it as it is',
   ),
+  EXPORT_RETYPED: note(
+    'the signature of a function changed that the program exports (linkers export all of a program with --export-dynamic); the patch is refused by ' +
+      'each process that has loaded a module in which the name occurs',
+    'nothing to do unless a plug-in uses it: then keep it as it is and add the new one under another name',
+  ),
   NOT_IN_BASE: note(
     'the base image does not hold it (another program of the same build does, or the linker dropped it)',
     'nothing to do if another program of the build uses it: build a patch for that one too',

@@ -153,6 +153,7 @@ export function manifestFor(plan: PatchPlan, rvaOf: RvaOf): Manifest {
     })),
     escapes: escapesOf(plan),
     ...(plan.atOneInstant ? { consistency: 'patch' as const } : {}),
+    ...(plan.mustBeUnused === undefined || plan.mustBeUnused.length === 0 ? {} : { mustBeUnused: [...plan.mustBeUnused] }),
     ...(plan.accepted === undefined || plan.accepted.length === 0
       ? {}
       : { accepted: plan.accepted.map(({ code, symbol, file, detail }) => ({ code, symbol, file, detail })) }),

@@ -132,6 +132,7 @@ const inspect = z.discriminatedUnion('kind', [
     libraries: z.array(text).describe('what it asks for by name'),
     ownImports,
     consistency: z.literal('patch').optional().describe('the weakest at which it may be applied; absent: any'),
+    mustBeUnused: z.array(text).describe('exports of the base image that no other module of a process may name'),
     accepted,
     table: z.strictObject({
       version: count,

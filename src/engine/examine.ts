@@ -5,6 +5,7 @@
 import type { PatchImage } from '../patch/image.ts'
 import type { Process } from '../process/contract.ts'
 import { type Blocker, blocker, blockerOf } from './blockers.ts'
+import { exportsInUse } from './exports-in-use.ts'
 import { type FoundBase, findBase, originalMemory } from './find-base.ts'
 import { findLedgers } from './find-ledgers.ts'
 import { type PlannedFunction, planFunctions } from './functions.ts'
@@ -60,6 +61,7 @@ export function examine(process: Process, image: PatchImage, options: ExamineOpt
   if (inPlace !== undefined) blockers.push(...reasonsToKeep(process, inPlace, image, options))
   const imports = resolveImports(process, image)
   blockers.push(...planned.filter((f) => 'code' in f), ...imports.blockers)
+  blockers.push(...exportsInUse(process, base.module, image.manifest.mustBeUnused ?? []))
   if (blockers.length > 0) return found
 
   const layout = layOut(image, base, functions)

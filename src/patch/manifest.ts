@@ -66,6 +66,11 @@ const manifest = (z: Z) =>
     escapes: z.strictObject({ code: z.boolean(), data: z.boolean(), constants: z.boolean() }).optional(),
     /** The weakest consistency at which it may be applied and rolled back. Absent: any. */
     consistency: z.literal('patch').optional(),
+    /**
+     * Exported functions of the base image that take or give something else in the patch: applied only where no other module of the process
+     * holds such a name. Absent: there are none.
+     */
+    mustBeUnused: z.array(z.string().min(1)).min(1).optional(),
     /** Reasons against it that its author has looked into and let through. Absent: there are none. */
     accepted: z
       .array(z.strictObject({ code: z.string().regex(/^[A-Z_]+$/), symbol: z.string(), file: z.string(), detail: z.string() }))

@@ -14,9 +14,22 @@ import type { Program } from '../program.ts'
 import { type Reason, reason } from '../reasons.ts'
 import type { Change } from './classify.ts'
 
-export function judgeSignatures(program: Program, changes: readonly Change[], base: BaseImage): Reason[] {
+export interface JudgedSignatures {
+  readonly reasons: readonly Reason[]
+  /** Functions that other objects can see and that take or give something else now. */
+  readonly changed: ReadonlySet<string>
+  /** Those of them that a program exports: the patch is right where no other module of the process names one. By name, ascending. */
+  readonly mustBeUnused: readonly string[]
+}
+
+export function judgeSignatures(program: Program, changes: readonly Change[], base: BaseImage): JudgedSignatures {
   const exported = new Set(base.symbols.filter((symbol) => symbol.exported).map(({ name }) => unversioned(name)))
-  return [...exportsRemoved(changes, program, exported, base), ...signaturesChanged(program, exported)]
+  const judged = [...signaturesChanged(program, exported, base)]
+  return {
+    reasons: [...exportsRemoved(changes, program, exported, base), ...judged.flatMap(({ reasons }) => reasons)],
+    changed: new Set(judged.map(({ name }) => name)),
+    mustBeUnused: [...new Set(judged.flatMap(({ name, mustBeUnused }) => (mustBeUnused ? [name] : [])))].sort(),
+  }
 }
 
 function* exportsRemoved(changes: readonly Change[], program: Program, exported: ReadonlySet<string>, base: BaseImage): Generator<Reason> {
@@ -34,7 +47,13 @@ function* exportsRemoved(changes: readonly Change[], program: Program, exported:
   }
 }
 
-function* signaturesChanged(program: Program, exported: ReadonlySet<string>): Generator<Reason> {
+interface JudgedSignature {
+  readonly name: string
+  readonly reasons: readonly Reason[]
+  readonly mustBeUnused: boolean
+}
+
+function* signaturesChanged(program: Program, exported: ReadonlySet<string>, base: BaseImage): Generator<JudgedSignature> {
   for (const { path, before, after } of program.pairs) {
     if (before === undefined || after === undefined) continue
     const functionsAfter = externals(after)
@@ -42,12 +61,23 @@ function* signaturesChanged(program: Program, exported: ReadonlySet<string>): Ge
       const a = functionsAfter.get(name)
       if (a === undefined || sameType(b.type, a.type) !== 'different') continue
       const told = `${describe(b.type)} before, ${describe(a.type)} after`
-      if (exported.has(name)) yield reason('EXPORT_CHANGED', name, path, `${told}; other modules call it as it was`)
+      const mustBeUnused = exported.has(name) && usersHaveNames(base)
+      const reasons: Reason[] = []
+      if (mustBeUnused) reasons.push(reason('EXPORT_RETYPED', name, path, told))
+      else if (exported.has(name)) reasons.push(reason('EXPORT_CHANGED', name, path, `${told}; other modules call it as it was`))
       const caller = program.identical.find((lazy) => refersTo(lazy.graph(), name))
-      if (caller !== undefined) yield reason('SIGNATURE_CHANGED', name, path, `${told}; ${caller.path} refers to it and did not change`)
+      if (caller !== undefined)
+        reasons.push(reason('SIGNATURE_CHANGED', name, path, `${told}; ${caller.path} refers to it and did not change`))
+      yield { name, reasons, mustBeUnused }
     }
   }
 }
+
+/**
+ * Whether the engine can tell in a process who uses an export: what nobody links against but plug-ins, and only by name. A library's exports are what
+ * it is for; those of a PE are also found by number.
+ */
+const usersHaveNames = ({ format, isProgram }: BaseImage): boolean => format === 'elf' && isProgram
 
 /** Functions with code that other objects can see, by their linker's name. */
 function externals(graph: LinkGraph): Map<string, FunctionInfo> {

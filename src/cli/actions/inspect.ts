@@ -60,6 +60,9 @@ function patchWords(patch: InspectedPatch): string[] {
       : ['', `  brings: ${patch.added.map(({ name, kind, size }) => `${name} (${kind}, ${size})`).join(', ')}`]),
     ...(patch.imports.length === 0 ? [] : [`  reaches through the base image: ${patch.imports.map(({ name }) => name).join(', ')}`]),
     ...(patch.consistency === undefined ? [] : ['  applied with --consistency patch only: all its functions switch at one instant']),
+    ...(patch.mustBeUnused.length === 0
+      ? []
+      : [`  applied only where no other module names an export whose signature changed: ${patch.mustBeUnused.join(', ')}`]),
     ...acceptedLines(patch.accepted),
     ...ownImportLines(patch.ownImports),
     '',
