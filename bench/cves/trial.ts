@@ -100,6 +100,7 @@ async function tryImage({ id, target, before, after }: BuiltEntry, file: string,
   const system = systemOf(target)
   if (system === undefined) return part('patched', { functions, detail: await inspected(patch) })
   const wrong = await live(system, before, file, patch, functions)
+  if (typeof wrong !== 'string') return part('refused', { reasons: reasonsOf(wrong.blockers) })
   return wrong === '' ? part('patched', { functions }) : part('failed', { functions, detail: `${file}: ${wrong}` })
 }
 
@@ -109,8 +110,19 @@ async function inspected(patch: string): Promise<string> {
   return 'built and inspected, not loaded'
 }
 
+/** What `check` has against a patch that was built: the process lacks what the fix needs. */
+interface RefusedThere {
+  readonly blockers: readonly RefusalReason[]
+}
+
 /** In a live process: '' when all is as it must be, else what is not. */
-async function live(system: Target, images: string, file: string, patch: string, functions: readonly string[]): Promise<string> {
+async function live(
+  system: Target,
+  images: string,
+  file: string,
+  patch: string,
+  functions: readonly string[],
+): Promise<string | RefusedThere> {
   const server = await startHost(system, images, file)
   try {
     return await there(system, server, patch, functions)
@@ -119,10 +131,14 @@ async function live(system: Target, images: string, file: string, patch: string,
   }
 }
 
-async function there(system: Target, server: Server, patch: string, functions: readonly string[]): Promise<string> {
+async function there(system: Target, server: Server, patch: string, functions: readonly string[]): Promise<string | RefusedThere> {
   const ask = async (verb: string, ...more: string[]) =>
     answered(await system.hotpatch([verb, '--pid', `${server.pid}`, '--json', ...more]))
   const checked = await ask('check', system.path(patch))
+  if (checked.outcome === 'would-refuse') {
+    const { error } = await ask('apply', '--allow-unsigned', system.path(patch))
+    return error?.code === checked.result.blockers[0].code ? checked.result : 'check refuses, and apply does not for the same reason'
+  }
   if (checked.exit !== 0) return `check: ${words(checked)}`
   const first = Number(checked.result.functions[0].address)
   const original = codeAround(server.linuxPid, first, REACH)
