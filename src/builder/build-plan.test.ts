@@ -186,6 +186,19 @@ describe('thread-local variables of the base image', () => {
     expect(refusal({ before: side(1), after: side(2), link: inProgram })).toEqual(['SYMBOL_AMBIGUOUS f'])
   })
 
+  it('Windows: by the distance from the start of the section; a new one is refused', () => {
+    // add secrel(%rdx), %ecx
+    const uses = (v: number, to: string): BlockSpec => f(v, [0x03, 0x8a, ...FIELD32], [{ at: 2, kind: 'secrel32', to }])
+    const coff = (blocks: BlockSpec[]): LinkGraph[] => [object({ path: 'a.o', format: 'coff', blocks })]
+    const side = (v: number) => coff([uses(v, 'mine'), ...others])
+    const result = run({ before: side(1), after: side(2), link: { format: 'pe' } })
+    expect(leads(result.plan, 'f')).toEqual([])
+    expect(bytesOf(result)).toMatch(/^038a08000000/)
+    const fresh: BlockSpec = { name: 'fresh', kind: 'tls', content: 8 }
+    const after = coff([uses(2, 'fresh'), ...others, fresh])
+    expect(refusal({ before: side(1), after, link: { format: 'pe' } }).sort()).toEqual(['TLS_CHANGED fresh', 'TLS_UNSUPPORTED f'])
+  })
+
   it('a new one is refused', () => {
     const uses = (to: string): BlockSpec => f(1, [...LOAD], [{ at: 3, kind: 'gottpoff32', to }])
     const fresh: BlockSpec = { name: 'fresh', kind: 'tls', content: 8 }

@@ -41,7 +41,7 @@ export const REASONS = {
     'keep thread-local variables as they are; hold new state in shadow data attached to an object of the thread, or in an ordinary variable',
   ),
   TLS_UNSUPPORTED: refuse(
-    'a function that would be patched uses thread-local data to which nothing in the base image leads, or in a format or on a processor where that is not patched',
+    'a function that would be patched uses thread-local data to which nothing in the base image leads, or on a processor where that is not patched',
     'see the particulars; move the change into a function that uses no thread-local variable (errno is none)',
   ),
 

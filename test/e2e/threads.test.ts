@@ -1,40 +1,51 @@
 /** Functions that use thread-local variables are patched while threads count in them: every thread goes on from its own values, there and back. */
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, describe, expect, test } from 'vitest'
 import { type Server, targets } from '../../demo/target.ts'
 import { workshop } from '../../tools/places.ts'
-import { json } from './hotpatch.ts'
+import { wineAvailable } from '../../tools/wine.mjs'
+import { json, jsonBeside } from './hotpatch.ts'
 import { buildThreads, type Line, linesOf, MAKES } from './threads.ts'
 
 const THREADS = [1, 2, 3]
 
-describe('thread-local data of the base image', () => {
+const wine = wineAvailable()
+
+describe.each(Object.values(targets))('$title: thread-local data of the base image', (target) => {
+  if (target.name === 'pe' && !wine.available) {
+    test.skip(`needs Wine: ${wine.reason}`)
+    return
+  }
   let server: Server | undefined
+  afterAll(() => target.close())
   afterEach(async () => {
     await server?.stop()
     server = undefined
   })
 
-  test.each(MAKES.map((make, i) => ({ ...make, place: join(workshop, 'e2e', `threads-${i}`) })))(
-    '$title ($compiler)',
+  const makes = MAKES.filter((make) => make.target === target.name)
+  test.each(makes.map((make, i) => ({ ...make, place: join(workshop, 'e2e', `threads-${target.name}-${i}`) })))(
+    '$title ($compiler.0)',
     async (make) => {
       const { base, program } = await buildThreads(make, make.place)
-      const patch = join(make.place, 'patch.so')
+      const patch = join(make.place, `patch${target.patchSuffix}`)
       const [before, after] = [join(make.place, 'before'), join(make.place, 'after')]
-      await json('build', '--before', before, '--after', after, '--base', base, '-o', patch, '--id', 'counter')
-      server = await targets.elf.start(program, [])
+      const built = await json('build', '--before', before, '--after', after, '--base', base, '-o', patch, '--id', 'counter')
+      expect(built.outcome, JSON.stringify(built.error)).toBe('built')
+      server = await target.start(program, [])
       await untilAll(server, 'old', 1)
       for (const version of ['new', 'old', 'new']) {
         const from = linesOf(server.output()).length
-        const [outcome, ...args] = version === 'new' ? ['applied', 'apply', '--allow-unsigned', patch] : ['rolled-back', 'rollback']
+        const [outcome, ...args] =
+          version === 'new' ? ['applied', 'apply', '--allow-unsigned', target.path(patch)] : ['rolled-back', 'rollback']
         const [verb = '', ...rest] = args
-        expect(await json(verb, '--pid', `${server.pid}`, ...rest)).toMatchObject({ outcome, exit: 0 })
+        expect(await jsonBeside(target, verb, '--pid', `${server.pid}`, ...rest)).toMatchObject({ outcome, exit: 0 })
         await untilAll(server, version, from)
       }
       for (const thread of THREADS) check(linesOf(server.output()).filter((line) => line.thread === thread))
     },
-    60_000,
+    120_000,
   )
 })
 

@@ -142,6 +142,19 @@ export const ImageBaseRelocation = struct('IMAGE_BASE_RELOCATION', { VirtualAddr
 
 export const IMAGE_REL_BASED = { ABSOLUTE: 0, HIGH: 1, LOW: 2, HIGHLOW: 3, HIGHADJ: 4, DIR64: 10 } as const
 
+/** IMAGE_TLS_DIRECTORY64. Addresses, not RVAs: as the image would have them at its preferred base. */
+export const ImageTlsDirectory64 = struct('IMAGE_TLS_DIRECTORY64', {
+  /** From where each thread's block is copied, and one past it. */
+  StartAddressOfRawData: u64,
+  EndAddressOfRawData: u64,
+  /** Of the u32 in which the loader leaves the module's number. */
+  AddressOfIndex: u64,
+  AddressOfCallBacks: u64,
+  /** Bytes of zeros behind the copy. */
+  SizeOfZeroFill: u32,
+  Characteristics: u32,
+})
+
 /** x64: a record of the exception directory (.pdata). */
 export const RuntimeFunction = struct('RUNTIME_FUNCTION', { BeginAddress: u32, EndAddress: u32, UnwindData: u32 })
 

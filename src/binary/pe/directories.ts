@@ -12,6 +12,7 @@ import {
   ImageExportDirectory,
   ImageImportDescriptor,
   ImageLoadConfigDirectory64,
+  ImageTlsDirectory64,
   RuntimeFunction,
 } from './definitions.ts'
 import { directory, hex, type PeImage, readString } from './reader.ts'
@@ -164,6 +165,12 @@ export function readCodeView(image: PeImage): Rsds | undefined {
     if (rsds !== undefined) return rsds
   }
   return undefined
+}
+
+/** undefined: the image has no thread-local data. */
+export function readTlsDirectory(image: PeImage): Of<typeof ImageTlsDirectory64> | undefined {
+  const at = directory(image, 'TLS')
+  return at === undefined ? undefined : readStruct(image, ImageTlsDirectory64, at.rva)
 }
 
 /** undefined: the image has none. Fields beyond its own size are 0. */

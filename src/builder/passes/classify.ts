@@ -378,7 +378,7 @@ function removalRule(c: Change, { program }: Lookups): Reason | undefined {
 
 function* functionReferences(change: Change, block: Block): Generator<Reason> {
   const threadLocal = block.edges.find(isThreadLocal)
-  const { machine, format } = change.after?.graph ?? {}
-  if (machine !== undefined && format === 'elf' && architectureOf(machine).linking.threadLocal !== undefined) return
+  const machine = change.after?.graph.machine
+  if (machine !== undefined && architectureOf(machine).linking.threadLocal !== undefined) return
   if (threadLocal !== undefined) yield because(change, 'TLS_UNSUPPORTED', `it uses ${threadLocal.target.name}`)
 }

@@ -5,7 +5,7 @@
  */
 import { EDGE_KINDS, isBranchKind } from '../../machine/edges.ts'
 import type { BaseImage, BaseSymbol, ImportSlot } from '../base-image.ts'
-import type { Block, GraphSymbol, LinkGraph } from '../graph.ts'
+import type { Block, Edge, GraphSymbol, LinkGraph } from '../graph.ts'
 import { fileName, unversioned } from '../names.ts'
 import { entryOf, functionSize, isAnonymous, isThreadLocal, primarySymbol, referrersIn } from '../places.ts'
 import type { ReasonCode } from '../reasons.ts'
@@ -174,7 +174,7 @@ export function locator(base: BaseImage): Locator {
         if (!graph.symbols.some((s) => s.name === name && s.block === undefined)) continue
         for (const block of graph.blocks) {
           if (block.kind !== 'code') continue
-          const uses = block.edges.filter((e) => e.target.name === name && !isThreadLocal(e) && (calls || !isBranchKind(e.kind)))
+          const uses = block.edges.filter((e) => e.target.name === name && tells(e) && (calls || !isBranchKind(e.kind)))
           const place = uses.length === 0 ? undefined : find(graph, block)
           if (place?.found !== true) continue
           for (const edge of uses) {
@@ -203,6 +203,9 @@ export function locator(base: BaseImage): Locator {
 }
 
 const SHORTEST_ANCHOR = 12
+
+/** Of thread-local data COFF's fields alone tell where they lead. */
+const tells = (edge: Edge): boolean => !isThreadLocal(edge) || edge.kind === 'secrel32'
 
 const append = <K, T>(map: Map<K, T[]>, key: K, value: T): void => {
   const known = map.get(key)

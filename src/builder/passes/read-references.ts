@@ -20,6 +20,8 @@ export function seenTarget(block: Block, edge: Edge, base: BaseImage, rva: numbe
       return { at: 'rva', rva: place + view.getInt32(0, true) - edge.addend }
     case 'image32':
       return { at: 'rva', rva: view.getUint32(0, true) - edge.addend }
+    case 'secrel32':
+      return base.threadLocal === undefined ? undefined : { at: 'rva', rva: base.threadLocal.rva + view.getInt32(0, true) - edge.addend }
     case 'abs32':
       return base.relocatable ? undefined : { at: 'rva', rva: view.getUint32(0, true) - preferred - edge.addend }
     case 'abs64': {

@@ -10,7 +10,7 @@
 
 import { architectureOf } from '../../machine/architectures.ts'
 import { EDGE_KINDS, isBranchKind } from '../../machine/edges.ts'
-import type { ImportSlot } from '../base-image.ts'
+import type { BaseSymbol, ImportSlot } from '../base-image.ts'
 import type { Block, Edge, LinkGraph } from '../graph.ts'
 import type { Libraries, NewImport } from '../libraries.ts'
 import { isPointerName } from '../names.ts'
@@ -20,6 +20,7 @@ import { type Reason, type ReasonCode, reason } from '../reasons.ts'
 import type { Choice, ChosenFunction } from './choose.ts'
 import type { Classified } from './classify.ts'
 import type { Locator } from './locate.ts'
+import { sectionAt } from './prove.ts'
 import { type Reach, reachOf, type Variable } from './thread-local.ts'
 
 /** Where the symbol of an edge lies; the addend comes on top. */
@@ -391,7 +392,8 @@ function threadLocalOf(edge: Edge, context: Context): Variable | Outcome {
     return { name: target.name, offset: -(locator.base.threadLocal?.fromThreadPointer ?? 0), preemptible: false }
   const isElf = locator.base.format === 'elf'
   // Only ELF's symbols say that they are thread-local, and only they can be replaced.
-  const visible = locator.visible(target.name).filter((s) => !isElf || s.kind === 'tls')
+  const isItsKind = (s: BaseSymbol): boolean => (isElf ? s.kind === 'tls' : sectionAt(locator.base, s.rva)?.kind === 'tls')
+  const visible = locator.visible(target.name).filter(isItsKind)
   const preemptible = isElf && target.binding !== 'local' && !target.hidden && (visible.length === 0 || visible.some((s) => s.exported))
   const at = (rva: number): Variable => ({ name: target.name, offset: rva - origin, preemptible })
   const definition = target.block === undefined ? definitionOf(target.name, context) : undefined
@@ -407,6 +409,8 @@ function threadLocalOf(edge: Edge, context: Context): Variable | Outcome {
   }
   const [symbol, ...others] = visible
   if (symbol !== undefined && others.length === 0 && symbol.binding !== 'local') return at(symbol.rva)
+  const seen = locator.base.lacks(target.name, false) ? [] : locator.seenAs(target.name, beforeGraphs(context.program), false)
+  if (seen[0] !== undefined && seen.length === 1) return at(seen[0])
   const elsewhere = context.visibleIdentical(target.name)
   const finding = elsewhere === undefined ? undefined : locator.findAnyCopy(elsewhere.graph, elsewhere.block)
   if (elsewhere !== undefined && finding?.found === true) return at(finding.rva + elsewhere.symbol.offset)

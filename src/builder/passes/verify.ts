@@ -35,7 +35,8 @@ function* contradictions({ before, graphBefore, change, rva, size }: ChosenFunct
   for (const edge of before.edges) {
     const { target } = edge
     if (target.kind === 'section' || target.absolute !== undefined) continue
-    if (isThreadLocal(edge)) {
+    // COFF's fields tell where the initial value lies, as other fields tell where their targets do.
+    if (isThreadLocal(edge) && edge.kind !== 'secrel32') {
       const detail = otherDistance(edge, rva - entryOf(before), graphBefore, locator)
       if (detail !== undefined) yield reason('SYMBOL_AMBIGUOUS', change.name, change.file, detail)
       continue

@@ -10,6 +10,7 @@ import { type SymbolSource, tableSource, withSource } from '../symbol-source.ts'
 import { refuseHybrid } from './hybrid.ts'
 import { coffMachine } from './machines.ts'
 import { imageSymbols, symbolsOfTable } from './symbols.ts'
+import { threadLocalData, withLoadersIndex } from './thread-local.ts'
 
 /**
  * `separate`: symbols that another file has of this image, as peSymbolFiles reads them.
@@ -34,10 +35,10 @@ export function readPeBase(data: Uint8Array, path: string, separate?: SymbolSour
     relocatable: (image.fileHeader.Characteristics & IMAGE_FILE.RELOCS_STRIPPED) === 0,
     imageSize: image.optionalHeader.SizeOfImage,
     sections: image.sections.map(toBaseSection),
-    ...withSource(source),
+    ...withSource({ ...source, symbols: withLoadersIndex(source.symbols, image) }),
     importSlots: importSlots(imports, source.symbols),
     isProgram: (image.fileHeader.Characteristics & IMAGE_FILE.DLL) === 0,
-    threadLocal: undefined,
+    threadLocal: threadLocalData(image),
     needed: [...new Set(imports.map(({ library }) => library))],
     searchPaths: [],
     bytes: (rva, length) => fileBacked(image, data, rva, length),

@@ -125,6 +125,7 @@ export function link(graphs: readonly LinkGraph[], options: LinkOptions = {}): L
     }
     if (target === undefined) return
     if (edge.kind === 'abs64') relocated.add(place)
+    else if (edge.kind === 'secrel32') view.setInt32(place, target + edge.addend - STARTS.tls, true)
     else if (edge.kind === 'abs32' || edge.kind === 'abs32s') view.setUint32(place, target + edge.addend, true)
     else if (EDGE_KINDS[edge.kind].pcRelative && edge.size === 4) view.setInt32(place, target + edge.addend - place, true)
   }
