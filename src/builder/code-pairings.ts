@@ -1,11 +1,12 @@
 /** Functions of the two builds, instruction by instruction. Each pair is looked at once, when first asked for. */
+import { pairCode as pairArm64 } from '../machine/arm64/pairing.ts'
 import { type CodePairing, type PairCode, pairedIndex } from '../machine/pairing.ts'
-import { pairCode } from '../machine/x64/pairing.ts'
+import { pairCode as pairX64 } from '../machine/x64/pairing.ts'
 import type { Block, Machine } from './graph.ts'
 import { contentOf, entryOf } from './places.ts'
 
 /** Processors whose code can be paired. */
-const PAIRS: Readonly<Partial<Record<Machine, PairCode>>> = { x64: pairCode }
+const PAIRS: Readonly<Partial<Record<Machine, PairCode>>> = { x64: pairX64, arm64: pairArm64 }
 
 export interface CodePairings {
   /** undefined: they do not consist of the same instructions. */
