@@ -204,6 +204,11 @@ export const ERRORS = {
     'the process maps the base image more than once',
     'patching one of them would leave the others as they are: restart the process instead',
   ),
+  SAME_BASE: entry(
+    'refused',
+    'two of the patches given are for the same base image',
+    'give the latest of them alone: it holds what the earlier ones change, and takes their place',
+  ),
   ORIGINAL_BYTES_DIFFER: entry(
     'refused',
     'code in memory is not what the patch expects to replace',

@@ -6,19 +6,20 @@ import { refuse } from './blockers.ts'
 import { type CalloutReport, callAfter, callBefore } from './callout.ts'
 import { carriedData } from './carry.ts'
 import { type Consistency, requireConsistency, type Side, sideOf } from './consistency.ts'
-import { type Contents, makeContents } from './contents.ts'
-import { type ExamineOptions, examine } from './examine.ts'
+import { makeContents } from './contents.ts'
+import { type Examination, type ExamineOptions, examine, type Placed } from './examine.ts'
 import { exclusively } from './exclusive.ts'
 import { findLedgers } from './find-ledgers.ts'
 import { addressesOf, loadLibraries } from './imports/prepare.ts'
 import { type Ledger, type LedgerBody, setState, writeWord } from './ledger.ts'
 import type { RedirectKind } from './ledger-format.ts'
 import { NOTHING_RECLAIMED, type ReclaimReport, reclaimAfter } from './reclaim.ts'
-import { markApplied, planOf, type Recovery, recoverAll, sealSuperseded, writeMissing } from './recover.ts'
+import { markApplied, planOf, type Recovery, recoverAll, sealSuperseded, takeBack, writeMissing } from './recover.ts'
 import { deadlineIn } from './retry.ts'
 import { hexAddress } from './sites.ts'
 import { type SwitchOptions, type SwitchReport, switchOptions, switchWithRetries } from './switch.ts'
-import { transition } from './transition.ts'
+import { mergePlans } from './together.ts'
+import { type Transition, transition } from './transition.ts'
 import { register } from './unwind-state.ts'
 
 export interface ApplyOptions extends ExamineOptions {
@@ -79,32 +80,47 @@ const UNDO_MS = 2000
  * throws. Whatever is thrown, what was done is undone, and if even that fails, the ledger says so to the next engine.
  */
 export async function applyPatch(process: Process, image: PatchImage, options: ApplyOptions = {}): Promise<ApplyReport> {
-  const deadline = deadlineIn(options.timeoutMs ?? 10_000)
-  return exclusively(process, deadline, () => applyAlone(process, image, options, switchOptions(options, deadline)))
+  const [report] = await applyPatches(process, [image], options)
+  return report as ApplyReport
 }
 
-async function applyAlone(process: Process, image: PatchImage, options: ExamineOptions, how: SwitchOptions): Promise<ApplyReport> {
+/**
+ * Patches for different base images of one process, all or none: all are examined before anything is touched, and all switch in one stop.
+ * Those that are applied already stay, whatever becomes of the others. A report for each, in the order given; what was done once for all of
+ * them (libraries, recovery, memory given back) is in the first. Throws as applyPatch, and SAME_BASE. An engine that is killed within the stop leaves each patch
+ * whole or not there, but perhaps not the same for all.
+ */
+export async function applyPatches(process: Process, images: readonly PatchImage[], options: ApplyOptions = {}): Promise<ApplyReport[]> {
+  const deadline = deadlineIn(options.timeoutMs ?? 10_000)
+  return exclusively(process, deadline, () => applyAlone(process, images, options, switchOptions(options, deadline)))
+}
+
+async function applyAlone(
+  process: Process,
+  images: readonly PatchImage[],
+  options: ExamineOptions,
+  how: SwitchOptions,
+): Promise<ApplyReport[]> {
   const recovered = await recoverAll(process, how.deadline)
   const loaded: string[] = []
   for (let tries = 1; ; tries++) {
-    const { applied, inPlace, functions, placed, blockers } = examine(process, image, options)
-    refuse(process, image.manifest.id, blockers)
-    if (applied !== undefined)
-      return report(process, 'already-applied', applied, undefined, undefined, { recovered, loaded, reclaim: NOTHING_RECLAIMED })
-    requireConsistency(how.consistency, [comingOf(image), ...(inPlace === undefined ? [] : [sideOf(inPlace)])])
-    if (placed === undefined) throw new HotpatchError('DEFECT', 'an examination without blockers found no place')
-    const { missing } = placed.imports
-    if (missing.length > 0) {
-      if (loaded.length > 0)
-        throw new HotpatchError('LIBRARY_NOT_LOADED', `process ${process.pid} has loaded ${missing.join(', ')} under another name`)
-      loadLibraries(process, image, missing)
-      loaded.push(...missing)
+    const examined = images.map((image) => ({ image, ...examine(process, image, options) }))
+    for (const { image, blockers } of examined) refuse(process, image.manifest.id, blockers)
+    requireDifferentBases(process, examined)
+    const coming = examined.filter(({ applied }) => applied === undefined)
+    requireConsistency(
+      how.consistency,
+      coming.flatMap(({ image, inPlace }) => [comingOf(image), ...(inPlace === undefined ? [] : [sideOf(inPlace)])]),
+    )
+    const missing = coming.map(({ image, placed }) => ({ image, libraries: requirePlaced(placed).imports.missing }))
+    if (missing.some(({ libraries }) => libraries.length > 0)) {
+      loadMissing(process, missing, loaded)
       continue
     }
-    const contents = makeContents(process, image, functions, placed, inPlace, addressesOf(process, placed.imports))
     try {
-      const done = await carryOut(process, contents, inPlace, how)
-      return report(process, 'applied', contents.ledger, inPlace, done, { recovered, loaded, reclaim: reclaimAfter(process, done.stop) })
+      const done = coming.length === 0 ? undefined : await carryOut(process, coming, options, how)
+      const once = { recovered, loaded, reclaim: done === undefined ? NOTHING_RECLAIMED : reclaimAfter(process, done.stop) }
+      return examined.map(({ image, applied }, i) => reportOf(process, image, applied, done, i === 0 ? once : NOTHING_MORE))
     } catch (error) {
       if (!(error instanceof HotpatchError) || error.code !== 'PLACE_TAKEN' || tries === PLACE_TRIES) throw error
     }
@@ -113,60 +129,138 @@ async function applyAlone(process: Process, image: PatchImage, options: ExamineO
 
 const comingOf = ({ manifest: { id, consistency } }: PatchImage): Side => ({ id, wholeAtOneInstant: consistency === 'patch' })
 
+type Examined = Examination & { readonly image: PatchImage }
+
+function requireDifferentBases(process: Process, examined: readonly Examined[]): void {
+  const ids = new Map<bigint, string>()
+  for (const { image, base } of examined) {
+    if (base === undefined) continue
+    const other = ids.get(base.module.base)
+    const { id } = image.manifest
+    if (other !== undefined)
+      throw new HotpatchError('SAME_BASE', `${other} and ${id} are both for ${base.module.name} in process ${process.pid}`, {
+        facts: { ids: [other, id] },
+      })
+    ids.set(base.module.base, id)
+  }
+}
+
+function requirePlaced(placed: Placed | undefined): Placed {
+  if (placed === undefined) throw new HotpatchError('DEFECT', 'an examination without blockers found no place')
+  return placed
+}
+
+/** Throws LIBRARY_NOT_LOADED. */
+function loadMissing(
+  process: Process,
+  missing: readonly { readonly image: PatchImage; readonly libraries: readonly string[] }[],
+  loaded: string[],
+): void {
+  const again = missing.flatMap(({ libraries }) => libraries).filter((name) => loaded.includes(name))
+  if (again.length > 0)
+    throw new HotpatchError('LIBRARY_NOT_LOADED', `process ${process.pid} has loaded ${again.join(', ')} under another name`)
+  for (const { image, libraries } of missing) {
+    const wanted = libraries.filter((name) => !loaded.includes(name))
+    if (wanted.length === 0) continue
+    loadLibraries(process, image, wanted)
+    loaded.push(...wanted)
+  }
+}
+
+interface Coming {
+  readonly image: PatchImage
+  readonly ledger: LedgerBody
+  readonly inPlace: Ledger | undefined
+  readonly way: Transition
+  readonly callouts: CalloutReport[]
+}
+
 interface Done {
   readonly stop: SwitchReport
-  readonly callouts: readonly CalloutReport[]
+  readonly patches: readonly Coming[]
 }
 
 /** The order of these steps is what makes an engine's death harmless at any moment; ledger.ts says why. */
-async function carryOut(process: Process, contents: Contents, inPlace: Ledger | undefined, how: SwitchOptions): Promise<Done> {
-  const { ledger, region, image } = contents
-  const way = transition(inPlace, ledger)
-  const callouts: CalloutReport[] = []
-  process.map(region)
+async function carryOut(process: Process, examined: readonly Examined[], options: ExamineOptions, how: SwitchOptions): Promise<Done> {
+  const patches: Coming[] = []
   let stop: SwitchReport | undefined
   try {
-    process.map(image)
-    setState(process, ledger, 'prepared')
-    register(process, ledger)
-    writeMissing(process, way.before)
-    callouts.push(...callBefore(process, ledger))
-    if (inPlace !== undefined) writeWord(process, inPlace, 'successor', ledger.address)
-    setState(process, ledger, 'switching')
-    stop = await switchWithRetries(process, planOf(inPlace, ledger, way), how)
-    callouts.push(...callAfter(process, ledger))
-    markApplied(process, ledger)
-    if (inPlace !== undefined) sealSuperseded(process, inPlace, ledger)
-    return { stop, callouts }
+    for (const [i, first] of examined.entries()) {
+      // What came before it may have taken its place.
+      const { image } = first
+      prepare(process, i === 0 ? first : examineAnew(process, image, options), patches)
+    }
+    for (const { ledger, callouts } of patches) callouts.push(...callBefore(process, ledger))
+    for (const { ledger, inPlace } of patches) {
+      if (inPlace !== undefined) writeWord(process, inPlace, 'successor', ledger.address)
+      setState(process, ledger, 'switching')
+    }
+    stop = await switchWithRetries(process, mergePlans(patches.map(({ inPlace, ledger, way }) => planOf(inPlace, ledger, way))), how)
+    for (const { ledger, inPlace, callouts } of patches) {
+      callouts.push(...callAfter(process, ledger))
+      markApplied(process, ledger)
+      if (inPlace !== undefined) sealSuperseded(process, inPlace, ledger)
+    }
+    return { stop, patches }
   } catch (error) {
     // The switch may be done, and only the note of it have failed; the second try of that did not.
-    if ((await undo(process, ledger, error)) && stop !== undefined) return { stop, callouts }
+    if ((await undo(process, patches, error)) && stop !== undefined) return { stop, patches }
     throw error
   }
 }
 
+function examineAnew(process: Process, image: PatchImage, options: ExamineOptions): Examined {
+  const examined = examine(process, image, options)
+  refuse(process, image.manifest.id, examined.blockers)
+  return { image, ...examined }
+}
+
+/** Adds to `patches` as soon as there is anything to undo. */
+function prepare(process: Process, { image, functions, inPlace, placed: found }: Examined, patches: Coming[]): void {
+  const placed = requirePlaced(found)
+  const contents = makeContents(process, image, functions, placed, inPlace, addressesOf(process, placed.imports))
+  const { ledger } = contents
+  const way = transition(inPlace, ledger)
+  process.map(contents.region)
+  patches.push({ image, ledger, inPlace, way, callouts: [] })
+  process.map(contents.image)
+  setState(process, ledger, 'prepared')
+  register(process, ledger)
+  writeMissing(process, way.before)
+}
+
 /**
- * What the next engine would do; whether the patch is applied then. Where even that fails (the process has gone), the first failure is
- * the one to tell.
+ * What the next engine would do; whether all patches are applied then. Where only some are, those are taken back. Where even that fails (the
+ * process has gone), the first failure is the one to tell.
  */
-async function undo(process: Process, ledger: LedgerBody, failure: unknown): Promise<boolean> {
+async function undo(process: Process, patches: readonly Coming[], failure: unknown): Promise<boolean> {
+  if (patches.length === 0) return false
   try {
-    await recoverAll(process, deadlineIn(UNDO_MS))
-    return findLedgers(process).ledgers.some(({ address, state }) => address === ledger.address && state === 'applied')
+    const deadline = deadlineIn(UNDO_MS)
+    await recoverAll(process, deadline)
+    const { ledgers } = findLedgers(process)
+    const applied = ledgers.filter(({ address, state }) => state === 'applied' && patches.some(({ ledger }) => ledger.address === address))
+    if (applied.length === patches.length) return true
+    for (const ledger of applied) await takeBack(process, ledger, ledgers, deadline)
+    return false
   } catch (error) {
     if (failure instanceof Error && failure.cause === undefined) failure.cause = error
     return false
   }
 }
 
-function report(
-  process: Process,
-  outcome: ApplyReport['outcome'],
-  ledger: LedgerBody,
-  inPlace: Ledger | undefined,
-  done: Done | undefined,
-  { recovered, loaded, reclaim }: Pick<ApplyReport, 'recovered' | 'loaded' | 'reclaim'>,
-): ApplyReport {
+type Once = Pick<ApplyReport, 'recovered' | 'loaded' | 'reclaim'>
+const NOTHING_MORE: Once = { recovered: [], loaded: [], reclaim: NOTHING_RECLAIMED }
+
+function reportOf(process: Process, image: PatchImage, applied: Ledger | undefined, done: Done | undefined, once: Once): ApplyReport {
+  if (applied !== undefined) return report(process, 'already-applied', applied, once)
+  const coming = done?.patches.find((patch) => patch.image === image)
+  if (done === undefined || coming === undefined) throw new HotpatchError('DEFECT', `nobody knows what became of ${image.manifest.id}`)
+  const { ledger, inPlace, callouts } = coming
+  return { ...report(process, 'applied', ledger, once), superseded: inPlace && superseded(inPlace, ledger), stop: done.stop, callouts }
+}
+
+function report(process: Process, outcome: ApplyReport['outcome'], ledger: LedgerBody, once: Once): ApplyReport {
   return {
     pid: process.pid,
     outcome,
@@ -180,16 +274,14 @@ function report(
       target: hexAddress(f.target),
       redirect: f.kind,
     })),
-    superseded: inPlace && superseded(inPlace, ledger),
-    stop: done?.stop,
-    callouts: done?.callouts ?? [],
+    superseded: undefined,
+    stop: undefined,
+    callouts: [],
     mappings: [
       { what: 'image', address: hexAddress(ledger.image.address), size: ledger.image.size },
       { what: 'hpat', address: hexAddress(ledger.address), size: ledger.regionSize },
     ],
-    loaded,
-    recovered,
-    reclaim,
+    ...once,
   }
 }
 

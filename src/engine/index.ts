@@ -1,5 +1,5 @@
 /** What may be done with a patch and a live process. Addresses in reports are hexadecimal text, so that a report is JSON as it is. */
-export { applyPatch } from './apply.ts'
+export { applyPatch, applyPatches } from './apply.ts'
 export { checkPatch } from './check.ts'
 export { rollbackPatch } from './rollback.ts'
 export { statusOf, statusOfAll } from './status.ts'

@@ -184,6 +184,16 @@ export async function revert(process: Process, ledger: Ledger, other: Ledger | u
   return { stop, callouts }
 }
 
+/** Undoes a patch that is in place: those that came with it could not stay. The state at its end is `reverted`. Throws BUSY. */
+export async function takeBack(process: Process, ledger: Ledger, ledgers: readonly Ledger[], deadline: Deadline): Promise<void> {
+  const before = ledgers.find(({ address, imageState }) => address === ledger.predecessor && imageState === 'mapped')
+  const resuming = before?.successor === ledger.address ? { ...before, state: 'resuming' as const } : undefined
+  if (resuming !== undefined) setState(process, resuming, 'resuming')
+  setState(process, ledger, 'reverting')
+  await revert(process, ledger, resuming, { deadline, consistency: 'patch' })
+  if (resuming !== undefined) resume(process, resuming)
+}
+
 /**
  * The switch of a transition. Stores alone suffice where no pads are taken back: a thread may be in one, on its way from the entry to the
  * stub, and they are restored right after.
