@@ -1,13 +1,14 @@
 /** From two builds and a base image to what goes into the patch image. The list in buildPlan is the specification. */
 import { HotpatchError } from '../errors.ts'
-import { type Acceptance, judge } from './acceptances.ts'
+import { type Acceptance, type Judged, judge } from './acceptances.ts'
 import type { BaseImage } from './base-image.ts'
 import { type Difference, difference, diffReport } from './diff.ts'
 import { type Libraries, NO_LIBRARIES } from './libraries.ts'
 import { areOneUnit } from './passes/agreements.ts'
 import { type Choice, choose } from './passes/choose.ts'
 import { judgeLayouts, type Replacement } from './passes/judge-layouts.ts'
-import { locator } from './passes/locate.ts'
+import { type Locator, locator } from './passes/locate.ts'
+import { type Neighbours, NO_NEIGHBOURS } from './passes/neighbours.ts'
 import { plan as makePlan, type Naming, sizeAfter } from './passes/plan.ts'
 import { type Resolved, resolve } from './passes/resolve.ts'
 import { judgeSignatures } from './passes/signatures.ts'
@@ -40,10 +41,37 @@ export function buildPlan(
   const found = difference(program)
   // Where things of the build before lie in the base image.
   const places = locator(base)
+  const { reasons, planned } = planFor(program, found, { places, naming, libraries, neighbours: NO_NEIGHBOURS })
+  return judged(planned, judge(reasons, acceptances))
+}
+
+/** What one base image of an update adds to the difference of the builds. */
+export interface PlanFor {
+  readonly places: Locator
+  readonly naming: Naming
+  readonly libraries: Libraries
+  readonly neighbours: Neighbours
+}
+
+export interface Unjudged {
+  /** All that speaks against it, and remarks. */
+  readonly reasons: readonly Reason[]
+  readonly planned: Planned
+}
+
+/** Throws REFUSED. */
+export function judged({ plan, report }: Planned, { blockers, accepted }: Judged): Planned {
+  // What a person has looked into.
+  if (blockers.length > 0) throw refusal(blockers)
+  return { plan: plan && { ...plan, accepted }, report: { ...report, accepted } }
+}
+
+export function planFor(program: Program, found: Difference, { places, naming, libraries, neighbours }: PlanFor): Unjudged {
+  const { base } = places
   // Which of the differences the base image holds.
-  const choice = choose(program, found.classified, places)
+  const choice = choose(program, found.classified, places, neighbours)
   // What the changed functions need: what travels, and where every reference leads.
-  const resolved = resolve(program, found, choice, places, libraries)
+  const resolved = resolve(program, found, choice, places, libraries, neighbours)
   // References that no patch image can express, expressed otherwise.
   const synthesized = synthesize(resolved, base, libraries)
   // How each old function is redirected.
@@ -59,14 +87,11 @@ export function buildPlan(
     places,
     [choice.reasons, resolved.reasons, synthesized.reasons, reasons, layouts.flatMap((l) => l.reasons), signatures.reasons].flat(),
   )
-  // What a person has looked into.
-  const { blockers, accepted } = judge(all, acceptances)
-  if (blockers.length > 0) throw refusal(blockers)
   // Whether a function of before and one of after may ever be at work together.
   const atOneInstant = layouts.some((layout) => layout.atOneInstant) || areOneUnit(choice.functions, signatures.changed)
   const { mustBeUnused } = signatures
-  const built = choice.functions.length === 0 ? undefined : { ...plan, accepted, atOneInstant, mustBeUnused }
-  return { plan: built, report: { ...reportOf(program, found, choice, all, base, naming, built), accepted } }
+  const built = choice.functions.length === 0 ? undefined : { ...plan, atOneInstant, mustBeUnused }
+  return { reasons: all, planned: { plan: built, report: { ...reportOf(program, found, choice, all, base, naming, built), accepted: [] } } }
 }
 
 /** Other programs of the same build have no code in the patch. */

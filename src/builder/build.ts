@@ -1,7 +1,7 @@
 /** `hotpatch build`: two builds and a base image in, one patch image or a reasoned refusal out. */
 import type { Acceptance } from './acceptances.ts'
 import type { BaseImage } from './base-image.ts'
-import { buildPlan } from './build-plan.ts'
+import { buildPlan, type Planned } from './build-plan.ts'
 import { librariesFor, readBases, writePatch } from './images.ts'
 import { readProgram } from './inputs.ts'
 import type { Naming } from './passes/plan.ts'
@@ -33,11 +33,22 @@ export type BuildOutcome =
  * The same inputs give the same bytes, whatever the folders are called and in whichever order they are listed.
  * Throws REFUSED (all reasons in its facts), ACCEPT_UNMATCHED, FILE_UNREADABLE, FORMAT_UNKNOWN and what readers throw for damaged files.
  */
-export function buildPatch(options: BuildOptions): BuildOutcome {
+export const buildPatch = (options: BuildOptions): BuildOutcome => writeTogether([planPatch(options)])[0] as BuildOutcome
+
+/** All of buildPatch but the patch image itself. Throws as that. */
+export function planPatch(options: BuildOptions): Planned {
   const program = readProgram(options.before, options.after, options.sourceDiff)
   const { bases, notes } = readBases([options.base], options.symbols ?? [])
   const [base] = bases as [BaseImage]
   const { plan, report: planned } = buildPlan(program, base, options, options.accept, librariesFor(base, options.libraries ?? []))
-  const report = { ...planned, notes }
-  return plan === undefined ? { outcome: 'nothing', report } : { outcome: 'built', image: writePatch(plan), report }
+  return { plan, report: { ...planned, notes } }
+}
+
+/** Patch images of one update; each names all of them. */
+export function writeTogether(planned: readonly Planned[]): BuildOutcome[] {
+  const together = planned.flatMap(({ plan }) => (plan === undefined ? [] : [{ id: plan.id, base: plan.base.name }]))
+  return planned.map(({ plan, report }): BuildOutcome => {
+    if (plan === undefined) return { outcome: 'nothing', report }
+    return { outcome: 'built', image: writePatch(together.length > 1 ? { ...plan, together } : plan), report }
+  })
 }

@@ -58,6 +58,8 @@ export interface InspectedPatch {
   /** Exports of the base image that no other module of a process may name. */
   readonly mustBeUnused: readonly string[]
   readonly accepted: readonly AcceptedReason[]
+  /** The patches of the same update, this one among them; undefined: it was made alone. */
+  readonly together: readonly { readonly id: string; readonly base: string }[] | undefined
   readonly libraries: readonly string[]
   readonly ownImports: readonly { readonly name: string; readonly library: string | undefined; readonly version: string | undefined }[]
   readonly table: {
@@ -160,6 +162,7 @@ function inspectPatch(data: Uint8Array): InspectedPatch {
     consistency: manifest.consistency,
     mustBeUnused: manifest.mustBeUnused ?? [],
     accepted: manifest.accepted ?? [],
+    together: manifest.together,
     libraries,
     ownImports: ownImports.map(({ name, library, version }) => ({ name, library, version })),
     table: {

@@ -11,6 +11,8 @@ export interface PatchPlan {
   readonly description: string
   readonly cves: readonly string[]
   readonly functions: readonly PatchedFunction[]
+  /** The patches of the same update, this one among them. */
+  readonly together?: readonly { readonly id: string; readonly base: string }[]
   /** Reasons against it that its author has looked into. */
   readonly accepted?: readonly Reason[]
   /** Right only if all functions switch at one instant, in which no thread is inside any of them. */

@@ -72,6 +72,14 @@ export const REASONS = {
     'the fix uses a function or variable that no object defines, the base image does not import, and no library that was looked into has',
     'name the library with --library (a shared object, an import library), which the process loads if need be, or use another function',
   ),
+  NEW_IN_ANOTHER_IMAGE: refuse(
+    'the fix uses a function or variable that is new in another base image of the update; what a patch image brings is not seen by other modules',
+    'keep what is new in the module that uses it, or let this fix wait for a restart',
+  ),
+  STATE_OF_SEVERAL: refuse(
+    'a new variable would come with the patches for several base images, each with a value of its own, and no object of the build before tells whose it is',
+    'define the variable in an object that the build before has, or build the patches one by one where each program is to have its own',
+  ),
   IMPORT_ADDRESS: refuse(
     'the fix takes the address of a library function that the base image only calls; its final address is not known before it runs',
     'compile both builds with -fPIC, which reaches it through a pointer, or name its library with --library',

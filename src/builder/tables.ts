@@ -154,6 +154,7 @@ export function manifestFor(plan: PatchPlan, rvaOf: RvaOf): Manifest {
     escapes: escapesOf(plan),
     ...(plan.atOneInstant ? { consistency: 'patch' as const } : {}),
     ...(plan.mustBeUnused === undefined || plan.mustBeUnused.length === 0 ? {} : { mustBeUnused: [...plan.mustBeUnused] }),
+    ...(plan.together === undefined ? {} : { together: plan.together.map(({ id, base }) => ({ id, base })) }),
     ...(plan.accepted === undefined || plan.accepted.length === 0
       ? {}
       : { accepted: plan.accepted.map(({ code, symbol, file, detail }) => ({ code, symbol, file, detail })) }),

@@ -157,7 +157,10 @@ describe.each(STEPS)('step %i of applying both', (step) => {
     target.fault = failOnceAt(step)
     const came = await apply(target).then(
       () => 'patched',
-      (error) => (expect(error).toBe(REFUSAL), 'original'),
+      (error) => {
+        expect(error).toBe(REFUSAL)
+        return 'original'
+      },
     )
     expect(stateOf(target)).toEqual([came, came])
     expect(inPlace(target)).toEqual(came === 'patched' ? ['server-1', 'other-1'] : [])

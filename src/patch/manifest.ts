@@ -71,6 +71,11 @@ const manifest = (z: Z) =>
      * holds such a name. Absent: there are none.
      */
     mustBeUnused: z.array(z.string().min(1)).min(1).optional(),
+    /** The patches that were made in one update, this one among them: for a program and its library. Absent: it was made alone. */
+    together: z
+      .array(z.strictObject({ id: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/), base: z.string().min(1).max(255) }))
+      .min(2)
+      .optional(),
     /** Reasons against it that its author has looked into and let through. Absent: there are none. */
     accepted: z
       .array(z.strictObject({ code: z.string().regex(/^[A-Z_]+$/), symbol: z.string(), file: z.string(), detail: z.string() }))

@@ -11,6 +11,7 @@ import type { Change, Classified, Located } from './classify.ts'
 import { shape } from './correlate.ts'
 import { type Fragment, fragmentsOf } from './fragments.ts'
 import type { Finding, Locator } from './locate.ts'
+import { type Neighbours, NO_NEIGHBOURS } from './neighbours.ts'
 
 /** A changed function that was found in the base image. */
 export interface ChosenFunction {
@@ -37,14 +38,15 @@ export interface Choice {
   readonly reasons: readonly Reason[]
 }
 
-export function choose(program: Program, { changes }: Classified, locator: Locator): Choice {
+export function choose(program: Program, { changes }: Classified, locator: Locator, neighbours: Neighbours = NO_NEIGHBOURS): Choice {
   const reasons: Reason[] = []
   const copies = new Map<number, ChosenFunction[]>()
-  const places: Places = { program, locator, changes }
+  const places: Places = { program, locator, changes, neighbours }
   for (const change of changes) {
     if (change.kind === 'function' && change.change === 'changed') {
       const finding = place(change, places)
       if (!finding.found) {
+        if (finding.code === 'NOT_IN_BASE' && isKept(change, neighbours)) continue
         reasons.push(reason(finding.code, change.name, change.file, finding.detail))
         continue
       }
@@ -94,7 +96,12 @@ interface Places {
   readonly program: Program
   readonly locator: Locator
   readonly changes: readonly Change[]
+  readonly neighbours: Neighbours
 }
+
+/** The patch for another image of the update has it. */
+const isKept = ({ before }: Change, { keeperOf }: Neighbours): boolean =>
+  before !== undefined && keeperOf(before.graph, before.block) !== undefined
 
 function chosenAt(change: Change, rva: number, how: ChosenFunction['how']): ChosenFunction | undefined {
   const { before, after } = change
@@ -118,6 +125,9 @@ function place(change: Change, places: Places): Finding {
   if (before === undefined) return { found: false, code: 'NOT_IN_BASE', detail: 'it is new' }
   const finding = places.locator.find(before.graph, before.block)
   if (finding.found || !MAY_BE_ANOTHERS.has(finding.code)) return finding
+  // Where nothing names it, the object's other functions tell whether it is here at all.
+  const holder = finding.code === 'SYMBOL_MISSING' ? places.neighbours.holderOf(before.graph) : undefined
+  if (holder !== undefined) return { found: false, code: 'NOT_IN_BASE', detail: `${before.graph.path} went into ${holder.name}` }
   const other = otherHome(change, places)
   return other === undefined
     ? finding
@@ -148,6 +158,7 @@ function concernsBase(change: Change, places: Places): boolean {
   }
   const pair = places.program.pairs.find((p) => p.path === change.file)
   if (pair?.before === undefined) return true
+  if (places.neighbours.holderOf(pair.before) !== undefined) return false
   const { same, different } = places.locator.agreement(pair.before)
   return different === 0 || same > different
 }

@@ -104,6 +104,12 @@ export function locator(base: BaseImage): Locator {
       if (symbol.kind === 'section' || symbol.name === '') continue
       for (const candidate of candidatesFor(graph, symbol, block)) candidates.set(candidate.rva - symbol.offset, candidate)
     }
+    // A stub for another module's function has that one's name where linkers give it one (mingw's do).
+    const imported =
+      block.kind === 'code' ? [...candidates.keys()].filter((rva) => importBehind(base, rva + entryOf(block)) !== undefined) : []
+    if (imported.length > 0 && imported.length === candidates.size)
+      return { found: false, code: 'NOT_IN_BASE', detail: `${base.name} imports it` }
+    for (const rva of imported) candidates.delete(rva)
     const proven = [...candidates.keys()].filter((rva) => prove(block, base, rva) === 'same')
     const [only] = proven
     if (only !== undefined && proven.length === 1) return { found: true, rva: only, how: 'symbol' }

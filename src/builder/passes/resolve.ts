@@ -20,6 +20,7 @@ import { type Reason, type ReasonCode, reason } from '../reasons.ts'
 import type { Choice, ChosenFunction } from './choose.ts'
 import type { Classified } from './classify.ts'
 import type { Locator } from './locate.ts'
+import { type Neighbours, NO_NEIGHBOURS } from './neighbours.ts'
 import { sectionAt } from './prove.ts'
 import { type Reach, reachOf, type Variable } from './thread-local.ts'
 
@@ -56,6 +57,7 @@ interface Context {
   readonly classified: Classified
   readonly locator: Locator
   readonly libraries: Libraries
+  readonly neighbours: Neighbours
   /** Changed functions by their block of the build after. */
   readonly chosen: ReadonlyMap<Block, ChosenFunction>
   readonly graphOf: Map<Block, LinkGraph>
@@ -75,6 +77,7 @@ export function resolve(
   choice: Choice,
   locator: Locator,
   libraries: Libraries,
+  neighbours: Neighbours = NO_NEIGHBOURS,
 ): Resolved {
   const after = afterGraphs(program)
   const identical = new Map<string, Definition | undefined>()
@@ -84,6 +87,7 @@ export function resolve(
     classified,
     locator,
     libraries,
+    neighbours,
     chosen: new Map(choice.functions.map((f) => [f.after, f])),
     graphOf: ownersOf(after),
     graphBefore: ownersOf(beforeGraphs(program)),
@@ -204,6 +208,8 @@ function definitionOf(
 }
 
 function targetOfBlock(edge: Edge, user: Block, block: Block, offset: number, context: Context): Outcome {
+  const elsewhere = inAnotherImage(edge, user, block, context)
+  if (elsewhere !== undefined) return elsewhere
   const inPatch: Outcome = { to: 'patch', block, offset }
   switch (block.kind) {
     case 'tls':
@@ -279,6 +285,24 @@ function targetOfCode(edge: Edge, user: Block, block: Block, offset: number, con
  */
 const ofAnotherModule = (edge: Edge, { locator }: Context): Target | undefined =>
   edge.target.binding === 'local' || edge.target.hidden ? undefined : importSlots(edge.target.name, locator)
+
+/** What an object defines that went into another base image of the update alone. Constants without a name travel from wherever they are. */
+function inAnotherImage(edge: Edge, user: Block, block: Block, context: Context): Outcome | undefined {
+  const graph = context.graphOf.get(block)
+  if (graph === undefined || graph === context.graphOf.get(user) || isOneOfMany(block, edge.target.binding)) return undefined
+  const before = context.program.pairs.find(({ after }) => after === graph)?.before
+  const holder = before === undefined ? undefined : context.neighbours.holderOf(before)
+  if (holder === undefined) return undefined
+  const { name } = edge.target
+  const found = ofAnotherModule(edge, context) ?? newImport(name, context)
+  if (found !== undefined) return found
+  return context.twins.after.has(block)
+    ? nowhere(
+        'IMPORT_NEW',
+        `it uses ${name} of ${holder.name}, which ${context.locator.base.name} does not import; ${context.libraries.searched}`,
+      )
+    : nowhere('NEW_IN_ANOTHER_IMAGE', `it uses ${name}, which is new in ${graph.path} of ${holder.name}`)
+}
 
 /** A function that changed but is not patched: it may be in the base image as another object's copy, or not at all. */
 function changedElsewhere(edge: Edge, unit: Block, offset: number, context: Context, inPatch: Outcome): Outcome {

@@ -1,19 +1,14 @@
 /** `hotpatch build --source`: both builds, the images that the fix concerns, and a patch for each. */
-import { existsSync, mkdirSync, statSync } from 'node:fs'
-import { basename, extname, join } from 'node:path'
-import type { BuildReport } from '../../builder/report.ts'
+import { existsSync } from 'node:fs'
+import { basename } from 'node:path'
+import { writeTogether } from '../../builder/build.ts'
 import { HotpatchError } from '../../errors.ts'
-import { writeOutput } from '../../files.ts'
 import { buildTwice, type TwiceBuilt } from '../../sources/two-builds.ts'
-import { type Answer, done } from '../answer.ts'
+import type { Answer } from '../answer.ts'
 import { dim } from '../words.ts'
-import { type BuildFlags, type BuildInputs, builtWords, make, nothingWords } from './build.ts'
-
-interface Written {
-  readonly file: string
-  readonly size: number
-  readonly report: BuildReport
-}
+import { type BuildFlags, type BuildInputs, patchIds, plan } from './build.ts'
+import { answerFor } from './build-update.ts'
+import { isFolder, makeFolder, patchFiles } from './patch-files.ts'
 
 /** Throws USAGE, IMAGE_UNCLEAR, and what buildTwice and buildPatch throw. */
 export async function buildFromSource(flags: BuildFlags, command: readonly string[], progress: (text: string) => void): Promise<Answer> {
@@ -26,34 +21,40 @@ export async function buildFromSource(flags: BuildFlags, command: readonly strin
   const kept = dim(`both builds are kept in ${builds.work}`)
   const inputs = choose(builds.images, flags)
 
-  const written: Written[] = []
-  let nothing: BuildReport | undefined
-  for (const { image, ...files } of inputs) {
+  const files = isFolder(flags.out)
+    ? patchFiles(
+        flags.out,
+        inputs.map(({ base }) => base),
+      )
+    : [flags.out]
+  const ids =
+    inputs.length === 1
+      ? [flags.id]
+      : patchIds(
+          inputs.map(({ base }) => base),
+          flags,
+        )
+  // One that is refused refuses all: nothing is written before all are made.
+  const outcomes = inputs.map(({ image, ...input }, i) => {
     progress(`making the patch for ${image.name}: ${image.different.length} of its objects differ`)
-    const built = make(files, flags)
-    if (built.outcome === 'nothing') {
-      nothing ??= built.report
-      continue
-    }
-    const file = isFolder(flags.out) ? join(flags.out, patchName(files.base)) : flags.out
-    if (isFolder(flags.out)) mkdirSync(flags.out, { recursive: true })
-    writeOutput(file, built.image)
-    written.push({ file, size: built.image.length, report: built.report })
-  }
-  const [first, ...others] = written
-  if (first === undefined)
-    return done('nothing-to-patch', { report: nothing, work: builds.work }, [...nothingWords(nothing as BuildReport), kept])
-  return done('built', { ...first, work: builds.work, ...(others.length > 0 && { others }) }, [
-    ...written.flatMap(({ file, size, report }) => [...builtWords(file, size, report), '']),
-    kept,
-  ])
+    return namingImage(image.name, inputs.length, () => plan(input, { ...flags, ...(ids[i] !== undefined && { id: ids[i] }) }))
+  })
+  const makeRoom = () => (isFolder(flags.out) ? makeFolder(flags.out) : undefined)
+  const answer = answerFor(writeTogether(outcomes), files, makeRoom, builds.work)
+  return { ...answer, words: [...answer.words, kept] }
 }
 
-const isFolder = (path: string): boolean => path.endsWith('/') || (existsSync(path) && statSync(path).isDirectory())
-
-function patchName(base: string): string {
-  const ending = extname(base)
-  return `${basename(base, ending)}.hotpatch${/^\.(exe|dll|sys)$/i.test(ending) ? '.dll' : '.so'}`
+/** Where there are several images, a refusal says which of them it is about. */
+function namingImage<T>(name: string, count: number, make: () => T): T {
+  try {
+    return make()
+  } catch (error) {
+    if (count === 1 || !(error instanceof HotpatchError) || error.code !== 'REFUSED') throw error
+    throw new HotpatchError('REFUSED', `${name} cannot be patched: ${error.detail}; no patch was made for any of the images`, {
+      cause: error,
+      facts: { ...error.facts, images: [name] },
+    })
+  }
 }
 
 interface Chosen extends BuildInputs {
@@ -67,10 +68,10 @@ const from = (image: TwiceBuilt, base = image.before.image): Chosen => ({
   base,
 })
 
-/** The images that patches are made for: the one that was named, or all that changed objects were linked into. */
+/** The images that patches are made for: those that were named, or all that changed objects were linked into. */
 function choose(images: readonly TwiceBuilt[], { base, out }: BuildFlags): Chosen[] {
-  if (base !== undefined) return [named(images, base)]
   const concerned = images.filter(({ different }) => different.length > 0)
+  if (base !== undefined && (base.length === 1 || isFolder(out))) return base.map((one) => named(images, one))
   if (concerned.length > 1 && !isFolder(out))
     throw new HotpatchError('IMAGE_UNCLEAR', `changed objects went into ${concerned.map(({ name }) => name).join(', ')}`)
   // Nothing differs: any image can say so.

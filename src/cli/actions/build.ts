@@ -1,6 +1,7 @@
 import { basename, extname } from 'node:path'
 import type { Acceptance } from '../../builder/acceptances.ts'
-import { type BuildOutcome, buildPatch } from '../../builder/build.ts'
+import { type BuildOptions, buildPatch, planPatch } from '../../builder/build.ts'
+import type { Planned } from '../../builder/build-plan.ts'
 import type { BuildReport } from '../../builder/report.ts'
 import { HotpatchError } from '../../errors.ts'
 import { writeOutput } from '../../files.ts'
@@ -13,7 +14,7 @@ import { ownImportLines } from './imports.ts'
 export interface BuildFlags extends JsonFlag {
   readonly before?: string
   readonly after?: string
-  readonly base?: string
+  readonly base?: readonly string[]
   readonly source?: string
   readonly diff?: string
   readonly strip?: number
@@ -37,31 +38,46 @@ export interface BuildInputs {
 }
 
 /** From two builds that are there. Throws USAGE, and what buildPatch throws. */
-export function build(flags: BuildFlags): Answer {
-  const { before, after, base } = flags
+export async function build(flags: BuildFlags): Promise<Answer> {
+  const { before, after, base: bases = [] } = flags
   if (flags.diff !== undefined) throw new HotpatchError('USAGE', '--diff goes with --source')
+  const [base] = bases
   if (before === undefined || after === undefined || base === undefined)
     throw new HotpatchError('USAGE', 'give --before, --after and --base, or --source and --diff with the build command behind --')
-  const built = make({ before, after, base }, flags)
+  if (bases.length > 1) return (await import('./build-update.ts')).buildSeveral(before, after, bases, flags)
+  const built = buildPatch(optionsFor({ before, after, base }, flags))
   if (built.outcome === 'nothing') return done('nothing-to-patch', { report: built.report }, nothingWords(built.report))
   const { image, report } = built
   writeOutput(flags.out, image)
   return done('built', { file: flags.out, size: image.length, report }, builtWords(flags.out, image.length, report))
 }
 
-export const make = (inputs: BuildInputs, flags: BuildFlags): BuildOutcome =>
-  buildPatch({
-    ...inputs,
-    // Where the builds were made from it, the fix is known.
-    sourceDiff: flags.sourceDiff ?? flags.diff,
-    symbols: flags.symbols ?? [],
-    accept: flags.accept ?? [],
-    libraries: flags.library ?? [],
-    sequence: flags.sequence,
-    id: flags.id ?? defaultId(inputs.base, flags.sequence),
-    description: flags.description,
-    cves: flags.cve ?? [],
-  })
+const optionsFor = (inputs: BuildInputs, flags: BuildFlags): BuildOptions => ({
+  ...buildSettings(flags),
+  ...inputs,
+  id: flags.id ?? defaultId(inputs.base, flags.sequence),
+})
+
+/** A patch that is still to be written. */
+export const plan = (inputs: BuildInputs, flags: BuildFlags): Planned => planPatch(optionsFor(inputs, flags))
+
+/** What holds for every patch image of a call. */
+export const buildSettings = (flags: BuildFlags) => ({
+  // Where the builds were made from it, the fix is known.
+  sourceDiff: flags.sourceDiff ?? flags.diff,
+  symbols: flags.symbols ?? [],
+  accept: flags.accept ?? [],
+  libraries: flags.library ?? [],
+  sequence: flags.sequence,
+  description: flags.description,
+  cves: flags.cve ?? [],
+})
+
+/** Of several patches: a process may carry all of them, so each has an id of its own. */
+export function patchIds(bases: readonly string[], { id, sequence }: BuildFlags): string[] {
+  const short = bases.map((base) => (id === undefined ? defaultId(base, sequence) : `${id}.${stem(base)}`.slice(0, 64)))
+  return short.map((one, i) => (short.indexOf(one) === i ? one : `${one.slice(0, 60)}-${i + 1}`))
+}
 
 export const nothingWords = (report: BuildReport): string[] => [
   'Nothing to patch: the base image would behave the same.',
@@ -70,13 +86,13 @@ export const nothingWords = (report: BuildReport): string[] => [
   ...noteLines([...report.notes, ...report.diff.notes]),
 ]
 
-const defaultId = (base: string, sequence: number): string =>
-  `${
-    basename(base, extname(base))
-      .replace(/^[^A-Za-z0-9]+/, '')
-      .replace(/[^A-Za-z0-9._-]/g, '-')
-      .slice(0, 48) || 'patch'
-  }-${sequence}`
+const defaultId = (base: string, sequence: number): string => `${stem(base)}-${sequence}`
+
+const stem = (base: string): string =>
+  basename(base, extname(base))
+    .replace(/^[^A-Za-z0-9]+/, '')
+    .replace(/[^A-Za-z0-9._-]/g, '-')
+    .slice(0, 48) || 'patch'
 
 export function builtWords(file: string, size: number, report: BuildReport): string[] {
   return [

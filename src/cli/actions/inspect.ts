@@ -63,6 +63,9 @@ function patchWords(patch: InspectedPatch): string[] {
     ...(patch.mustBeUnused.length === 0
       ? []
       : [`  applied only where no other module names an export whose signature changed: ${patch.mustBeUnused.join(', ')}`]),
+    ...(patch.together === undefined
+      ? []
+      : [`  made in one update: ${patch.together.map(({ id, base }) => `${id} (${base})`).join(', ')}`]),
     ...acceptedLines(patch.accepted),
     ...ownImportLines(patch.ownImports),
     '',
