@@ -129,4 +129,10 @@ export const sourceDiffFlag = {
   placeholder: 'FILE',
 } as const
 
+export const patchArguments = {
+  kind: 'array',
+  parameter: { brief: 'The patch image; several where they belong together', parse: path, placeholder: 'PATCH' },
+  minimum: 1,
+} as const
+
 export const patchArgument = { kind: 'tuple', parameters: [{ brief: 'The patch image', parse: path, placeholder: 'PATCH' }] } as const

@@ -101,7 +101,8 @@ const build = z.strictObject({
   others: z
     .array(z.strictObject({ file: text, size: bytes, report: buildReport }))
     .optional()
-    .describe('with --source and a folder for -o: patches for further images'),
+    .describe('patches for further images'),
+  unchanged: z.array(text).optional().describe('base images in which nothing changes'),
 })
 
 const identity = { buildId: text.optional(), timeDateStamp: count, checkSum: count, textSha256: hex }
@@ -134,6 +135,10 @@ const inspect = z.discriminatedUnion('kind', [
     consistency: z.literal('patch').optional().describe('the weakest at which it may be applied; absent: any'),
     mustBeUnused: z.array(text).describe('exports of the base image that no other module of a process may name'),
     accepted,
+    together: z
+      .array(z.strictObject({ id: text, base: text }))
+      .optional()
+      .describe('the patches of the same update, this one among them'),
     table: z.strictObject({
       version: count,
       extraPatchSize: count,
@@ -228,6 +233,10 @@ const reclaim = z
 
 const signer = z.strictObject({ name: text, keyId: hex })
 
+const missing = z
+  .array(z.strictObject({ id: text, base: text }))
+  .describe('patches of the same update that were not given, and the base images that they are for')
+
 const apply = z.looseObject({
   pid: count,
   outcome: z.enum(['applied', 'already-applied']),
@@ -249,6 +258,7 @@ const apply = z.looseObject({
   mappings: z.array(z.strictObject({ what: z.enum(['image', 'hpat']), address, size: bytes })),
   signedBy: signer.optional(),
   accepted,
+  missing: missing.optional().describe('given once: beside `patches` where there are several'),
   loaded: z.array(text).describe('libraries that the process has loaded for it'),
   recovered: z.array(recovery),
   reclaim,
@@ -339,13 +349,18 @@ const everywhere = <Report extends z.ZodType>(outcomes: readonly [string, ...str
 
 const key = z.strictObject({ name: text, id: hex, file: text })
 
+const appliedOnce = apply.omit({ signedBy: true, accepted: true, missing: true })
+
 /** The `result` of each command. */
 export const RESULTS = {
   diff,
   build,
   inspect,
   check,
-  apply,
+  apply: z.union([
+    apply,
+    z.strictObject({ pid: count, patches: z.array(apply).describe('several patches, applied at one instant'), missing }),
+  ]),
   status,
   verify,
   rollback,
@@ -354,12 +369,20 @@ export const RESULTS = {
     accepted,
     ...everywhere(['would-apply', 'already-applied', 'would-refuse'], check.omit({ accepted: true })),
   }),
-  'apply --all': z.strictObject({
-    ...patchName.shape,
-    signedBy: signer.optional(),
-    accepted,
-    ...everywhere(['applied', 'already-applied'], apply.omit({ signedBy: true, accepted: true })),
-  }),
+  'apply --all': z.union([
+    z.strictObject({
+      ...patchName.shape,
+      signedBy: signer.optional(),
+      accepted,
+      missing,
+      ...everywhere(['applied', 'already-applied'], appliedOnce),
+    }),
+    z.strictObject({
+      patches: z.array(z.strictObject({ ...patchName.shape, signedBy: signer.optional(), accepted })).describe('several patches'),
+      missing,
+      ...everywhere(['applied', 'already-applied'], z.strictObject({ outcome: text, patches: z.array(appliedOnce) })),
+    }),
+  ]),
   'verify --all': z.strictObject(everywhere(['verified', 'differs', 'nothing-to-verify'], verify)),
   'rollback --all': z.strictObject({ id: text, ...everywhere(['rolled-back', 'nothing-to-roll-back'], rollback) }),
   sign: z.strictObject({ file: text, id: text, keyId: hex, imageSha256: hex }),

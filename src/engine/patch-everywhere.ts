@@ -1,7 +1,7 @@
 /** What may be done with a patch and all processes that it is for. Which these are is told by what they map, and by the ledgers that they carry. */
 import type { PatchImage } from '../patch/image.ts'
 import type { Backend, Process } from '../process/contract.ts'
-import { type ApplyOptions, type ApplyReport, applyPatch } from './apply.ts'
+import { type ApplyOptions, type ApplyReport, applyPatch, applyPatches } from './apply.ts'
 import { type CheckReport, checkPatch } from './check.ts'
 import { type Everywhere, everywhere, type ReachedEverywhere } from './everywhere.ts'
 import type { ExamineOptions } from './examine.ts'
@@ -28,6 +28,46 @@ export const applyEverywhere = (
     act: (process) => applyPatch(process, image, options),
     changed: ({ outcome }) => outcome === 'applied',
   })
+
+/** Patches of one update: each process gets those whose base images it maps, all of these or none. */
+export const applyAllEverywhere = (
+  backend: Backend,
+  images: readonly PatchImage[],
+  { name, ...options }: ApplyOptions & WhichProcesses = {},
+): Promise<ReachedEverywhere<AppliedTogether>> =>
+  everywhere(backend, {
+    name,
+    concerns: (process) => concernsAny(process, images),
+    act: async (process) =>
+      together(
+        await applyPatches(
+          process,
+          images.filter((image) => concerns(process, image)),
+          options,
+        ),
+      ),
+    changed: ({ outcome }) => outcome === 'applied',
+  })
+
+export interface AppliedTogether {
+  /** already-applied: all of them were. */
+  readonly outcome: ApplyReport['outcome']
+  readonly patches: readonly ApplyReport[]
+}
+
+export const together = (patches: readonly ApplyReport[]): AppliedTogether => ({
+  outcome: patches.some(({ outcome }) => outcome === 'applied') ? 'applied' : 'already-applied',
+  patches,
+})
+
+/** One build of a library with another build of its program is not what the update is for: such a process is refused, not patched in part. */
+const concerns = (process: Process, image: PatchImage): boolean => mapping(image)(process) !== false
+
+function concernsAny(process: Process, images: readonly PatchImage[]): ReturnType<Everywhere<unknown>['concerns']> {
+  const found = images.map((image) => mapping(image)(process))
+  if (found.includes(true)) return true
+  return found.find((concern) => concern !== false) ?? false
+}
 
 export const checkEverywhere = (
   backend: Backend,

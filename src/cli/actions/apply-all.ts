@@ -6,6 +6,7 @@ import { acceptedLines } from './accepted.ts'
 import type { ApplyFlags } from './apply.ts'
 import { stopWords } from './apply.ts'
 import { answerEverywhere } from './everywhere.ts'
+import { missingLines, missingOf } from './missing.ts'
 
 export async function applyAll(
   patch: string,
@@ -18,5 +19,10 @@ export async function applyAll(
     particulars: ({ stop }) => (stop ? stopWords(stop) : ''),
   })
   const { id, sequence, accepted = [] } = image.manifest
-  return { ...answer, result: { id, sequence, signedBy, accepted, ...answer.result }, words: [...answer.words, ...acceptedLines(accepted)] }
+  const missing = missingOf([image])
+  return {
+    ...answer,
+    result: { id, sequence, signedBy, accepted, missing, ...answer.result },
+    words: [...answer.words, ...acceptedLines(accepted), ...missingLines(missing)],
+  }
 }

@@ -9,6 +9,7 @@ import { type Answer, done, type JsonFlag } from '../answer.ts'
 import { withProcess } from '../live.ts'
 import { bad, dim, good, plural, strong, table } from '../words.ts'
 import { acceptedLines } from './accepted.ts'
+import { missingLines, missingOf } from './missing.ts'
 
 export interface ApplyFlags extends JsonFlag {
   readonly pid: number
@@ -26,10 +27,15 @@ export async function apply(patch: string, flags: ApplyFlags): Promise<Answer> {
   const options = { timeoutMs: timeout * 1000, consistency, waitForReturn, force }
   const report = await withProcess(pid, (process) => applyPatch(process, image, options))
   const { accepted = [] } = image.manifest
-  return done(report.outcome, { ...report, signedBy, accepted }, [...words(report, signedBy), ...acceptedLines(accepted)])
+  const missing = missingOf([image])
+  return done(report.outcome, { ...report, signedBy, accepted, missing }, [
+    ...applyWords(report, signedBy),
+    ...acceptedLines(accepted),
+    ...missingLines(missing),
+  ])
 }
 
-function words(
+export function applyWords(
   { pid, outcome, id, sequence, base, functions, superseded, stop, callouts, mappings, loaded, recovered, reclaim }: ApplyReport,
   signedBy: TakenPatch['signedBy'],
 ): string[] {

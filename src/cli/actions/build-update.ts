@@ -5,11 +5,12 @@ import { buildUpdate } from '../../builder/build-update.ts'
 import type { BuildReport } from '../../builder/report.ts'
 import { HotpatchError } from '../../errors.ts'
 import { type Answer, done } from '../answer.ts'
-import { type BuildFlags, buildSettings, builtWords, nothingWords, patchIds } from './build.ts'
+import { type BuildFlags, buildSettings, builtWords, givenInputs, nothingWords, patchIds } from './build.ts'
 import { isFolder, makeFolder, patchFiles, writePatches } from './patch-files.ts'
 
 /** Throws USAGE, FILE_UNWRITABLE, and what buildUpdate throws. */
-export function buildSeveral(before: string, after: string, bases: readonly string[], flags: BuildFlags): Answer {
+export function buildSeveral(flags: BuildFlags): Answer {
+  const { before, after, bases } = givenInputs(flags)
   if (existsSync(flags.out) && !isFolder(flags.out))
     throw new HotpatchError('USAGE', `${flags.out} is a file: several base images need a folder for -o`)
   const files = patchFiles(flags.out, bases)

@@ -37,19 +37,28 @@ export interface BuildInputs {
   readonly base: string
 }
 
-/** From two builds that are there. Throws USAGE, and what buildPatch throws. */
-export async function build(flags: BuildFlags): Promise<Answer> {
-  const { before, after, base: bases = [] } = flags
-  if (flags.diff !== undefined) throw new HotpatchError('USAGE', '--diff goes with --source')
-  const [base] = bases
-  if (before === undefined || after === undefined || base === undefined)
-    throw new HotpatchError('USAGE', 'give --before, --after and --base, or --source and --diff with the build command behind --')
-  if (bases.length > 1) return (await import('./build-update.ts')).buildSeveral(before, after, bases, flags)
+/** From two builds that are there, for one base image. Throws USAGE, and what buildPatch throws. */
+export function build(flags: BuildFlags): Answer {
+  const { before, after, bases } = givenInputs(flags)
+  const [base = ''] = bases
   const built = buildPatch(optionsFor({ before, after, base }, flags))
   if (built.outcome === 'nothing') return done('nothing-to-patch', { report: built.report }, nothingWords(built.report))
   const { image, report } = built
   writeOutput(flags.out, image)
   return done('built', { file: flags.out, size: image.length, report }, builtWords(flags.out, image.length, report))
+}
+
+/** Throws USAGE. */
+export function givenInputs({
+  before,
+  after,
+  base = [],
+  diff,
+}: BuildFlags): Omit<BuildInputs, 'base'> & { readonly bases: readonly string[] } {
+  if (diff !== undefined) throw new HotpatchError('USAGE', '--diff goes with --source')
+  if (before === undefined || after === undefined || base.length === 0)
+    throw new HotpatchError('USAGE', 'give --before, --after and --base, or --source and --diff with the build command behind --')
+  return { before, after, bases: base }
 }
 
 const optionsFor = (inputs: BuildInputs, flags: BuildFlags): BuildOptions => ({

@@ -128,7 +128,12 @@ export const buildCommand = command<BuildFlags, string[], Context>({
   async func(flags, ...words) {
     const progress = (line: string) => (flags.json ? undefined : this.process.stderr.write(`${line}\n`))
     await answer(this, 'build', flags, async () => {
-      if (flags.source === undefined && words.length === 0) return (await import('../actions/build.ts')).build(flags)
+      if (flags.source === undefined && words.length === 0) {
+        const several = (flags.base ?? []).length > 1
+        return several
+          ? (await import('../actions/build-update.ts')).buildSeveral(flags)
+          : (await import('../actions/build.ts')).build(flags)
+      }
       return (await import('../actions/build-sources.ts')).buildFromSource(flags, words, progress)
     })
   },
