@@ -1,5 +1,6 @@
 /** Types of the model from DWARF's entries, row by row. */
 import type { Aggregate, BaseEncoding, Enumeration, FunctionType, Member, TypeDefinition, TypeRef } from '../types/model.ts'
+import { sizeOfType } from '../types/size.ts'
 import type { DieTable } from './debug-info.ts'
 import { DIE_FLAGS } from './debug-info-columns.ts'
 import { DW_ATE, DW_TAG } from './debug-info-definitions.ts'
@@ -216,7 +217,7 @@ export class TypeReader {
     const dies = this.#dies
     const type = this.ref(this.follow(row, 'type'), depth + 1)
     const bits = defined(dies.get(row, 'bitSize'))
-    const size = sizeOf(type, (key) => this.#sizeOfKey(key))
+    const size = sizeOfType(type, (key) => this.#sizeOfKey(key))
     return {
       name: dies.text(dies.get(row, 'name')),
       type,
@@ -241,23 +242,3 @@ const ENCODINGS: ReadonlyMap<number, BaseEncoding> = new Map([
 ])
 
 const encodingOf = (encoding: number): BaseEncoding => ENCODINGS.get(encoding) ?? 'other'
-
-/** Bytes that a thing of the type takes; undefined: not known. */
-export function sizeOf(type: TypeRef, ofKey: (key: string) => number | undefined): number | undefined {
-  switch (type.kind) {
-    case 'base':
-    case 'pointer':
-    case 'other':
-      return type.size
-    case 'named':
-      return type.size ?? ofKey(type.key)
-    case 'unnamed':
-      return type.type.size
-    case 'array': {
-      const one = sizeOf(type.of, ofKey)
-      return one === undefined ? undefined : one * (type.count ?? 0)
-    }
-    default:
-      return undefined
-  }
-}

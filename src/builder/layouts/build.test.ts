@@ -4,6 +4,7 @@ import { HotpatchError } from '../../errors.ts'
 import { readPatchImage } from '../../patch/read.ts'
 import type { Acceptance } from '../acceptances.ts'
 import { type BuildOutcome, buildPatch } from '../build.ts'
+import { diffBuilds } from '../diff.ts'
 
 const fixture = (name: string): string => fileURLToPath(new URL(`fixtures/${name}`, import.meta.url))
 
@@ -38,6 +39,20 @@ describe('patches of types whose layout changed', () => {
         detail: expect.stringMatching(/16 bytes before, 24 after; limit was added .*first.*add_listed/),
       }),
     ])
+  })
+
+  it('are refused in the same words whether DWARF or CodeView tells of them', () => {
+    const detailOf = (name: string) => {
+      const diff = diffBuilds(fixture(`before-${name}`), fixture(`after-${name}`))
+      return diff.items
+        .flatMap(({ kind, reasons }) => (kind === 'type' ? reasons : []))
+        .map(({ code, symbol, detail }) => [code, symbol, detail])
+    }
+    const told = detailOf('listed-codeview.obj')
+    expect(told).toEqual([['LAYOUT_CHANGED', 'struct listed', expect.stringMatching(/16 bytes before, 24 after; limit was added/)]])
+    // What gcc calls `long long int`.
+    const asGcc = told.map(([code, symbol, detail]) => [code, symbol, detail?.replace('long long', 'long long int')])
+    expect(asGcc).toEqual(detailOf('listed.o'))
   })
 
   it('are made where a rule lets them through, and say that all functions must switch at one instant', () => {
