@@ -4,17 +4,10 @@ import { basename, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Server, targets } from '../../demo/target.ts'
 import { workshop } from '../../tools/places.ts'
-import { wineAvailable } from '../../tools/wine.mjs'
 import { json, jsonBeside } from './hotpatch.ts'
 import { buildUpdateSubject, type Update, untilLine } from './update.ts'
 
-const wine = wineAvailable()
-
-describe.each(Object.values(targets))('$title: one update of several images', (target) => {
-  if (target.name === 'pe' && !wine.available) {
-    test.skip(`needs Wine: ${wine.reason}`)
-    return
-  }
+describe.each([targets.elf])('$title: one update of several images', (target) => {
   const place = join(workshop, 'e2e', `update-${target.name}`)
   const out = join(place, 'patches')
   const servers: Server[] = []
