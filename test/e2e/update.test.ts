@@ -35,7 +35,7 @@ describe.each([targets.elf])('$title: one update of several images', (target) =>
     const folder = join(place, 'none')
     const { exit, error } = await build(subject.folders.refused, folder)
     expect({ exit, code: error.code, images: error.facts.images }).toEqual({
-      exit: 2,
+      exit: 3,
       code: 'REFUSED',
       images: [basename(subject.library)],
     })
