@@ -3,6 +3,7 @@ import { HotpatchError } from '../errors.ts'
 import { type Acceptance, type Judged, judge } from './acceptances.ts'
 import type { BaseImage } from './base-image.ts'
 import { type Difference, difference, diffReport } from './diff.ts'
+import type { Block } from './graph.ts'
 import { type Libraries, NO_LIBRARIES } from './libraries.ts'
 import { areOneUnit } from './passes/agreements.ts'
 import { type Choice, choose } from './passes/choose.ts'
@@ -57,6 +58,8 @@ export interface Unjudged {
   /** All that speaks against it, and remarks. */
   readonly reasons: readonly Reason[]
   readonly planned: Planned
+  /** What of the build after goes into the patch image; the plan has copies of it. */
+  readonly travelling: readonly Block[]
 }
 
 /** Throws REFUSED. */
@@ -91,7 +94,8 @@ export function planFor(program: Program, found: Difference, { places, naming, l
   const atOneInstant = layouts.some((layout) => layout.atOneInstant) || areOneUnit(choice.functions, signatures.changed)
   const { mustBeUnused } = signatures
   const built = choice.functions.length === 0 ? undefined : { ...plan, atOneInstant, mustBeUnused }
-  return { reasons: all, planned: { plan: built, report: { ...reportOf(program, found, choice, all, base, naming, built), accepted: [] } } }
+  const report = { ...reportOf(program, found, choice, all, base, naming, built), accepted: [] }
+  return { reasons: all, planned: { plan: built, report }, travelling: built === undefined ? [] : resolved.blocks }
 }
 
 /** Other programs of the same build have no code in the patch. */

@@ -52,7 +52,7 @@ export function buildUpdate(options: UpdateOptions): UpdateOutcome {
   })
   const shared = sharedState(
     program,
-    images.flatMap(({ planned: { plan } }, i) => (plan === undefined ? [] : [{ plan, places: places[i] as (typeof places)[number] }])),
+    images.map(({ travelling }, i) => ({ travelling, places: places[i] as (typeof places)[number] })),
   )
   const all = images.map((image) => ({
     ...image,

@@ -5,7 +5,6 @@
 import type { BaseImage } from '../base-image.ts'
 import type { Block } from '../graph.ts'
 import { isAnonymous } from '../places.ts'
-import type { PatchPlan } from '../plan.ts'
 import type { Program } from '../program.ts'
 import { type Reason, reason } from '../reasons.ts'
 import type { Locator } from './locate.ts'
@@ -15,10 +14,13 @@ export interface SharedState {
   readonly bases: ReadonlySet<BaseImage>
 }
 
-export function sharedState(program: Program, patches: readonly { readonly plan: PatchPlan; readonly places: Locator }[]): SharedState[] {
+export function sharedState(
+  program: Program,
+  patches: readonly { readonly travelling: readonly Block[]; readonly places: Locator }[],
+): SharedState[] {
   const bringers = new Map<Block, Locator[]>()
-  for (const { plan, places } of patches)
-    for (const block of plan.blocks) {
+  for (const { travelling, places } of patches)
+    for (const block of travelling) {
       if ((block.kind !== 'data' && block.kind !== 'bss') || isAnonymous(block)) continue
       const known = bringers.get(block)
       if (known === undefined) bringers.set(block, [places])

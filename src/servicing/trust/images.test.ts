@@ -83,5 +83,5 @@ describe.each([
       }
     }
     expect(unnoticed).toEqual([])
-  })
+  }, 120_000)
 })
