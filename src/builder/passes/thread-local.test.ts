@@ -1,0 +1,97 @@
+import { describe, expect, it } from 'vitest'
+import type { Planned } from '../build-plan.ts'
+import type { LinkGraph } from '../graph.ts'
+import { type BlockSpec, FIELD32, LOAD, object } from '../testing/graphs.ts'
+import type { LinkOptions } from '../testing/link.ts'
+import { f, leads, refusal, run } from '../testing/plans.ts'
+
+describe('thread-local variables of the base image', () => {
+  const GD = [0x66, 0x48, 0x8d, 0x3d, ...FIELD32, 0x66, 0x66, 0x48, 0xe8, ...FIELD32]
+  const general: BlockSpec['edges'] = [
+    { at: 4, kind: 'tlsgd32', to: 'mine' },
+    { at: 12, kind: 'branch32', to: '__tls_get_addr' },
+  ]
+  const MOVE = [0x64, 0x8b, 0x04, 0x25, ...FIELD32]
+  const others: BlockSpec[] = [
+    { name: 'theirs', kind: 'tls', content: [1, 2, 3, 4] },
+    { name: 'mine', kind: 'tls', content: [5, 6, 7, 8] },
+  ]
+  const planned = (body: number[], edges: BlockSpec['edges'], options: LinkOptions) => {
+    const side = (v: number) => [f(v, body, edges), ...others]
+    return run({ before: side(1), after: side(2), link: { imports: { __tls_get_addr: 'lazy' }, ...options } })
+  }
+  const bytesOf = ({ plan }: Planned): string => Buffer.from(plan?.blocks[0]?.content?.subarray(9) ?? []).toString('hex')
+  const inProgram: LinkOptions = { isProgram: true, threadLocal: { fromThreadPointer: -16 } }
+
+  it('a program: by their distance from the thread pointer, without a call', () => {
+    const result = planned(GD, general, inProgram)
+    expect(leads(result.plan, 'f')).toEqual([])
+    expect(bytesOf(result)).toMatch(/^64488b042500000000488d80f8ffffff/)
+  })
+
+  it('a program: initial exec loads the distance from a pointer of the patch', () => {
+    const result = planned([...LOAD], [{ at: 3, kind: 'gottpoff32', to: 'mine' }], inProgram)
+    expect(leads(result.plan, 'f')).toEqual(['pcrel32 patch pointer.mine'])
+    expect(Buffer.from(result.plan?.blocks[1]?.content ?? []).readBigInt64LE()).toBe(-8n)
+  })
+
+  it("a library: a pair of the patch's own with the number of the library's module", () => {
+    const slots = [{ holds: 'module', rva: 0xf900, name: undefined, offset: undefined }] as const
+    const result = planned(GD, general, { threadLocal: { slots } })
+    expect(leads(result.plan, 'f')).toEqual(['pcrel32 patch pair.mine', 'branch32 patch stub.__tls_get_addr'])
+    expect(leads(result.plan, 'pair.mine')).toEqual([`abs64 base-pointer ${0xf900}`])
+    const pair = result.plan?.blocks.find((b) => b.name === 'pair.mine')
+    expect(Buffer.from(pair?.content ?? []).readBigInt64LE(8)).toBe(8n)
+  })
+
+  it('a library that has its distance in a slot alone: the call is left out', () => {
+    const slots = [{ holds: 'distance', rva: 0xf900, name: undefined, offset: 8 }] as const
+    const result = planned(GD, general, { threadLocal: { slots } })
+    expect(leads(result.plan, 'f')).toEqual([`pcrel32 base ${0xf900}`])
+    expect(bytesOf(result)).toMatch(/^64488b04250000000048030500000000/)
+  })
+
+  it("another module's, through the slot for its name", () => {
+    const slots = [{ holds: 'pair', rva: 0xf900, name: 'mine', offset: undefined }] as const
+    const side = (v: number) => [f(v, GD, general)]
+    const options: LinkOptions = { imports: { __tls_get_addr: 'lazy' }, threadLocal: { slots } }
+    const { plan } = run({ before: side(1), after: side(2), link: options })
+    expect(leads(plan, 'f')).toEqual([`pcrel32 base ${0xf900}`, 'branch32 patch stub.__tls_get_addr'])
+  })
+
+  it('is refused where nothing leads to it, and where another module may have taken its place', () => {
+    const library = (v: number): BlockSpec[] => [f(v, MOVE, [{ at: 4, kind: 'tpoff32', to: 'mine' }]), ...others]
+    expect(refusal({ before: library(1), after: library(2) })).toEqual(['TLS_UNSUPPORTED f'])
+    const slots = [{ holds: 'module', rva: 0xf900, name: undefined, offset: undefined }] as const
+    const side = (v: number) => [f(v, GD, general), ...others]
+    const options: LinkOptions = { imports: { __tls_get_addr: 'lazy' }, exported: ['mine'], threadLocal: { slots } }
+    expect(refusal({ before: side(1), after: side(2), link: options })).toEqual(['TLS_UNSUPPORTED f'])
+  })
+
+  it('is refused where the code of the base image has it elsewhere', () => {
+    const side = (v: number): BlockSpec[] => [f(v, MOVE, [{ at: 4, kind: 'tpoff32', to: 'mine' }]), ...others]
+    // What the linker for tests leaves in the field is 0.
+    expect(refusal({ before: side(1), after: side(2), link: inProgram })).toEqual(['SYMBOL_AMBIGUOUS f'])
+  })
+
+  it('Windows: by the distance from the start of the section; a new one is refused', () => {
+    // add secrel(%rdx), %ecx
+    const uses = (v: number, to: string): BlockSpec => f(v, [0x03, 0x8a, ...FIELD32], [{ at: 2, kind: 'secrel32', to }])
+    const coff = (blocks: BlockSpec[]): LinkGraph[] => [object({ path: 'a.o', format: 'coff', blocks })]
+    const side = (v: number) => coff([uses(v, 'mine'), ...others])
+    const result = run({ before: side(1), after: side(2), link: { format: 'pe' } })
+    expect(leads(result.plan, 'f')).toEqual([])
+    expect(bytesOf(result)).toMatch(/^038a08000000/)
+    const fresh: BlockSpec = { name: 'fresh', kind: 'tls', content: 8 }
+    const after = coff([uses(2, 'fresh'), ...others, fresh])
+    expect(refusal({ before: side(1), after, link: { format: 'pe' } }).sort()).toEqual(['TLS_CHANGED fresh', 'TLS_UNSUPPORTED f'])
+  })
+
+  it('a new one is refused', () => {
+    const uses = (to: string): BlockSpec => f(1, [...LOAD], [{ at: 3, kind: 'gottpoff32', to }])
+    const fresh: BlockSpec = { name: 'fresh', kind: 'tls', content: 8 }
+    expect(refusal({ before: [uses('mine'), ...others], after: [uses('fresh'), ...others, fresh], link: inProgram })).toContain(
+      'TLS_CHANGED fresh',
+    )
+  })
+})
