@@ -27,6 +27,14 @@ import { ResultReader, type TestResult } from './results.ts'
 const MINUTES = '10'
 const CONFORMANCE = 'conformance'
 
+/**
+ * The kernel's log has the kind of fault, its address and the registers of a program that dies of it; not where the program has a handler for the signal, and
+ * Node.js has one for the sake of WebAssembly. It is shown behind the suite: in between it would cut results in two.
+ */
+const LOG_FAULTS = 'echo 1 > /proc/sys/debug/exception-trace'
+const SHOW_FAULTS = 'busybox dmesg | tail -n 60'
+const NODE = 'node --disable-wasm-trap-handler'
+
 process.exitCode = await main(process.argv.slice(2))
 
 async function main(args: readonly string[]): Promise<number> {
@@ -68,14 +76,6 @@ function expected(suites: readonly string[], only: string): { name: string; test
     suite === CONFORMANCE ? PROGRAMS.map(({ what }) => ({ name: what, tests: cases })) : [{ name: suite }],
   )
 }
-
-/**
- * The kernel's log has the kind of fault, its address and the registers of a program that dies of it; not where the program has a handler for the signal, and
- * Node.js has one for the sake of WebAssembly. It is shown behind the suite: in between it would cut results in two.
- */
-const LOG_FAULTS = 'echo 1 > /proc/sys/debug/exception-trace'
-const SHOW_FAULTS = 'busybox dmesg | tail -n 60'
-const NODE = 'node --disable-wasm-trap-handler'
 
 function scriptFor(suites: readonly string[], only: string): string {
   const name = `'${only.replaceAll("'", `'\\''`)}'`
