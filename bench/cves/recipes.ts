@@ -236,7 +236,7 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
     version: '5.4.1-1+deb12u2',
     configure: [
       './configure $HOSTARG --disable-xz --disable-xzdec --disable-lzmadec --disable-lzmainfo --disable-scripts --disable-doc',
-      '--disable-static --disable-nls --disable-dependency-tracking',
+      '--disable-static --disable-nls',
       '--enable-threads=$(case $TARGET in pe*) echo vista;; *) echo posix;; esac) CFLAGS="$CFLAGS"',
     ].join(' '),
     build: 'make -C src/liblzma -j2 $NOREGEN',
@@ -272,7 +272,7 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
     version: '5.7-2+deb12u6',
     configure: [
       '[ -x configure ] || ./bootstrap.sh;',
-      './configure --disable-dependency-tracking --enable-auth-digest=file --enable-auth-basic=fake --disable-external-acl-helpers',
+      './configure --enable-auth-digest=file --enable-auth-basic=fake --disable-external-acl-helpers',
       '--enable-log-daemon-helpers=file --disable-arch-native --without-gnutls --without-libxml2 --without-expat --disable-esi',
       '--disable-translation CFLAGS="$CFLAGS" CXXFLAGS="$CFLAGS"',
     ].join(' '),
