@@ -247,7 +247,8 @@ export const ERRORS = {
   EXPORT_IN_USE: entry(
     'refused',
     'a function that the program exports has another signature in the patch, and another module of the process names it',
-    'restart the process with plug-ins that were made for the fixed program',
+    'restart the process with plug-ins that were made for the fixed program; a module that only holds a longer name with that ending counts as well: ' +
+      'then the vendor can keep the function and add one under another name',
   ),
   CONSISTENCY_REQUIRED: entry(
     'refused',

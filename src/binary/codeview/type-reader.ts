@@ -66,8 +66,9 @@ export class CodeViewTypeReader {
   /** What an item id of a function (LF_FUNC_ID, LF_MFUNC_ID) or the index of its type stands for. */
   functionType(index: number): FunctionType | undefined {
     const record = this.#recordAt(index)
-    if (record?.kind === LF.FUNC_ID || record?.kind === LF.MFUNC_ID) return this.functionType(new Fields(record.data, 4).u32())
-    const ref = this.ref(index, 0)
+    const isItem = record?.kind === LF.FUNC_ID || record?.kind === LF.MFUNC_ID
+    // An item leads to a type; damaged ones lead to themselves.
+    const ref = this.ref(isItem ? new Fields(record.data, 4).u32() : index, 0)
     return ref.kind === 'function' ? ref : undefined
   }
 
