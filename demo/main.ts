@@ -25,7 +25,7 @@ const USAGE = `usage: npm run demo -- [mosquitto] [--target elf|pe|all] [--arch 
 interface Wish {
   readonly subject: Subject
   /** Tasks of tools/setup.mjs that the subject needs beside the target's. */
-  readonly setup: readonly string[]
+  readonly setup: Readonly<Record<TargetName, readonly string[]>>
   readonly targets: readonly Target[]
   /** Whether the person asked for exactly these targets, so that none may be left out. */
   readonly strict: boolean
@@ -34,8 +34,8 @@ interface Wish {
 const TARGETS: Readonly<Record<string, readonly TargetName[]>> = { elf: ['elf'], pe: ['pe'], all: ['elf', 'pe'] }
 
 const SUBJECTS: Readonly<Record<string, Pick<Wish, 'subject' | 'setup'>>> = {
-  server: { subject: serverSubject, setup: [] },
-  mosquitto: { subject: mosquittoSubject, setup: ['mosquitto'] },
+  server: { subject: serverSubject, setup: { elf: [], pe: [] } },
+  mosquitto: { subject: mosquittoSubject, setup: { elf: ['mosquitto'], pe: ['mosquitto-pe'] } },
 }
 
 // Leaving in order: what was started ends with this process.
@@ -56,7 +56,7 @@ async function main(args: readonly string[]): Promise<number> {
   const told: { target: Target; story: Told }[] = []
   let missing = false
   for (const target of wish.targets) {
-    const obstacle = makeReady([target.setup, ...wish.setup]) ?? obstacleOf(target)
+    const obstacle = makeReady([target.setup, ...wish.setup[target.name]]) ?? obstacleOf(target)
     if (obstacle === undefined) told.push({ target, story: await toldOn(target, wish.subject) })
     else {
       missing ||= wish.strict

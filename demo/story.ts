@@ -64,7 +64,7 @@ class Story {
     load.begin('patch is built and checked')
     await this.makePatch()
     const checked = await this.onLive(['check', this.patch])
-    this.expect(checked.outcome === 'would-apply', 'check: the patch fits the process; nothing was changed')
+    this.expect(checked.outcome === 'would-apply', 'check: the patch fits the process; nothing was changed', checked)
 
     await this.apply('apply', 'applied')
     await this.calm('patched', 'closed')
@@ -72,9 +72,9 @@ class Story {
     await this.apply('apply once more', 'already-applied')
 
     load.begin('rollback')
-    const rolledBack = await this.onLive(['rollback'])
+    const rolledBack = await this.onLive(['rollback', ...this.subject.switching])
     this.noteStop(rolledBack)
-    this.expect(rolledBack.outcome === 'rolled-back', 'rollback: the original bytes are back')
+    this.expect(rolledBack.outcome === 'rolled-back', 'rollback: the original bytes are back', rolledBack)
     await this.calm('rolled back', 'open')
 
     await this.apply('apply again', 'applied')
@@ -108,17 +108,17 @@ class Story {
 
   private async apply(phase: string, outcome: 'applied' | 'already-applied'): Promise<void> {
     this.live.load.begin(phase)
-    const answer = await this.onLive(['apply', this.patch])
+    const answer = await this.onLive(['apply', ...this.subject.switching, this.patch])
     const stop = this.noteStop(answer)
     const said = outcome === 'applied' ? `apply: the process stood still for ${stop ?? '?'} µs` : 'apply: says that it is applied already'
-    this.expect(answer.exit === 0 && answer.outcome === outcome, said)
+    this.expect(answer.exit === 0 && answer.outcome === outcome, said, answer)
     const redirected = answer.result?.functions?.map(({ name }) => name).sort() ?? []
     this.expect(redirected.join() === [...this.subject.functions].sort().join(), `apply: redirected ${this.subject.functions.join(', ')}`)
   }
 
   private async verify(): Promise<void> {
     const answer = await this.onLive(['verify'])
-    this.expect(answer.outcome === 'verified', 'verify: every byte is as it was left')
+    this.expect(answer.outcome === 'verified', 'verify: every byte is as it was left', answer)
   }
 
   /** Load alone for a while, then a look at the hole. */
@@ -131,8 +131,8 @@ class Story {
     this.expect(hole === wanted, `the hole is ${hole}: ${this.subject.signs[wanted]}`)
   }
 
-  private onLive([verb = '', ...paths]: readonly string[]): Promise<Answer> {
-    const seen = paths.map((path) => this.target.path(path))
+  private onLive([verb = '', ...others]: readonly string[]): Promise<Answer> {
+    const seen = others.map((word) => (word.startsWith('--') ? word : this.target.path(word)))
     return onProcess(this.target, [verb, '--pid', `${this.live.server.pid}`, ...seen])
   }
 
@@ -147,9 +147,13 @@ class Story {
     return this.live.load.phases.length - 1
   }
 
-  private expect(good: boolean, text: string): void {
+  /** `answer`: what hotpatch said, if the expectation is about that. */
+  private expect(good: boolean, text: string, answer?: Answer): void {
     verdict(good, text)
-    if (!good) this.failures.push(text)
+    if (good) return
+    const { code, detail } = answer?.error ?? {}
+    const said = answer === undefined ? '' : ` (hotpatch said: ${[answer.outcome, code, detail].filter(Boolean).join(' ')})`
+    this.failures.push(text + said)
   }
 
   private result(): Told {

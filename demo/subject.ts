@@ -32,6 +32,8 @@ export interface Subject {
   readonly signs: Readonly<Record<Exclude<Hole, 'mixed'>, string>>
   /** Names of functions that the patch must redirect. */
   readonly functions: readonly string[]
+  /** Options of apply and rollback that an administrator would give for this program. */
+  readonly switching: readonly string[]
   build(target: Target): Promise<Builds>
   /** Starts the program and waits until it answers. */
   start(target: Target, builds: Builds): Promise<Live>

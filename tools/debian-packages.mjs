@@ -40,7 +40,7 @@ export const PACKAGES = [
   need('gdb', ['test'], 'shows that a debugger understands a patched process'),
 
   need('g++', ['test', 'cves'], 'compiles C++: exceptions that pass patched functions, squid'),
-  need('g++-mingw-w64-x86-64-posix', ['cves'], 'compiles C++ for Windows'),
+  need('g++-mingw-w64-x86-64-posix', ['mosquitto-pe'], 'compiles C++ for Windows; mosquitto’s project asks for it'),
   need('qemu-system-arm', ['arm64'], 'the ARM64 machine that tests run in'),
   need('gcc-aarch64-linux-gnu', ['cves', 'arm64'], 'compiles for ARM64'),
   need('libc6-dev-arm64-cross', ['cves', 'arm64'], 'the C library for ARM64'),

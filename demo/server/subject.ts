@@ -19,6 +19,7 @@ export const serverSubject: Subject = {
     closed: 'a client that lies about a length is refused',
   },
   functions: ['answer', 'answer'],
+  switching: [],
   build: (target) => buildServer(target),
   start,
 }

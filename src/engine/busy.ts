@@ -4,12 +4,19 @@ import type { Process } from '../process/contract.ts'
 import { hexAddress } from './sites.ts'
 import type { BlockingThread } from './stacks/inspection.ts'
 
+interface Stay {
+  readonly thread: BlockingThread
+  readonly tries: number
+  /** At how many of them, up to the last, its registers were the same. */
+  readonly still: number
+}
+
 /** What the tries so far have shown. */
 export class BusyRecord {
   #tries = 0
   #last: readonly BlockingThread[] = []
   /** At how many tries in a row, up to the last, a thread was in the way in the same function and, as far as is known, the same call. */
-  #inARow: ReadonlyMap<number, { readonly thread: BlockingThread; readonly tries: number }> = new Map()
+  #inARow: ReadonlyMap<number, Stay> = new Map()
 
   get tries(): number {
     return this.#tries
@@ -20,16 +27,18 @@ export class BusyRecord {
     return this.#last.map(({ threadId }) => threadId)
   }
 
-  /** Some thread has been in the way at several tries in a row, in the same call for all that is known. */
-  get seemsStuck(): boolean {
-    return [...this.#inARow.values()].some(({ tries }) => tries >= TRIES_THAT_TELL)
+  /** Some thread was in the way at several tries in a row without having moved at all: it waits for something. */
+  get standsStill(): boolean {
+    return [...this.#inARow.values()].some(({ still }) => still >= TRIES_THAT_TELL)
   }
 
   add(blocking: readonly BlockingThread[]): void {
     const inARow = blocking.map((thread) => {
       const before = this.#inARow.get(thread.threadId)
       const stayed = before !== undefined && isSame(before.thread, thread)
-      return [thread.threadId, { thread, tries: stayed ? before.tries + 1 : 1 }] as const
+      const tries = stayed ? before.tries + 1 : 1
+      const still = stayed && before.thread.digest === thread.digest ? before.still + 1 : 1
+      return [thread.threadId, { thread, tries, still }] as const
     })
     this.#inARow = new Map(inARow)
     this.#last = blocking

@@ -72,7 +72,7 @@ export async function switchWithRetries(process: Process, plan: SwitchPlan, opti
       stopped = stoppedMicroseconds
       busy.add(inspection.blocking)
     }
-    if (!(await deadline.wait((stopped * RUNS_AT_LEAST) / 1000, busy.seemsStuck)))
+    if (!(await deadline.wait((stopped * RUNS_AT_LEAST) / 1000, busy.standsStill)))
       // Who was in the way says more than that a later try did not get so far.
       throw tried instanceof HotpatchError && busy.lastThreads.length === 0
         ? tried

@@ -89,11 +89,19 @@ describe('frames of stacks', () => {
       {
         threadId: 11,
         standsInBytes: false,
+        digest: expect.any(Number),
         innermost: { function: 3, address: BigInt(address(3)), depth: 3, found: 'unwinding', frame: BigInt(SP + 4 * FRAME) },
         outermost: { function: 3, address: BigInt(address(3)), depth: 3, found: 'unwinding', frame: BigInt(SP + 4 * FRAME) },
       },
     ])
     expect(scanned).toBe(0)
+  })
+
+  test('the digest tells whether a thread has moved, within its frame too', () => {
+    const words = calls([address(1), address(2)])
+    const digest = (ip: number) => look(guardFrames(0), [{ ...thread, ip }], words).blocking[0]?.digest
+    expect(digest(address(0))).toBe(digest(address(0)))
+    expect(digest(address(0))).not.toBe(digest(address(0, 0x11)))
   })
 
   test('the innermost and the outermost of several, and every thread', () => {

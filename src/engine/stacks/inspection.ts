@@ -43,6 +43,8 @@ export interface BlockingThread {
   readonly outermost: Frame
   /** Bytes that are rewritten are under the thread's feet, not just a function that it is somewhere inside of. */
   readonly standsInBytes: boolean
+  /** Made from all its registers: another one tells that the thread has moved since, the same one that it may not have. */
+  readonly digest: number
 }
 
 export interface Guards {
@@ -156,7 +158,8 @@ class Inspector implements Inspection {
     const standsIn = this.#instructions.functionAt(ip)
     if (standsIn >= 0) {
       const frame: Frame = { function: standsIn, address: BigInt(ip), depth: 0, found: 'instruction-pointer', frame: 0n }
-      this.blocking.push({ threadId: stopped.id(index), innermost: frame, outermost: frame, standsInBytes: true })
+      const digest = digestOf(registers)
+      this.blocking.push({ threadId: stopped.id(index), innermost: frame, outermost: frame, standsInBytes: true, digest })
     } else if (this.#walker !== undefined) this.#walk(this.#walker, stopped, index)
   }
 
@@ -168,7 +171,10 @@ class Inspector implements Inspection {
     if (walker.walk(this.#memory, this.#visit) === 'lost') this.#scan(stopped, index, walker.stackPointer)
     if (!this.#innermost.noted) return
     const [innermost, outermost] = [this.#innermost.frame(), this.#outermost.frame()]
-    this.blocking.push({ threadId: stopped.id(index), innermost, outermost, standsInBytes: this.#standsInBytes })
+    // The walk has left those of the outermost frame.
+    stopped.registers(index, this.#registers)
+    const digest = digestOf(this.#registers)
+    this.blocking.push({ threadId: stopped.id(index), innermost, outermost, standsInBytes: this.#standsInBytes, digest })
   }
 
   #look(address: number, depth: number, exact: boolean): boolean {
@@ -227,6 +233,17 @@ class Inspector implements Inspection {
     const at = Math.max(this.#frames.functionAt(word), this.#frames.functionAt(word - 1), this.#instructions.functionAt(word))
     if (at >= 0) this.#note(at, word, 'scanning')
   }
+}
+
+const WORD = 2 ** 32
+
+function digestOf(registers: Float64Array): number {
+  let digest = 0
+  for (let i = 0; i < registers.length; i++) {
+    const value = registers[i] as number
+    digest = Math.imul(digest ^ (value % WORD), 0x01000193) ^ (value / WORD)
+  }
+  return digest
 }
 
 /** A frame that was met, kept without allocating. */

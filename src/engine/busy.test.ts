@@ -1,0 +1,28 @@
+import { expect, test } from 'vitest'
+import { BusyRecord } from './busy.ts'
+import type { BlockingThread } from './stacks/inspection.ts'
+
+const inFunction = (digest: number, frame = 0x7000n): BlockingThread => {
+  const seen = { function: 0, address: 0x1010n, depth: 1, found: 'unwinding', frame } as const
+  return { threadId: 11, innermost: seen, outermost: seen, standsInBytes: false, digest }
+}
+
+const met = (threads: readonly BlockingThread[]): BusyRecord => {
+  const record = new BusyRecord()
+  for (const thread of threads) record.add([thread])
+  return record
+}
+
+test('a thread that comes to the same call again and again does not stand still', () => {
+  expect(met([1, 2, 3, 4, 5, 6].map((digest) => inFunction(digest))).standsStill).toBe(false)
+})
+
+test('one that has the same registers at five tries in a row does', () => {
+  expect(met([1, 1, 1, 1].map((digest) => inFunction(digest))).standsStill).toBe(false)
+  expect(met([2, 1, 1, 1, 1, 1].map((digest) => inFunction(digest))).standsStill).toBe(true)
+  expect(met([1, 1, 1, 1, 1, 2].map((digest) => inFunction(digest))).standsStill).toBe(false)
+})
+
+test('one that is in another call has moved, whatever its registers are', () => {
+  expect(met([0x7000n, 0x7000n, 0x7100n, 0x7000n, 0x7000n, 0x7000n].map((frame) => inFunction(1, frame))).standsStill).toBe(false)
+})
