@@ -255,7 +255,7 @@ export const ERRORS = {
     'the patch is only right if all its functions switch at one instant in which no thread is inside any of them',
     'apply it, and roll it back, with --consistency patch, which is the default',
   ),
-  PATCH_AMBIGUOUS: entry('usage', 'the process carries several patches', 'say which one with --id'),
+  PATCH_AMBIGUOUS: entry('usage', 'the process carries several patches', 'say which with --id; several are undone at one instant'),
   PREDECESSOR_GONE: entry(
     'refused',
     'the process does not hold the patch to roll back to',

@@ -1,6 +1,6 @@
 /** Arguments that several commands share, each parsed and described once. */
 import { type Acceptance, isAcceptable } from '../builder/acceptances.ts'
-
+import type { Consistency } from '../engine/consistency.ts'
 import { HotpatchError } from '../errors.ts'
 
 /** stricli reports what a parser throws as a usage error. */
@@ -69,6 +69,14 @@ export const nameFlag = {
   optional: true,
   placeholder: 'PROCESS',
 } as const
+
+/** How a switch is done. */
+export interface SwitchFlags {
+  /** Seconds. */
+  readonly timeout: number
+  readonly consistency: Consistency
+  readonly waitForReturn: boolean
+}
 
 /** Which processes a command is about: one, or all that it concerns. */
 export interface WhichFlags {

@@ -208,9 +208,11 @@ const callouts = z
   )
   .describe("what the patch's callback answered")
 
+const CHECKED = ['would-apply', 'already-applied', 'would-refuse'] as const
+
 const check = z.looseObject({
   pid: count,
-  outcome: z.enum(['would-apply', 'already-applied', 'would-refuse']),
+  outcome: z.enum(CHECKED),
   id: text,
   sequence: count,
   supersedes: patchName.optional(),
@@ -314,9 +316,11 @@ const verify = z.strictObject({
   damaged,
 })
 
+const UNDONE = ['rolled-back', 'nothing-to-roll-back'] as const
+
 const rollback = z.looseObject({
   pid: count,
-  outcome: z.enum(['rolled-back', 'nothing-to-roll-back']),
+  outcome: z.enum(UNDONE),
   id: text.optional(),
   to: patchName.optional().describe('the patch that is in place again; absent: the original program is'),
   functions: z.array(z.strictObject({ name: text, address })),
@@ -349,6 +353,7 @@ const everywhere = <Report extends z.ZodType>(outcomes: readonly [string, ...str
 
 const key = z.strictObject({ name: text, id: hex, file: text })
 
+const checkedOnce = check.omit({ accepted: true })
 const appliedOnce = apply.omit({ signedBy: true, accepted: true, missing: true })
 
 /** The `result` of each command. */
@@ -356,19 +361,27 @@ export const RESULTS = {
   diff,
   build,
   inspect,
-  check,
+  check: z.union([
+    check,
+    z.strictObject({ pid: count, patches: z.array(check).describe('several patches, that would be applied together or not at all') }),
+  ]),
   apply: z.union([
     apply,
     z.strictObject({ pid: count, patches: z.array(apply).describe('several patches, applied at one instant'), missing }),
   ]),
   status,
   verify,
-  rollback,
-  'check --all': z.strictObject({
-    ...patchName.shape,
-    accepted,
-    ...everywhere(['would-apply', 'already-applied', 'would-refuse'], check.omit({ accepted: true })),
-  }),
+  rollback: z.union([
+    rollback,
+    z.strictObject({ pid: count, patches: z.array(rollback).describe('several patches, undone at one instant') }),
+  ]),
+  'check --all': z.union([
+    z.strictObject({ ...patchName.shape, accepted, ...everywhere(CHECKED, checkedOnce) }),
+    z.strictObject({
+      patches: z.array(z.strictObject({ ...patchName.shape, accepted })).describe('several patches'),
+      ...everywhere(CHECKED, z.strictObject({ outcome: z.enum(CHECKED), patches: z.array(checkedOnce) })),
+    }),
+  ]),
   'apply --all': z.union([
     z.strictObject({
       ...patchName.shape,
@@ -384,7 +397,13 @@ export const RESULTS = {
     }),
   ]),
   'verify --all': z.strictObject(everywhere(['verified', 'differs', 'nothing-to-verify'], verify)),
-  'rollback --all': z.strictObject({ id: text, ...everywhere(['rolled-back', 'nothing-to-roll-back'], rollback) }),
+  'rollback --all': z.union([
+    z.strictObject({ id: text, ...everywhere(UNDONE, rollback) }),
+    z.strictObject({
+      ids: z.array(text).describe('several patches, undone at one instant'),
+      ...everywhere(UNDONE, z.strictObject({ outcome: z.enum(UNDONE), patches: z.array(rollback) })),
+    }),
+  ]),
   sign: z.strictObject({ file: text, id: text, keyId: hex, imageSha256: hex }),
   'keys generate': z.strictObject({ id: hex, privateFile: text, publicFile: text }),
   'keys trust': key,

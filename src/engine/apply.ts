@@ -11,14 +11,14 @@ import { type Examination, type ExamineOptions, examine, type Placed } from './e
 import { exclusively } from './exclusive.ts'
 import { findLedgers } from './find-ledgers.ts'
 import { addressesOf, loadLibraries } from './imports/prepare.ts'
-import { type Ledger, type LedgerBody, setState, writeWord } from './ledger.ts'
+import { type Ledger, type LedgerBody, setState, tieTogether, writeWord } from './ledger.ts'
 import type { RedirectKind } from './ledger-format.ts'
 import { NOTHING_RECLAIMED, type ReclaimReport, reclaimAfter } from './reclaim.ts'
-import { markApplied, planOf, type Recovery, recoverAll, sealSuperseded, takeBack, writeMissing } from './recover.ts'
+import { markApplied, planOf, type Recovery, recoverAll, sealSuperseded, writeMissing } from './recover.ts'
 import { deadlineIn } from './retry.ts'
 import { hexAddress } from './sites.ts'
 import { type SwitchOptions, type SwitchReport, switchOptions, switchWithRetries } from './switch.ts'
-import { mergePlans } from './together.ts'
+import { mergePlans, requireDifferentBases } from './together.ts'
 import { type Transition, transition } from './transition.ts'
 import { register } from './unwind-state.ts'
 
@@ -87,8 +87,7 @@ export async function applyPatch(process: Process, image: PatchImage, options: A
 /**
  * Patches for different base images of one process, all or none: all are examined before anything is touched, and all switch in one stop.
  * Those that are applied already stay, whatever becomes of the others. A report for each, in the order given; what was done once for all of
- * them (libraries, recovery, memory given back) is in the first. Throws as applyPatch, and SAME_BASE. An engine that is killed within the stop leaves each patch
- * whole or not there, but perhaps not the same for all.
+ * them (libraries, recovery, memory given back) is in the first. Throws as applyPatch, and SAME_BASE.
  */
 export async function applyPatches(process: Process, images: readonly PatchImage[], options: ApplyOptions = {}): Promise<ApplyReport[]> {
   const deadline = deadlineIn(options.timeoutMs ?? 10_000)
@@ -130,20 +129,6 @@ async function applyAlone(
 const comingOf = ({ manifest: { id, consistency } }: PatchImage): Side => ({ id, wholeAtOneInstant: consistency === 'patch' })
 
 type Examined = Examination & { readonly image: PatchImage }
-
-function requireDifferentBases(process: Process, examined: readonly Examined[]): void {
-  const ids = new Map<bigint, string>()
-  for (const { image, base } of examined) {
-    if (base === undefined) continue
-    const other = ids.get(base.module.base)
-    const { id } = image.manifest
-    if (other !== undefined)
-      throw new HotpatchError('SAME_BASE', `${other} and ${id} are both for ${base.module.name} in process ${process.pid}`, {
-        facts: { ids: [other, id] },
-      })
-    ids.set(base.module.base, id)
-  }
-}
 
 function requirePlaced(placed: Placed | undefined): Placed {
   if (placed === undefined) throw new HotpatchError('DEFECT', 'an examination without blockers found no place')
@@ -191,6 +176,8 @@ async function carryOut(process: Process, examined: readonly Examined[], options
       prepare(process, i === 0 ? first : examineAnew(process, image, options), patches)
     }
     for (const { ledger, callouts } of patches) callouts.push(...callBefore(process, ledger))
+    const ledgers = patches.map(({ ledger }) => ledger)
+    if (ledgers.length > 1) tieTogether(process, ledgers)
     for (const { ledger, inPlace } of patches) {
       if (inPlace !== undefined) writeWord(process, inPlace, 'successor', ledger.address)
       setState(process, ledger, 'switching')
@@ -230,19 +217,15 @@ function prepare(process: Process, { image, functions, inPlace, placed: found }:
 }
 
 /**
- * What the next engine would do; whether all patches are applied then. Where only some are, those are taken back. Where even that fails (the
- * process has gone), the first failure is the one to tell.
+ * What the next engine would do; whether all patches are applied then, or none is. Where even that fails (the process has gone), the first failure is
+ * the one to tell.
  */
 async function undo(process: Process, patches: readonly Coming[], failure: unknown): Promise<boolean> {
   if (patches.length === 0) return false
   try {
-    const deadline = deadlineIn(UNDO_MS)
-    await recoverAll(process, deadline)
+    await recoverAll(process, deadlineIn(UNDO_MS))
     const { ledgers } = findLedgers(process)
-    const applied = ledgers.filter(({ address, state }) => state === 'applied' && patches.some(({ ledger }) => ledger.address === address))
-    if (applied.length === patches.length) return true
-    for (const ledger of applied) await takeBack(process, ledger, ledgers, deadline)
-    return false
+    return patches.every(({ ledger }) => ledgers.some(({ address, state }) => address === ledger.address && state === 'applied'))
   } catch (error) {
     if (failure instanceof Error && failure.cause === undefined) failure.cause = error
     return false

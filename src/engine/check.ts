@@ -2,9 +2,10 @@
 import type { PatchImage } from '../patch/image.ts'
 import type { Process } from '../process/contract.ts'
 import type { Blocker } from './blockers.ts'
-import { type ExamineOptions, examine } from './examine.ts'
+import { type Examination, type ExamineOptions, examine } from './examine.ts'
 import type { LedgerState, RedirectKind } from './ledger-format.ts'
 import { hexAddress } from './sites.ts'
+import { requireDifferentBases } from './together.ts'
 
 export interface CheckReport {
   readonly pid: number
@@ -34,8 +35,29 @@ export interface CheckReport {
   readonly interrupted: readonly { readonly id: string; readonly state: LedgerState }[]
 }
 
-export function checkPatch(process: Process, image: PatchImage, options: ExamineOptions = {}): CheckReport {
-  const { base, applied, inPlace, functions, placed, blockers, interrupted } = examine(process, image, options)
+export const checkPatch = (process: Process, image: PatchImage, options: ExamineOptions = {}): CheckReport =>
+  reportOf(process, image, examine(process, image, options))
+
+/** Patches of one update, for different base images. A report for each, in the order given. Throws SAME_BASE. */
+export function checkPatches(process: Process, images: readonly PatchImage[], options: ExamineOptions = {}): CheckReport[] {
+  const examined = images.map((image) => ({ image, ...examine(process, image, options) }))
+  requireDifferentBases(process, examined)
+  return examined.map(({ image, ...examination }) => reportOf(process, image, examination))
+}
+
+export interface CheckedTogether {
+  /** would-refuse: one of them would be, and so none would be applied. already-applied: all of them are. */
+  readonly outcome: CheckReport['outcome']
+  readonly patches: readonly CheckReport[]
+}
+
+export function checkedTogether(patches: readonly CheckReport[]): CheckedTogether {
+  const outcomes = new Set(patches.map(({ outcome }) => outcome))
+  return { outcome: (['would-refuse', 'would-apply'] as const).find((outcome) => outcomes.has(outcome)) ?? 'already-applied', patches }
+}
+
+function reportOf(process: Process, image: PatchImage, examination: Examination): CheckReport {
+  const { base, applied, inPlace, functions, placed, blockers, interrupted } = examination
   return {
     pid: process.pid,
     outcome: blockers.length > 0 ? 'would-refuse' : applied ? 'already-applied' : 'would-apply',

@@ -14,7 +14,7 @@
 import { bytes, chars, struct, u8, u16, u32, u64 } from '../binary/struct.ts'
 
 export const LEDGER_MAGIC = 'HPLEDGER'
-export const LEDGER_LAYOUT = 3
+export const LEDGER_LAYOUT = 4
 /** No ledger is larger: ten thousand functions with their names and 100 MB of patch image fit. */
 export const LEDGER_MAX_SIZE = 0x0100_0000
 
@@ -37,6 +37,8 @@ export const LEDGER_HEADER = struct('LEDGER_HEADER', {
   revertedAt: u64,
   /** Address of the ledger that takes this one's place, or is about to. 0: none. */
   successor: u64,
+  /** Address of another ledger that switches in the same stop; they form a ring. 0: it switches alone. */
+  fellow: u64,
   imageState: u64,
   calloutState: u64,
 

@@ -84,6 +84,7 @@ describe('a ledger', () => {
       names: { ...BODY.names, functions: [{ name: 'handle_größe', file: 'a.c', fragments: [{ rva: 0x800, size: 0x20 }] }] },
       state: 'loading',
       successor: 0n,
+      fellow: 0n,
       imageState: 'mapped',
       calloutState: 'none',
       unwindState: 'none',
@@ -118,7 +119,7 @@ describe('a ledger', () => {
   test('of a later layout is said to be one', () => {
     const data = encodeLedger(BODY)
     data[LEDGER_HEADER.offsets.layout] = LEDGER_LAYOUT + 1
-    expect(() => readLedger(processWith(data), AT)).toThrow(/its layout is 4/)
+    expect(() => readLedger(processWith(data), AT)).toThrow(/its layout is 5/)
   })
 
   test('is found where the system joined its pages with a neighbour', () => {

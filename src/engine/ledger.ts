@@ -11,7 +11,7 @@
  * reads eight bytes of each candidate. Nothing in it refers to a file: status, verify and rollback need the process alone. The
  * header also holds its own address, so that a copy of a ledger lying elsewhere is not taken for one.
  *
- * Everything but eight words is fixed and under a checksum from the first instant: the region is mapped with its contents. The words
+ * Everything but nine words is fixed and under a checksum from the first instant: the region is mapped with its contents. The words
  * are aligned and each change is one 8-byte store. The state goes
  *
  *     loading → prepared → switching → applied → reverting → reverted
@@ -64,6 +64,12 @@
  * While S is switching or reverting, P being `applied` or `resuming` says that P is the other side of the switch; `superseded` says that the
  * original program is. An `applied` P whose successor is set is not at rest: if S is in place, P becomes superseded, if S is
  * reverted or gone, the word is cleared. S is always brought to rest first.
+ *
+ * Several ledgers in one stop (patches of one update, for different base images)
+ *
+ * Their `fellow` words lead from one to the next and around, written before the first of them is switching or reverting. The rule of the bytes
+ * is then over all of them: they are applied if every entry of every one leads to its patch image, and else each is taken back. A fellow that
+ * is applied has come to its end, one that is reverted or gone was taken back; both settle it for the others.
  *
  * A call that registers unwind data cannot be made together with the word that remembers it. Undoing a registration that was
  * never made ends the process (libgcc aborts), so when the word says registering or unregistering nobody knows, and the image stays
@@ -196,6 +202,8 @@ export interface Ledger extends LedgerBody {
   readonly state: LedgerState
   /** Address of the ledger that takes its place or is about to; 0n: none. */
   readonly successor: bigint
+  /** Address of the next ledger of those that switch in one stop; 0n: it switches alone. Means something while it is switching or reverting. */
+  readonly fellow: bigint
   readonly imageState: ImageState
   readonly calloutState: CalloutState
   readonly unwindState: UnwindState
@@ -220,6 +228,7 @@ export type LedgerWord =
   | 'switchedAt'
   | 'revertedAt'
   | 'successor'
+  | 'fellow'
   | 'imageState'
   | 'calloutState'
 
@@ -231,6 +240,14 @@ export function writeWord(process: Process, ledger: Pick<LedgerBody, 'address'>,
 
 export const setState = (process: Process, ledger: Pick<LedgerBody, 'address'>, state: LedgerState): void =>
   writeWord(process, ledger, 'state', BigInt(LEDGER_STATES[state]))
+
+/** Those that switch in one stop, before the first of them is switching or reverting. */
+export function tieTogether(process: Process, ledgers: readonly Pick<LedgerBody, 'address'>[]): void {
+  for (const [i, ledger] of ledgers.entries()) {
+    const next = ledgers[(i + 1) % ledgers.length]
+    writeWord(process, ledger, 'fellow', next === undefined || next === ledger ? 0n : next.address)
+  }
+}
 
 export const setUnwindState = (process: Process, ledger: Pick<LedgerBody, 'address'>, state: UnwindState): void =>
   writeWord(process, ledger, 'unwindState', BigInt(UNWIND_STATES[state]))

@@ -2,13 +2,13 @@
 import type { PatchImage } from '../patch/image.ts'
 import type { Backend, Process } from '../process/contract.ts'
 import { type ApplyOptions, type ApplyReport, applyPatch, applyPatches } from './apply.ts'
-import { type CheckReport, checkPatch } from './check.ts'
+import { type CheckedTogether, type CheckReport, checkedTogether, checkPatch, checkPatches } from './check.ts'
 import { type Everywhere, everywhere, type ReachedEverywhere } from './everywhere.ts'
 import type { ExamineOptions } from './examine.ts'
 import { findBase, originalMemory } from './find-base.ts'
 import { findLedgers } from './find-ledgers.ts'
 import { isActive } from './ledger.ts'
-import { type RollbackOptions, type RollbackReport, rollbackPatch } from './rollback.ts'
+import { type RollbackOptions, type RollbackReport, rollbackPatch, rollbackPatches } from './rollback.ts'
 import { type VerifyReport, verifyProcess } from './verify.ts'
 
 export interface WhichProcesses {
@@ -76,17 +76,60 @@ export const checkEverywhere = (
 ): Promise<ReachedEverywhere<CheckReport>> =>
   everywhere(backend, { name, concerns: mapping(image), act: (process) => checkPatch(process, image, options), changed: () => false })
 
+/** Patches of one update: of each process those whose base images it maps. */
+export const checkAllEverywhere = (
+  backend: Backend,
+  images: readonly PatchImage[],
+  { name, ...options }: ExamineOptions & WhichProcesses = {},
+): Promise<ReachedEverywhere<CheckedTogether>> =>
+  everywhere(backend, {
+    name,
+    concerns: (process) => concernsAny(process, images),
+    act: (process) =>
+      checkedTogether(
+        checkPatches(
+          process,
+          images.filter((image) => concerns(process, image)),
+          options,
+        ),
+      ),
+    changed: () => false,
+  })
+
 /** Every process that carries the patch `id`, finished or not. */
 export const rollBackEverywhere = (
   backend: Backend,
-  { name, ...options }: RollbackOptions & WhichProcesses & { readonly id: string },
+  { name, id, ...options }: RollbackOptions & WhichProcesses & { readonly id: string },
 ): Promise<ReachedEverywhere<RollbackReport>> =>
   everywhere(backend, {
     name,
-    concerns: (process) => carries(process, options.id),
-    act: (process) => rollbackPatch(process, options),
+    concerns: (process) => carries(process, id),
+    act: (process) => rollbackPatch(process, { ...options, id }),
     changed: ({ outcome }) => outcome === 'rolled-back',
   })
+
+/** Every process that carries one of the patches: those that it carries are undone in one stop, all or none. */
+export const rollBackAllEverywhere = (
+  backend: Backend,
+  { name, ids, ...options }: RollbackOptions & WhichProcesses & { readonly ids: readonly string[] },
+): Promise<ReachedEverywhere<RolledBackTogether>> =>
+  everywhere(backend, {
+    name,
+    concerns: (process) => ids.some((id) => carries(process, id)),
+    act: async (process) => rolledBackTogether(await rollbackPatches(process, ids, options)),
+    changed: ({ outcome }) => outcome === 'rolled-back',
+  })
+
+export interface RolledBackTogether {
+  /** nothing-to-roll-back: none of them was applied. */
+  readonly outcome: RollbackReport['outcome']
+  readonly patches: readonly RollbackReport[]
+}
+
+export const rolledBackTogether = (patches: readonly RollbackReport[]): RolledBackTogether => ({
+  outcome: patches.some(({ outcome }) => outcome === 'rolled-back') ? 'rolled-back' : 'nothing-to-roll-back',
+  patches,
+})
 
 /** Every process that carries a patch, or the patch `id`. */
 export const verifyEverywhere = (

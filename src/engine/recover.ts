@@ -15,6 +15,7 @@ import type { Deadline } from './retry.ts'
 import { foreignBytes, hexAddress, lookAt, type Store } from './sites.ts'
 import { isOneStore } from './stores.ts'
 import { type SwitchOptions, type SwitchPlan, type SwitchReport, switchWithRetries } from './switch.ts'
+import { mergePlans } from './together.ts'
 import { type Transition, transition } from './transition.ts'
 import { unregister } from './unwind-state.ts'
 
@@ -76,8 +77,8 @@ export function remedyFor(process: Process, ledger: Ledger, ledgers: readonly Le
       return isUnknown(ledger) ? 'withdraw' : 'undo'
     case 'switching':
     case 'reverting': {
-      const states = lookAt(process, transition(partnerOf(ledger, ledgers), ledger).switch)
-      if (states.every(({ bytes }) => bytes === 'to')) return 'complete'
+      const states = lookAt(process, switchOf(ledger, ledgers))
+      if (states.every(({ bytes }) => bytes === 'to') && fellowsStand(process, ledger, ledgers)) return 'complete'
       // Entries are only ever put back after the state says `reverting`.
       const untouched = ledger.state === 'switching' && states.every(({ bytes }) => bytes === 'from')
       return untouched && isUnknown(ledger) ? 'withdraw' : 'undo'
@@ -88,6 +89,27 @@ export function remedyFor(process: Process, ledger: Ledger, ledgers: readonly Le
     }
   }
 }
+
+const switchOf = (ledger: Ledger, ledgers: readonly Ledger[]): readonly Store[] => transition(partnerOf(ledger, ledgers), ledger).switch
+
+/** Whether every entry of those that switch in the same stop leads to its patch image. */
+function fellowsStand(process: Process, ledger: Ledger, ledgers: readonly Ledger[]): boolean {
+  const seen = new Set([0n, ledger.address])
+  for (let next = ledger.fellow; !seen.has(next); ) {
+    seen.add(next)
+    const fellow = ledgers.find(({ address }) => address === next)
+    if (fellow === undefined || !stands(process, fellow, ledgers)) return false
+    next = fellow.fellow
+  }
+  return true
+}
+
+function stands(process: Process, ledger: Ledger, ledgers: readonly Ledger[]): boolean {
+  if (ledger.state === 'applied') return true
+  return isSwitching(ledger) && lookAt(process, switchOf(ledger, ledgers)).every(({ bytes }) => bytes === 'to')
+}
+
+const isSwitching = ({ state }: Ledger): boolean => state === 'switching' || state === 'reverting'
 
 async function bringToRest(process: Process, ledger: Ledger, ledgers: readonly Ledger[], deadline: Deadline): Promise<Recovery['outcome']> {
   const partner = partnerOf(ledger, ledgers)
@@ -105,7 +127,7 @@ async function bringToRest(process: Process, ledger: Ledger, ledgers: readonly L
     case 'undo':
       setState(process, ledger, 'reverting')
       // Some functions are switched and some are not: there is no consistency to lose, and none until this is done.
-      await revert(process, ledger, partner, { deadline, consistency: 'none' })
+      await revert(process, [{ ledger, other: partner }], { deadline, consistency: 'none' })
       return 'undone'
     case 'supersede':
       sealSuperseded(process, ledger, successorOf(ledger, ledgers))
@@ -157,41 +179,46 @@ export function resume(process: Process, ledger: Ledger): void {
   writeWord(process, ledger, 'successor', 0n)
 }
 
+export interface Reverting {
+  readonly ledger: Ledger
+  /** What is there again; undefined: the original program. */
+  readonly other: Ledger | undefined
+}
+
 export interface Reverted {
   /** undefined where every entry was back already. */
   readonly stop: SwitchReport | undefined
-  readonly callouts: readonly CalloutReport[]
+  /** Of each patch, in the order given. */
+  readonly callouts: readonly (readonly CalloutReport[])[]
 }
 
 /**
- * Puts back what was before: `other`, or the original program. Entries and pointers while the threads are stopped and none is in what
- * goes, then the pads, to which no way leads any more. The state must be `reverting`; that of `other`, if it is to go on with this one's
- * values, `resuming`.
+ * Puts back what was before: entries and pointers of all patches while the threads are stopped and none is in what goes, then the pads, to
+ * which no way leads any more. The states must be `reverting`; that of the other side, if it is to go on with a patch's values, `resuming`.
  */
-export async function revert(process: Process, ledger: Ledger, other: Ledger | undefined, options: SwitchOptions): Promise<Reverted> {
-  const way = transition(ledger, other)
-  writeMissing(process, way.before)
+export async function revert(process: Process, patches: readonly Reverting[], options: SwitchOptions): Promise<Reverted> {
+  const ways = patches.map(({ ledger, other }) => ({ ledger, other, way: transition(ledger, other) }))
+  for (const { way } of ways) writeMissing(process, way.before)
+  const plans = ways.flatMap(({ ledger, other, way }) => remainingPlan(process, ledger, other, way) ?? [])
+  const stop = plans.length === 0 ? undefined : await switchWithRetries(process, mergePlans(plans), options)
+  const callouts = ways.map(({ ledger, way }) => {
+    writeMissing(process, way.after)
+    const told = callUndone(process, ledger)
+    markReverted(process, ledger)
+    return told
+  })
+  return { stop, callouts }
+}
+
+/** undefined: every entry is back. */
+function remainingPlan(process: Process, ledger: Ledger, other: Ledger | undefined, way: Transition): SwitchPlan | undefined {
   const changed = lookAt(process, way.switch).filter(({ bytes }) => bytes !== 'to')
+  if (changed.length === 0) return undefined
   const plan = planOf(ledger, other, { ...way, switch: changed.map(({ store }) => store) })
   const whole = changed.every(({ bytes }) => bytes === 'from')
   // Where a switch was cut off, threads have gone on with the old values; only what is asked for takes the new ones back.
   const copies = other?.state === 'resuming' ? plan.copies : []
-  const switched = { ...plan, copies, storesSuffice: plan.storesSuffice && whole }
-  const stop = changed.length === 0 ? undefined : await switchWithRetries(process, switched, options)
-  writeMissing(process, way.after)
-  const callouts = callUndone(process, ledger)
-  markReverted(process, ledger)
-  return { stop, callouts }
-}
-
-/** Undoes a patch that is in place: those that came with it could not stay. The state at its end is `reverted`. Throws BUSY. */
-export async function takeBack(process: Process, ledger: Ledger, ledgers: readonly Ledger[], deadline: Deadline): Promise<void> {
-  const before = ledgers.find(({ address, imageState }) => address === ledger.predecessor && imageState === 'mapped')
-  const resuming = before?.successor === ledger.address ? { ...before, state: 'resuming' as const } : undefined
-  if (resuming !== undefined) setState(process, resuming, 'resuming')
-  setState(process, ledger, 'reverting')
-  await revert(process, ledger, resuming, { deadline, consistency: 'patch' })
-  if (resuming !== undefined) resume(process, resuming)
+  return { ...plan, copies, storesSuffice: plan.storesSuffice && whole }
 }
 
 /**

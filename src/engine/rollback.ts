@@ -5,18 +5,16 @@ import type { CalloutReport } from './callout.ts'
 import { type Consistency, requireConsistency, sideOf } from './consistency.ts'
 import { exclusively } from './exclusive.ts'
 import { findLedgers } from './find-ledgers.ts'
-import { isInPlace, type Ledger, setState } from './ledger.ts'
+import { isInPlace, type Ledger, setState, tieTogether } from './ledger.ts'
 import { checkImage } from './memory-check.ts'
 import { NOTHING_RECLAIMED, type ReclaimReport, reclaimAfter } from './reclaim.ts'
-import { type Recovery, type Reverted, recoverAll, resume, revert } from './recover.ts'
+import { type Recovery, type Reverted, type Reverting, recoverAll, resume, revert } from './recover.ts'
 import { type Deadline, deadlineIn } from './retry.ts'
 import { foreignBytes, hexAddress, lookAt } from './sites.ts'
 import { type SwitchOptions, type SwitchReport, switchOptions } from './switch.ts'
 import { transition, wholeOf } from './transition.ts'
 
 export interface RollbackOptions {
-  /** Which patch, where several are applied (to different base images). */
-  readonly id?: string | undefined
   /** Back to the patch of this sequence number, which it superseded, instead of to the original program. */
   readonly to?: number | undefined
   /** Milliseconds in which the target has to have a safe moment. */
@@ -49,68 +47,90 @@ export interface RollbackReport {
  * Throws BUSY (a thread stays in bytes that are to be restored), VERIFY_FAILED (the bytes in place are not what hotpatch wrote),
  * PATCH_AMBIGUOUS, PREDECESSOR_GONE, CONSISTENCY_REQUIRED, LEDGER_DAMAGED, ENGINE_AT_WORK.
  */
-export async function rollbackPatch(process: Process, options: RollbackOptions = {}): Promise<RollbackReport> {
-  const deadline = deadlineIn(options.timeoutMs ?? 10_000)
-  return exclusively(process, deadline, () => rollBackAlone(process, options, switchOptions(options, deadline)))
+export async function rollbackPatch(
+  process: Process,
+  { id, ...options }: RollbackOptions & { readonly id?: string | undefined } = {},
+): Promise<RollbackReport> {
+  const [report] = await rollBackLocked(process, [id], options)
+  return report as RollbackReport
 }
 
-async function rollBackAlone(process: Process, { id, to }: RollbackOptions, how: SwitchOptions): Promise<RollbackReport> {
+/**
+ * Undoes patches of different base images in one stop, all or none. Those that are not applied are told of as such. A report for each, in the order given;
+ * what was done once for all of them (recovery, memory given back) is in the first. Throws as rollbackPatch.
+ */
+export const rollbackPatches = (process: Process, ids: readonly string[], options: RollbackOptions = {}): Promise<RollbackReport[]> =>
+  rollBackLocked(process, [...new Set(ids)], options)
+
+type Id = string | undefined
+
+function rollBackLocked(process: Process, ids: readonly Id[], options: RollbackOptions): Promise<RollbackReport[]> {
+  const deadline = deadlineIn(options.timeoutMs ?? 10_000)
+  return exclusively(process, deadline, () => rollBackAlone(process, ids, options.to, switchOptions(options, deadline)))
+}
+
+async function rollBackAlone(process: Process, ids: readonly Id[], to: number | undefined, how: SwitchOptions): Promise<RollbackReport[]> {
   const recovered = await recoverAll(process, how.deadline)
   const { ledgers } = findLedgers(process)
-  const ledger = choose(process, ledgers, id)
-  if (ledger === undefined || ledger.sequence === to) {
-    // An engine that was cut off while it rolled back has left to recovery what is asked for.
-    const undone = ledgers.find((other) => recovered.some((r) => r.outcome === 'undone' && r.ledger === hexAddress(other.address)))
-    const isAsked = undone !== undefined && (id === undefined || undone.names.id === id)
-    const standing = ledgers.find((other) => isInPlace(other) && other.base.address === undone?.base.address)
-    return isAsked ? report(process, undone, standing, NOTHING_DONE, recovered) : nothing(process, id, recovered)
-  }
-  const other = to === undefined ? undefined : predecessorOf(process, ledger, ledgers, to)
-  requireConsistency(how.consistency, (other === undefined ? [ledger] : [ledger, other]).map(sideOf))
-  requireOurBytes(process, ledger, other)
-  return report(process, ledger, other, await revertOrRestore(process, ledger, other, how), recovered)
+  const chosen = ids.map((id) => ({ id, ledger: choose(process, ledgers, id) }))
+  const going = chosen.flatMap(({ ledger }): Reverting[] => {
+    if (ledger === undefined || ledger.sequence === to) return []
+    return [{ ledger, other: to === undefined ? undefined : predecessorOf(process, ledger, ledgers, to) }]
+  })
+  const sides = going.flatMap(({ ledger, other }) => (other === undefined ? [ledger] : [ledger, other]))
+  requireConsistency(how.consistency, sides.map(sideOf))
+  for (const { ledger, other } of going) requireOurBytes(process, ledger, other)
+  const { stop, callouts } = going.length === 0 ? NOTHING_DONE : await revertOrRestore(process, going, how)
+  const reclaim = going.length === 0 ? NOTHING_RECLAIMED : reclaimAfter(process, stop)
+  return chosen.map(({ id, ledger }, i) => {
+    const once = { recovered: i === 0 ? recovered : [], reclaim: i === 0 ? reclaim : NOTHING_RECLAIMED }
+    const at = going.findIndex((patch) => patch.ledger === ledger)
+    const patch = going[at] ?? undoneByRecovery(ledgers, recovered, id)
+    if (patch === undefined) return nothing(process, id, once)
+    return { ...report(process, patch, reclaim, once), stop: at < 0 ? undefined : stop, callouts: callouts[at] ?? [] }
+  })
+}
+
+/** An engine that was cut off while it rolled back has left to recovery what is asked for. */
+function undoneByRecovery(ledgers: readonly Ledger[], recovered: readonly Recovery[], id: Id): Reverting | undefined {
+  const undone = ledgers.find(
+    (ledger) =>
+      (id === undefined || ledger.names.id === id) &&
+      recovered.some((r) => r.outcome === 'undone' && r.ledger === hexAddress(ledger.address)),
+  )
+  return undone && { ledger: undone, other: ledgers.find((other) => isInPlace(other) && other.base.address === undone.base.address) }
 }
 
 const NOTHING_DONE: Reverted = { stop: undefined, callouts: [] }
 
-const report = (
-  process: Process,
-  ledger: Ledger,
-  other: Ledger | undefined,
-  { stop, callouts }: Reverted,
-  recovered: readonly Recovery[],
-): RollbackReport => ({
+type Once = Pick<RollbackReport, 'recovered' | 'reclaim'>
+
+/** `reclaim`: all that was given back. */
+const report = (process: Process, { ledger, other }: Reverting, reclaim: ReclaimReport, once: Once): RollbackReport => ({
   pid: process.pid,
   outcome: 'rolled-back',
   id: ledger.names.id,
   to: other && { id: other.names.id, sequence: other.sequence },
   functions: ledger.functions.map((f) => ({ name: f.name, address: hexAddress(f.entryAddress) })),
-  stop,
-  callouts,
-  ...memoryOf(process, ledger, stop),
-  recovered,
-})
-
-/** After what can be given back was given back. */
-function memoryOf(process: Process, ledger: Ledger, stop: SwitchReport | undefined): Pick<RollbackReport, 'retired' | 'reclaim'> {
-  const reclaim = reclaimAfter(process, stop)
-  const memory = [
+  stop: undefined,
+  callouts: [],
+  retired: [
     { address: hexAddress(ledger.image.address), size: ledger.image.size },
     { address: hexAddress(ledger.address), size: ledger.regionSize },
-  ]
-  return { retired: memory.filter(({ address }) => !reclaim.memory.some((gone) => gone.address === address)), reclaim }
-}
+  ].filter(({ address }) => !reclaim.memory.some((gone) => gone.address === address)),
+  ...once,
+})
 
-const nothing = (process: Process, id: string | undefined, recovered: readonly Recovery[]): RollbackReport => ({
+const nothing = (process: Process, id: Id, once: Once): RollbackReport => ({
   pid: process.pid,
   outcome: 'nothing-to-roll-back',
   id,
   to: undefined,
   functions: [],
-  ...NOTHING_DONE,
+  stop: undefined,
+  callouts: [],
   retired: [],
-  reclaim: NOTHING_RECLAIMED,
-  recovered,
+  ...once,
 })
 
 function choose(process: Process, ledgers: readonly Ledger[], id: string | undefined): Ledger | undefined {
@@ -150,26 +170,30 @@ function requireOurBytes(process: Process, ledger: Ledger, other: Ledger | undef
     })
 }
 
-async function revertOrRestore(process: Process, ledger: Ledger, other: Ledger | undefined, how: SwitchOptions): Promise<Reverted> {
-  const resuming = other && { ...other, state: 'resuming' as const }
+async function revertOrRestore(process: Process, going: readonly Reverting[], how: SwitchOptions): Promise<Reverted> {
+  const patches = going.map(({ ledger, other }) => ({ ledger, other: other && { ...other, state: 'resuming' as const } }))
+  const ledgers = patches.map(({ ledger }) => ledger)
+  const resuming = patches.flatMap(({ other }) => other ?? [])
   let reverted = NOTHING_DONE
   try {
-    if (resuming !== undefined) setState(process, resuming, 'resuming')
-    setState(process, ledger, 'reverting')
-    reverted = await revert(process, ledger, resuming, how)
-    if (resuming !== undefined) resume(process, resuming)
+    for (const other of resuming) setState(process, other, 'resuming')
+    if (ledgers.length > 1 || ledgers.some(({ fellow }) => fellow !== 0n)) tieTogether(process, ledgers)
+    for (const ledger of ledgers) setState(process, ledger, 'reverting')
+    reverted = await revert(process, patches, how)
+    for (const other of resuming) resume(process, other)
     return reverted
   } catch (error) {
-    if (await isUndone(process, ledger, how.deadline)) return reverted
+    if (await areUndone(process, ledgers, how.deadline)) return reverted
     throw error
   }
 }
 
-/** After a failure. Where no entry was put back, the ledger says `applied` again. Where it cannot, its state tells the next engine. */
-async function isUndone(process: Process, ledger: Ledger, deadline: Deadline): Promise<boolean> {
+/** After a failure. Where no entry was put back, the ledgers say `applied` again. Where they cannot, their states tell the next engine. */
+async function areUndone(process: Process, ledgers: readonly Ledger[], deadline: Deadline): Promise<boolean> {
   try {
     await recoverAll(process, deadline)
-    return findLedgers(process).ledgers.some(({ address, state }) => address === ledger.address && state === 'reverted')
+    const found = findLedgers(process).ledgers
+    return ledgers.every((ledger) => found.some(({ address, state }) => address === ledger.address && state === 'reverted'))
   } catch {
     return false
   }

@@ -1,9 +1,10 @@
 /** Patches for two base images of one process: both or none of them, in one stop. */
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { HotpatchError } from '../errors.ts'
 import type { PatchImage } from '../patch/image.ts'
 import { EngineKilled, type FakeFault, type FakeTarget, fakeBackend, killEngineAt } from '../process/fake/index.ts'
-import { applyPatches, rollbackPatch, statusOf, verifyProcess } from './index.ts'
+import { applyPatches, rollbackPatch, rollbackPatches, statusOf, verifyProcess } from './index.ts'
 import { BASE, baseModule, newPatch, newTarget, RVA } from './testing/world.ts'
 
 const OTHER_BASE = BASE + 0x100_0000n
@@ -35,13 +36,30 @@ function stateOf(target: FakeTarget): string[] {
     return changed === 3 ? 'patched' : bytes === ORIGINAL[i] ? 'original' : 'mixed'
   })
 }
-const inPlace = (target: FakeTarget) => statusOf(open(target)).patches.flatMap(({ id, state }) => (state === 'applied' ? [id] : []))
-/** The log counts resumes, too, before which nothing can fail. */
-const STEPS = await (async () => {
+const IDS = ['server-1', 'other-1']
+function inPlace(target: FakeTarget): string[] {
+  const ids = statusOf(open(target)).patches.flatMap(({ id, state }) => (state === 'applied' ? [id] : []))
+  return ids.sort().reverse()
+}
+const rollBack = (target: FakeTarget) => rollbackPatches(open(target), IDS, { timeoutMs: 400 })
+/** The next engine that comes by. */
+const recover = (target: FakeTarget) => rollbackPatch(open(target), { id: 'nobody' })
+
+async function patched(): Promise<FakeTarget> {
   const target = twoModules()
   await apply(target)
-  return target.log.flatMap(({ kind }, index) => (kind === 'resume' ? [] : [index]))
-})()
+  return target
+}
+
+/** What `run` does, step by step. The log counts resumes, too, before which nothing can fail. */
+async function stepsOf(target: FakeTarget, run: (target: FakeTarget) => Promise<unknown>): Promise<number[]> {
+  const from = target.log.length
+  await run(target)
+  return target.log.flatMap(({ kind }, index) => (kind === 'resume' || index < from ? [] : [index]))
+}
+
+const STEPS = await stepsOf(twoModules(), apply)
+const STEPS_BACK = await stepsOf(await patched(), rollBack)
 
 async function failure(run: Promise<unknown>): Promise<HotpatchError> {
   const error = await run.then(
@@ -77,6 +95,44 @@ describe('two patches for two base images', () => {
     expect(stateOf(target)).toEqual(['original', 'patched'])
     await rollbackPatch(open(target), { id: 'other-1' })
     expect(codes(target)).toEqual(ORIGINAL)
+  })
+
+  test('both are undone in one stop', async () => {
+    const target = await patched()
+    const from = target.log.length
+    const reports = await rollBack(target)
+    expect(reports.map(({ id, outcome }) => [id, outcome])).toEqual(IDS.map((id) => [id, 'rolled-back']))
+    expect(target.log.slice(from).filter(({ kind }) => kind === 'stop')).toHaveLength(1)
+    expect(reports[0]?.stop).toEqual(reports[1]?.stop)
+    expect(codes(target)).toEqual(ORIGINAL)
+  })
+
+  test('one of those that are to be undone is not applied: the other goes, and the first is told of', async () => {
+    const target = await patched()
+    await rollbackPatch(open(target), { id: 'other-1' })
+    expect((await rollBack(target)).map(({ id, outcome }) => [id, outcome])).toEqual([
+      ['server-1', 'rolled-back'],
+      ['other-1', 'nothing-to-roll-back'],
+    ])
+    expect(codes(target)).toEqual(ORIGINAL)
+  })
+
+  test('a thread inside the second patch: neither is undone', async () => {
+    const target = await patched()
+    const [worker] = target.threads
+    const image = statusOf(open(target)).patches.find(({ id }) => id === 'other-1')?.functions[0]?.target
+    if (worker === undefined || image === undefined) throw new Error('nobody to stand in the way')
+    worker.instructionPointer = BigInt(image) + 2n
+    expect((await failure(rollBack(target))).code).toBe('BUSY')
+    expect(inPlace(target)).toEqual(IDS)
+    expect(stateOf(target)).toEqual(['patched', 'patched'])
+  })
+
+  test('bytes of the second are not what hotpatch wrote: neither is undone', async () => {
+    const target = await patched()
+    target.poke(OTHER_BASE + BigInt(RVA.plain), Uint8Array.of(0xcc))
+    expect((await failure(rollBack(target))).code).toBe('VERIFY_FAILED')
+    expect(stateOf(target)[0]).toBe('patched')
   })
 
   test('what is applied already stays, and is said to be', async () => {
@@ -163,18 +219,69 @@ describe.each(STEPS)('step %i of applying both', (step) => {
       },
     )
     expect(stateOf(target)).toEqual([came, came])
-    expect(inPlace(target)).toEqual(came === 'patched' ? ['server-1', 'other-1'] : [])
+    expect(inPlace(target)).toEqual(came === 'patched' ? IDS : [])
   })
 
-  test('is not reached by an engine that is killed: each is whole or not there, and the next apply completes', async () => {
+  test('is not reached by an engine that is killed: the next engine has both or neither', async () => {
     const target = twoModules()
     target.fault = killEngineAt(step)
     await expect(apply(target)).rejects.toBeInstanceOf(EngineKilled)
     target.fault = undefined
+    await recover(target)
+    expect([[], IDS]).toContainEqual(inPlace(target))
+    const both = inPlace(target).length > 0 ? 'patched' : 'original'
+    expect(stateOf(target)).toEqual([both, both])
     expect((await apply(target)).every(({ outcome }) => outcome === 'applied' || outcome === 'already-applied')).toBe(true)
     expect(stateOf(target)).toEqual(['patched', 'patched'])
     expect(verifyProcess(open(target)).outcome).toBe('verified')
-    for (const id of ['server-1', 'other-1']) await rollbackPatch(open(target), { id })
+    await rollBack(target)
     expect(codes(target)).toEqual(ORIGINAL)
   })
+})
+
+describe.each(STEPS_BACK)('step %i of undoing both', (step) => {
+  const settled = (target: FakeTarget): void => {
+    expect([[], IDS]).toContainEqual(inPlace(target))
+    const both = inPlace(target).length > 0 ? 'patched' : 'original'
+    expect(stateOf(target)).toEqual([both, both])
+    if (both === 'original') expect(codes(target)).toEqual(ORIGINAL)
+    else expect(verifyProcess(open(target)).outcome).toBe('verified')
+  }
+
+  test('fails: both are undone, or neither', async () => {
+    const target = await patched()
+    target.fault = failOnceAt(step)
+    await rollBack(target).catch((error) => expect(error).toBe(REFUSAL))
+    settled(target)
+  })
+
+  test('is not reached by an engine that is killed: the next engine has both or neither', async () => {
+    const target = await patched()
+    target.fault = killEngineAt(step)
+    await expect(rollBack(target)).rejects.toBeInstanceOf(EngineKilled)
+    target.fault = undefined
+    await recover(target)
+    settled(target)
+    await rollBack(target)
+    expect(codes(target)).toEqual(ORIGINAL)
+  })
+})
+
+test('an engine is killed again and again, while it recovers, too: both or neither in the end', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.tuple(fc.constantFrom('apply', 'back'), fc.nat(60)), { maxLength: 5 }), async (kills) => {
+      const target = twoModules()
+      for (const [verb, step] of kills) {
+        target.fault = killEngineAt(target.log.length + step)
+        await (verb === 'apply' ? apply(target) : rollBack(target)).catch((error) => expect(error).toBeInstanceOf(EngineKilled))
+        target.fault = undefined
+        statusOf(open(target))
+      }
+      await recover(target)
+      expect([[], IDS]).toContainEqual(inPlace(target))
+      await rollBack(target)
+      expect(codes(target)).toEqual(ORIGINAL)
+    }),
+    { numRuns: 200 },
+  )
 })

@@ -1,4 +1,8 @@
 /** Several switches as one: what patches of one update do at the same instant, in the same stop. */
+import { HotpatchError } from '../errors.ts'
+import type { PatchImage } from '../patch/image.ts'
+import type { Process } from '../process/contract.ts'
+import type { Examination } from './examine.ts'
 import type { Guard } from './quiescence.ts'
 import type { SwitchPlan } from './switch.ts'
 
@@ -23,5 +27,23 @@ export function mergePlans(plans: readonly SwitchPlan[]): SwitchPlan {
       const plan = starts.findLastIndex((start) => start <= index)
       return plans[plan]?.functionName(index - (starts[plan] ?? 0)) ?? ''
     },
+  }
+}
+
+/** Throws SAME_BASE: of one base image only one patch can be in place. */
+export function requireDifferentBases(
+  process: Process,
+  examined: readonly (Pick<Examination, 'base'> & { readonly image: PatchImage })[],
+): void {
+  const ids = new Map<bigint, string>()
+  for (const { image, base } of examined) {
+    if (base === undefined) continue
+    const other = ids.get(base.module.base)
+    const { id } = image.manifest
+    if (other !== undefined)
+      throw new HotpatchError('SAME_BASE', `${other} and ${id} are both for ${base.module.name} in process ${process.pid}`, {
+        facts: { ids: [other, id] },
+      })
+    ids.set(base.module.base, id)
   }
 }

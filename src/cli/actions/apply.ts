@@ -1,21 +1,18 @@
 import { type ApplyReport, applyPatch, type Superseded } from '../../engine/apply.ts'
 import type { CalloutReport } from '../../engine/callout.ts'
-import type { Consistency } from '../../engine/consistency.ts'
 import type { ReclaimReport } from '../../engine/reclaim.ts'
 import type { Recovery } from '../../engine/recover.ts'
 import type { SwitchReport } from '../../engine/switch.ts'
 import { type TakenPatch, takeSignedPatch, takeUnsignedPatch } from '../../servicing/trust/patches.ts'
 import { type Answer, done, type JsonFlag } from '../answer.ts'
 import { withProcess } from '../live.ts'
+import type { SwitchFlags } from '../parameters.ts'
 import { bad, dim, good, plural, strong, table } from '../words.ts'
 import { acceptedLines } from './accepted.ts'
 import { missingLines, missingOf } from './missing.ts'
 
-export interface ApplyFlags extends JsonFlag {
+export interface ApplyFlags extends JsonFlag, SwitchFlags {
   readonly pid: number
-  readonly timeout: number
-  readonly consistency: Consistency
-  readonly waitForReturn: boolean
   readonly force: boolean
   readonly allowUnsigned: boolean
 }

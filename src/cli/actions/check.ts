@@ -1,4 +1,4 @@
-import { type CheckReport, checkPatch } from '../../engine/check.ts'
+import { type CheckReport, checkedTogether, checkPatches } from '../../engine/check.ts'
 import { Exit } from '../../errors.ts'
 import { readInput } from '../../files.ts'
 import { readPatchImage } from '../../patch/read.ts'
@@ -8,15 +8,15 @@ import { bad, dim, good, plural, strong, table } from '../words.ts'
 import { acceptedLines } from './accepted.ts'
 
 /** `would-refuse` is an answer here, not an error: the question was whether. The exit code says it all the same. */
-export async function check(pid: number, patch: string, force: boolean): Promise<Answer> {
-  const image = readPatchImage(readInput(patch))
-  const report = await withProcess(pid, (process) => checkPatch(process, image, { force }))
-  const { accepted = [] } = image.manifest
+export async function check(pid: number, patches: readonly string[], options: { readonly force: boolean }): Promise<Answer> {
+  const images = patches.map((patch) => readPatchImage(readInput(patch)))
+  const { outcome, patches: reports } = checkedTogether(await withProcess(pid, (process) => checkPatches(process, images, options)))
+  const told = reports.map((report, i) => ({ ...report, accepted: images[i]?.manifest.accepted ?? [] }))
   return {
-    outcome: report.outcome,
-    exit: report.outcome === 'would-refuse' ? Exit.refused : Exit.done,
-    result: { ...report, accepted },
-    words: [...words(report), ...acceptedLines(accepted)],
+    outcome,
+    exit: outcome === 'would-refuse' ? Exit.refused : Exit.done,
+    result: told.length === 1 ? { ...told[0] } : { pid, patches: told },
+    words: told.flatMap((report) => [...words(report), ...acceptedLines(report.accepted)]),
   }
 }
 

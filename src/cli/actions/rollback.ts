@@ -1,23 +1,33 @@
-import type { Consistency } from '../../engine/consistency.ts'
-import { type RollbackReport, rollbackPatch } from '../../engine/rollback.ts'
+import { rolledBackTogether } from '../../engine/patch-everywhere.ts'
+import { type RollbackReport, rollbackPatch, rollbackPatches } from '../../engine/rollback.ts'
+import { HotpatchError } from '../../errors.ts'
 import { type Answer, done, type JsonFlag } from '../answer.ts'
 import { withProcess } from '../live.ts'
+import type { SwitchFlags } from '../parameters.ts'
 import { good, plural, strong } from '../words.ts'
 import { calloutLines, reclaimLines, recoveryLines, stopLine, total } from './apply.ts'
 
-export interface RollbackFlags extends JsonFlag {
+export interface RollbackFlags extends JsonFlag, SwitchFlags {
   readonly pid: number
-  readonly id?: string
+  /** Several: at one instant. */
+  readonly id?: readonly string[]
   readonly to?: number
-  readonly timeout: number
-  readonly consistency: Consistency
-  readonly waitForReturn: boolean
 }
 
-export async function rollback({ pid, id, to, timeout, consistency, waitForReturn }: RollbackFlags): Promise<Answer> {
-  const options = { id, to, timeoutMs: timeout * 1000, consistency, waitForReturn }
-  const report = await withProcess(pid, (process) => rollbackPatch(process, options))
+export async function rollback({ pid, id: ids = [], to, timeout, consistency, waitForReturn }: RollbackFlags): Promise<Answer> {
+  requireOneWithTo(ids, to)
+  const options = { to, timeoutMs: timeout * 1000, consistency, waitForReturn }
+  if (ids.length > 1) {
+    const { outcome, patches } = rolledBackTogether(await withProcess(pid, (process) => rollbackPatches(process, ids, options)))
+    return done(outcome, { pid, patches }, patches.flatMap(words))
+  }
+  const report = await withProcess(pid, (process) => rollbackPatch(process, { ...options, id: ids[0] }))
   return done(report.outcome, report, words(report))
+}
+
+/** Throws USAGE: sequence numbers count for each patch by itself. */
+export function requireOneWithTo(ids: readonly string[], to: number | undefined): void {
+  if (ids.length > 1 && to !== undefined) throw new HotpatchError('USAGE', '--to goes with one --id')
 }
 
 function words({ pid, outcome, id, to, functions, stop, callouts, retired, reclaim, recovered }: RollbackReport): string[] {

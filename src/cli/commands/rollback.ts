@@ -22,11 +22,13 @@ export const rollbackCommand = buildCommand<Omit<RollbackFlags, 'pid'> & WhichFl
     fullDescription: [
       'Undoes a patch in a running process: every original byte is restored at one instant. Where nothing is patched, that is no error.',
       'With --all it is undone in every process that carries it (--id says which patch).',
+      'With several --id, patches of different base images are undone at one instant, all or none.',
       'With --to, the patch that it had superseded is in place again instead.',
       ...CONSISTENCY,
       'A thread that is inside the patch is waited for (--timeout); if it stays there, it is named and nothing is changed.',
       '',
       'Example: hotpatch rollback --pid 4711 --id server-1',
+      'Example: hotpatch rollback --pid 4711 --id server-1 --id libx-1',
       'Example: hotpatch rollback --all --id server-1',
     ].join('\n'),
   },
@@ -38,8 +40,9 @@ export const rollbackCommand = buildCommand<Omit<RollbackFlags, 'pid'> & WhichFl
       id: {
         kind: 'parsed',
         parse: patchId,
-        brief: 'Which patch, where several are applied or with --all',
+        brief: 'Which patch, where several are applied or with --all; several times: all at one instant',
         optional: true,
+        variadic: true,
         placeholder: 'NAME',
       },
       to: {
