@@ -23,19 +23,16 @@ export const SUITES: readonly Suite[] = [
     ],
   },
   { file: 'engine/callout' },
+  { file: 'engine/supersede' },
+  { file: 'engine/unstopped' },
+  { file: 'engine/awkward' },
+  { file: 'process/borrow' },
+  { file: 'process/kill' },
+  { file: 'process/edges' },
   { file: 'engine/busy', without: [{ name: 'an engine that dies while it follows threads', why: TOO_LONG }] },
 ]
 
-/** They are compiled for ARM64 (test/arm64/builds.ts), and nobody has seen yet what they come to. */
-const NOT_YET = 'it has not been tried in the machine yet'
-
 export const LEFT_OUT: readonly LeftOut[] = [
-  { file: 'engine/supersede', why: NOT_YET },
-  { file: 'engine/unstopped', why: NOT_YET },
-  { file: 'engine/awkward', why: NOT_YET },
-  { file: 'process/borrow', why: NOT_YET },
-  { file: 'process/kill', why: NOT_YET },
-  { file: 'process/edges', why: NOT_YET },
   { file: 'engine/reclaim', why: 'on ARM64 its patches hand the address of their own variable on, so that none of them is ever unmapped' },
   { file: 'engine/passing', why: 'its program is C++, and the machine is given no C++ programs yet' },
   { file: 'engine/busy-pe', why: 'Windows on ARM64 is not patched yet' },

@@ -17,7 +17,7 @@ int classify(int request) { return request + limit + (VERSION == 2 ? 0 : VERSION
 long bump(void) { return __atomic_add_fetch(&bumps, VERSION >= 2 ? 1000 : 1, __ATOMIC_SEQ_CST); }
 
 /* The third fix alone. */
-int tail(int request) { return (VERSION == 3 ? request ^ 1 : request) + limit; }
+int tail(int request) { return (VERSION == 3 ? request ^ 1 : request) - limit; }
 
 #if VERSION > 0
 /* Brought by the first fix, and there ever since; from the second on it lies behind another. */

@@ -24,7 +24,7 @@ import type { CallRequest, LinuxMachine, RegisterFile, ThreadState } from '../ma
 import { fetchRegisterSet, readRegisterSet, writeRegisterSet } from '../register-sets.ts'
 import { readSignalMask } from '../signal-mask.ts'
 import { keepWaiting, resumed } from './restart.ts'
-import { FRAME_SIZE, fitsFrame, makeFrame, type SavedThread } from './sigframe.ts'
+import { FRAME_SIZE, fitsFrame, makeFrame, type SavedThread, sveVectors } from './sigframe.ts'
 
 interface State extends ThreadState, SavedThread {}
 
@@ -130,9 +130,12 @@ function setUp(tid: number, { words: before }: State, { at, stackPointer, return
   return writeRegisters(tid, words)
 }
 
+/** A system call takes more than x86-64's: it leaves the 128 bits of FPSIMD alone in SVE's registers (Documentation/arch/arm64/sve.rst). */
 function giveBack(tid: number, state: ThreadState): boolean {
+  const { sve, words } = state as State
+  if (sve !== undefined && sveVectors(sve) !== undefined) writeRegisterSet(tid, NT_ARM64.ARM_SVE, sve)
   leaveSyscall(tid)
-  return writeRegisters(tid, (state as State).words)
+  return writeRegisters(tid, words)
 }
 
 /** The thread is in no system call any more: what is in x0 is no result that could ask for a restart. */

@@ -35,7 +35,7 @@ const EXTRA = RtSigframeArm64.size - RtSigframeArm64.offsets.reserved
 const align16 = (size: number): number => (size + 15) & ~15
 
 /** The vector length in bytes, where the registers are at work in SVE's form: then they are more than FPSIMD's. */
-function sveVectors(sve: Uint8Array | undefined): number | undefined {
+export function sveVectors(sve: Uint8Array | undefined): number | undefined {
   if (sve === undefined) return undefined
   const { flags, vl } = UserSveHeader.readAt(sve, 0)
   return (flags & SVE_PT_REGS_SVE) === 0 ? undefined : vl
