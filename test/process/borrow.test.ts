@@ -1,4 +1,5 @@
 /** The thread that makes system calls for us gets everything back: registers of every kind, and what it was waiting in. */
+import { arch } from 'node:process'
 import { describe, expect, test } from 'vitest'
 import type { Process } from '../../src/process/contract.ts'
 import { linuxBackend } from '../../src/process/linux/index.ts'
@@ -39,9 +40,10 @@ describe('a borrowed main thread', () => {
         await until('it goes on', () => readCounters(process, address).rounds > before + 1n)
       }
     }
-    const { bad, signals } = readCounters(process, address)
-    expect(bad).toBe(0n)
-    if (mode === 'epoll') expect(signals).toBe(0n)
+    const { bad, signals, wrong } = readCounters(process, address)
+    expect({ bad, wrong }).toEqual({ bad: 0n, wrong: 0n })
+    // On ARM64 some kernels tell what a call was given only while it waits (arm64/waiting.ts): a thread that goes on between the look and the stop sees EINTR.
+    if (mode === 'epoll' && arch === 'x64') expect(signals).toBe(0n)
     if (mode === 'signals') expect(signals).toBeGreaterThan(20n)
     expect(process.regions().filter((region) => region.name.includes('hotpatch:'))).toEqual([])
     expect(tracerPid(started.pid)).toBe(0)

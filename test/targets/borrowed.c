@@ -1,5 +1,6 @@
 /* A program whose main thread notices when it does not get back what it had: registers, or what a system call returns.
- * usage: borrowed MODE    prints one JSON line with the address of its counters: u64 rounds, u64 bad, u64 signals.
+ * usage: borrowed MODE    prints one JSON line with the address of its counters: u64 rounds, u64 bad, u64 signals,
+ * i64 what was wrong last: an error number, or what a call returned, negated.
  *   spin     holds patterns in all vector (and mask) registers through a loop without calls, then compares
  *   signals  the same, with a timer signal every millisecond
  *   long     sleeps 300 ms, again and again, as its only thread
@@ -24,7 +25,7 @@
 #include <sys/auxv.h>
 #endif
 
-static volatile struct { uint64_t rounds, bad, signals; } counters;
+static volatile struct { uint64_t rounds, bad, signals; int64_t wrong; } counters;
 static int pipes[2];
 static sem_t semaphore;
 static pthread_t main_thread;
@@ -148,7 +149,8 @@ int main(int argc, char **argv) {
     else if (!strcmp(mode, "epoll")) { 
       int ready = epoll_wait(epoll, &event, 1, -1);
       if (ready < 0 && errno == EINTR) counters.signals++;
-      else if (ready != 1 || read(pipes[0], &byte, 1) != 1) counters.bad++;
+      else if (ready != 1) counters.bad++, counters.wrong = ready < 0 ? errno : -ready;
+      else if (read(pipes[0], &byte, 1) != 1) counters.bad++, counters.wrong = 1000 + errno;
     }
     else if (!strcmp(mode, "poll")) { struct pollfd p = {pipes[0], POLLIN, 0}; if (poll(&p, 1, 10000) != 1 || read(pipes[0], &byte, 1) != 1) counters.bad++; }
     else if (!strcmp(mode, "read")) { if (read(pipes[0], &byte, 1) != 1) counters.bad++; }

@@ -80,6 +80,7 @@ function tryBorrow(
   isFit: (tid: number, state: ThreadState) => string | undefined,
 ): Borrowed | string {
   if (!seize(target.pid, tid)) return 'has ended'
+  machine.registers.noteWaiting(tid)
   libc.ptrace(PTRACE.INTERRUPT, tid, 0, 0)
   const stopped = awaitStop(tid, performance.now() + STOP_WITHIN)
   if (stopped === WaitState.gone) return 'has ended'

@@ -44,6 +44,8 @@ export interface RegisterFile {
   fetch(tid: number, address: number): boolean
   /** NaN where it is not known. */
   threadPointer(tid: number, words: BigUint64Array, at: number): number
+  /** For a thread that is about to be stopped: what `keepWaiting` will want to know. */
+  noteWaiting(tid: number): void
   /**
    * For a thread that stopped with `status` and is about to be let go: a call that the stop has broken off goes on waiting (restart.ts).
    * `registers` are the thread's, as 32-bit halves, from index `at`.

@@ -137,7 +137,10 @@ class Threads implements StoppedThreads {
   catchFirst({ threads, within, hold, isOut }: CatchRequest): void {
     const waiting = new Set<number>()
     for (let i = 0; i < this.#count; i++) if (threads.includes(this.id(i))) waiting.add(i)
-    for (const i of waiting) this.#interrupt(i)
+    for (const i of waiting) {
+      machine.registers.noteWaiting(this.id(i))
+      this.#interrupt(i)
+    }
     let end = performance.now() + within
     let look = performance.now() + LOOK_EVERY
     while (waiting.size > 0 && performance.now() < end) {
@@ -172,6 +175,11 @@ class Threads implements StoppedThreads {
     libc.ptrace(PTRACE.SYSCALL, tid, 0, pendingSignal(status))
     this.#states[index] = WaitState.running
     return true
+  }
+
+  /** What those that run or wait are about to be stopped in. */
+  noteWaiting(): void {
+    for (let i = 0; i < this.#count; i++) if (this.#states[i] === WaitState.running) machine.registers.noteWaiting(this.id(i))
   }
 
   letGo(): void {
@@ -374,6 +382,7 @@ export function switchCode(pid: number, memory: Memory, request: SwitchRequest):
     // Last, since what comes first in the stop is this.
     threads.rehearse(rehearsed ? REHEARSAL : FIRST_REHEARSAL)
     rehearsed = true
+    threads.noteWaiting()
     for (const store of stores) store.remember()
     const deadline = performance.now() + request.stopTimeout
     start = process.hrtime.bigint()

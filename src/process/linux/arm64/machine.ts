@@ -25,6 +25,7 @@ import { fetchRegisterSet, readRegisterSet, writeRegisterSet } from '../register
 import { readSignalMask } from '../signal-mask.ts'
 import { keepWaiting, resumed } from './restart.ts'
 import { FRAME_SIZE, fitsFrame, makeFrame, type SavedThread, sveVectors } from './sigframe.ts'
+import { noteWaiting } from './waiting.ts'
 
 interface State extends ThreadState, SavedThread {}
 
@@ -43,6 +44,7 @@ const registers: RegisterFile = {
   dwarf: Array.from({ length: PC + 1 }, (_, i) => i),
   fetch: (tid, address) => fetchRegisterSet(tid, NT_ARM64.PRSTATUS, address, USER_PT_REGS_SIZE) === USER_PT_REGS_SIZE,
   threadPointer: (tid) => (fetchRegisterSet(tid, NT_ARM64.ARM_TLS, pointer.address, 16) < 8 ? Number.NaN : Number(pointerWords[0])),
+  noteWaiting,
   keepWaiting,
 }
 

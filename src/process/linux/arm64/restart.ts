@@ -1,8 +1,8 @@
 /**
  * Calls that a stop would break (broken-calls.ts), kept waiting on ARM64. The kernel has decided on EINTR before a tracer sees the thread, so
  * the thread is taken back to its `svc` by hand. The call's first argument, which its result has replaced, is known to the kernel alone: it shows
- * it in /proc/TID/syscall to whoever has told it that the thread is in that call. All is written at once, so a death in between
- * harms nothing.
+ * it in /proc/TID/syscall to whoever has told it that the thread is in that call, or has shown it before the stop (waiting.ts). Where neither is so, the
+ * program sees EINTR, as after SIGSTOP and SIGCONT (signal(7)). All is written at once, so a death in between harms nothing.
  */
 import { assembleWords, SVC } from '../../../machine/arm64/remote-call.ts'
 import { NO_SYSCALL, NT_ARM64, USER_PT_REGS, USER_PT_REGS_SIZE } from '../../../os/linux/arm64.ts'
@@ -13,9 +13,10 @@ import type { Memory } from '../memory.ts'
 import { parseStatus, readProc } from '../proc.ts'
 import { writeRegisterSet } from '../register-sets.ts'
 import { isInterruption } from '../tracing.ts'
+import { notedFirstArgument } from './waiting.ts'
 
 const X8 = 8
-const { pc: PC, words: WORDS } = USER_PT_REGS
+const { sp: SP, pc: PC, words: WORDS } = USER_PT_REGS
 const INTERRUPTED = BigInt.asUintN(64, -BigInt(ERRNO.EINTR))
 const SVC_BYTES = assembleWords([SVC])
 const SVC_WORD = BigInt(SVC[0])
@@ -43,14 +44,24 @@ export function resumed(tid: number, words: BigUint64Array, memory: Memory): Big
 /** Back on the `svc`, with the first argument in x0; undefined: the kernel does not tell it. */
 function takenBack(tid: number, words: BigUint64Array): BigUint64Array | undefined {
   setSyscall(tid, Number(words[X8]))
-  const [number, first] = (readProc(`/proc/${tid}/syscall`) ?? '').split(' ')
+  const [number, shown] = (readProc(`/proc/${tid}/syscall`) ?? '').split(' ')
   setSyscall(tid, NO_SYSCALL)
-  if (first === undefined || Number(number) !== Number(words[X8])) return undefined
+  if (shown === undefined || Number(number) !== Number(words[X8])) return undefined
+  const first = BigInt(shown) === words[0] ? noted(tid, words) : BigInt(shown)
+  if (first === undefined) return undefined
   const back = words.slice()
-  back[0] = BigInt(first)
+  back[0] = first
   back[PC] = (words[PC] as bigint) - BigInt(SVC_BYTES.length)
   return back
 }
+
+const noted = (tid: number, words: BigUint64Array): bigint | undefined =>
+  notedFirstArgument(tid, {
+    words,
+    call: Number(words[X8]),
+    stackPointer: words[SP] as bigint,
+    instructionPointer: words[PC] as bigint,
+  })
 
 function setSyscall(tid: number, number: number): void {
   const bytes = new Uint8Array(4)

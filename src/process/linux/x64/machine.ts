@@ -31,6 +31,7 @@ const registers: RegisterFile = {
   dwarf: DWARF.map((name) => UserRegs.offsets[name] / 8),
   fetch: (tid, address) => libc.ptrace(PTRACE.GETREGS, tid, 0, address) === 0,
   threadPointer: (_, words, at) => Number(words[at + FS_BASE]),
+  noteWaiting: () => {},
   keepWaiting,
 }
 
