@@ -4,10 +4,17 @@ import { basename, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Server, targets } from '../../demo/target.ts'
 import { workshop } from '../../tools/places.ts'
+import { wineAvailable } from '../../tools/wine.mjs'
 import { json, jsonBeside } from './hotpatch.ts'
 import { buildUpdateSubject, type Update, untilLine } from './update.ts'
 
-describe.each([targets.elf])('$title: one update of several images', (target) => {
+const wine = wineAvailable()
+
+describe.each(Object.values(targets))('$title: one update of several images', (target) => {
+  if (target.name === 'pe' && !wine.available) {
+    test.skip(`needs Wine: ${wine.reason}`)
+    return
+  }
   const place = join(workshop, 'e2e', `update-${target.name}`)
   const out = join(place, 'patches')
   const servers: Server[] = []
@@ -79,6 +86,14 @@ describe.each([targets.elf])('$title: one update of several images', (target) =>
     expect(await beside(0, 'status')).toMatchObject({ outcome: 'nothing-patched' })
   })
 
+  test('check looks at both, and says so for each', async () => {
+    const { outcome, exit, result } = await beside(0, 'check', patchOf(subject.app), patchOf(subject.library))
+    expect({ outcome, exit }).toEqual({ outcome: 'would-apply', exit: 0 })
+    expect(result.patches.map((patch: { outcome: string }) => patch.outcome)).toEqual(['would-apply', 'would-apply'])
+    const refused = await beside(0, 'check', patchOf(subject.app), patchOf(subject.tool))
+    expect({ outcome: refused.outcome, exit: refused.exit }).toEqual({ outcome: 'would-refuse', exit: 3 })
+  })
+
   test('program and library switch in one stop', async () => {
     const { outcome, exit, result } = await beside(0, 'apply', '--allow-unsigned', patchOf(subject.app), patchOf(subject.library))
     expect({ outcome, exit }).toEqual({ outcome: 'applied', exit: 0 })
@@ -116,11 +131,35 @@ describe.each([targets.elf])('$title: one update of several images', (target) =>
     await untilLine(servers[1] as Server, 'parse new')
   })
 
-  test('each is rolled back on its own', async () => {
+  test('without a word of which, nothing is rolled back', async () => {
+    const { exit, error } = await beside(0, 'rollback')
+    expect({ exit, code: error.code }).toEqual({ exit: 2, code: 'PATCH_AMBIGUOUS' })
+  })
+
+  test('both are rolled back in one stop', async () => {
     const { result } = await beside(0, 'status')
-    for (const { id } of result.processes[0].patches)
-      expect(await beside(0, 'rollback', '--id', id)).toMatchObject({ outcome: 'rolled-back' })
+    const ids: string[] = result.processes[0].patches.map(({ id }: { id: string }) => id)
+    const undone = await beside(0, 'rollback', ...ids.flatMap((id) => ['--id', id]))
+    expect({ outcome: undone.outcome, exit: undone.exit }).toEqual({ outcome: 'rolled-back', exit: 0 })
+    const [first, second] = undone.result.patches
+    expect(first.stop).toEqual(second.stop)
     await untilLine(servers[0] as Server, 'app old, lib old, parse old')
+    const lines = servers[0]?.output().trimEnd().split(/\r?\n/) ?? []
+    expect(lines.filter((line) => line.includes('old') && line.includes('new'))).toEqual([])
     expect(await beside(0, 'verify')).toMatchObject({ exit: 0 })
+  })
+
+  test('with --all, several in every process that carries one', async () => {
+    const ids: string[] = []
+    for (const image of [subject.app, subject.library, subject.tool]) {
+      const { result } = await json('inspect', join(out, basename(patchOf(image).replaceAll('\\', '/'))))
+      ids.push(result.id)
+    }
+    const again = await beside(0, 'apply', '--allow-unsigned', patchOf(subject.app), patchOf(subject.library))
+    expect(again.outcome).toBe('applied')
+    const { outcome, exit, result } = await jsonBeside(target, 'rollback', '--all', ...ids.flatMap((id) => ['--id', id]))
+    expect({ outcome, exit, counts: result.counts }).toEqual({ outcome: 'rolled-back', exit: 0, counts: { 'rolled-back': 2 } })
+    await untilLine(servers[0] as Server, 'app old, lib old, parse old')
+    await untilLine(servers[1] as Server, 'parse old')
   })
 })
