@@ -53,7 +53,11 @@ async function start(program: string, args: readonly string[]): Promise<Server> 
   const on = await theMachine()
   const there = `${FILES}/${basename(program)}`
   await on.bring(program, there, 0o755)
-  const pid = await on.start(there, args)
+  return serverIn(on, await on.start(there, args))
+}
+
+/** A program that was started there. */
+export async function serverIn(on: Arm64Machine, pid: number): Promise<Server> {
   let seen = await on.look(pid)
   let looking = true
   const watch = async (): Promise<void> => {

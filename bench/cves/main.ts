@@ -19,6 +19,7 @@ import { parseArgs } from 'node:util'
 import { targets as systems } from '../../demo/target.ts'
 import { type BuiltEntry, buildEntry } from './build.ts'
 import { type CorpusEntry, corpus, entryOf } from './corpus.ts'
+import { switchOff } from './machine.ts'
 import { home } from './places.ts'
 import { advance, rangeOf, restart } from './series.ts'
 import { runServers } from './servers/main.ts'
@@ -64,7 +65,7 @@ async function trials(args: string[]): Promise<number> {
   try {
     return (await tryAll(wanted, values.json)) ? 0 : 1
   } finally {
-    await systems.pe.close()
+    await Promise.all([systems.pe.close(), switchOff()])
   }
 }
 

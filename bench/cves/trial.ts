@@ -4,12 +4,14 @@
  */
 import { mkdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { hotpatchHere, type Server, type Target } from '../../demo/target.ts'
-import { codeAround } from '../../test/e2e/memory.ts'
+import { hotpatchHere, type Server, targets } from '../../demo/target.ts'
 import { type BuiltEntry, builtEntry } from './build.ts'
 import type { CorpusEntry } from './corpus.ts'
-import { startHost, systemOf } from './hosts.ts'
+import { DOZEN_ON_ARM64 } from './dozen.ts'
+import { siteHere } from './hosts.ts'
+import { siteInMachine } from './machine.ts'
 import { outputOf } from './places.ts'
+import type { Site } from './site.ts'
 import type { TargetName } from './targets.ts'
 
 export type Outcome =
@@ -97,11 +99,20 @@ async function tryImage({ id, target, before, after }: BuiltEntry, file: string,
   if (built.error?.code === 'REFUSED') return part('refused', { reasons: reasonsOf(built.error.facts?.reasons ?? []) })
   if (built.exit !== 0) return part('failed', { detail: `build of ${file}: ${words(built)}` })
   const functions: string[] = built.result.report.functions.map(({ name }: { name: string }) => name)
-  const system = systemOf(target)
-  if (system === undefined) return part('patched', { functions, detail: await inspected(patch) })
-  const wrong = await live(system, before, file, patch, functions)
+  const site = siteOf(id, target)
+  if (site === undefined) return part('patched', { functions, detail: await inspected(patch) })
+  const wrong = await live(site, before, file, patch, functions)
   if (typeof wrong !== 'string') return part('refused', { reasons: reasonsOf(wrong.blockers) })
   return wrong === '' ? part('patched', { functions }) : part('failed', { functions, detail: `${file}: ${wrong}` })
+}
+
+/** Emulated, a process takes long: a dozen of these are shown in one. */
+const LOADED_ON_ARM64: ReadonlySet<string> = new Set(DOZEN_ON_ARM64)
+
+/** undefined: its patches are built and looked at. */
+function siteOf(id: string, target: TargetName): Site | undefined {
+  if (target === 'elf-arm64') return LOADED_ON_ARM64.has(id) ? siteInMachine : undefined
+  return siteHere(target === 'elf-x64' ? targets.elf : targets.pe)
 }
 
 async function inspected(patch: string): Promise<string> {
@@ -116,52 +127,43 @@ interface RefusedThere {
 }
 
 /** In a live process: '' when all is as it must be, else what is not. */
-async function live(
-  system: Target,
-  images: string,
-  file: string,
-  patch: string,
-  functions: readonly string[],
-): Promise<string | RefusedThere> {
-  const server = await startHost(system, images, file)
+async function live(site: Site, images: string, file: string, patch: string, functions: readonly string[]): Promise<string | RefusedThere> {
+  const server = await site.start(images, file)
   try {
-    return await there(system, server, patch, functions)
+    return await there(site, server, await site.bring(patch), functions)
   } finally {
     await server.stop()
   }
 }
 
-async function there(system: Target, server: Server, patch: string, functions: readonly string[]): Promise<string | RefusedThere> {
-  const ask = async (verb: string, ...more: string[]) =>
-    answered(await system.hotpatch([verb, '--pid', `${server.pid}`, '--json', ...more]))
-  const checked = await ask('check', system.path(patch))
+async function there(site: Site, server: Server, patch: string, functions: readonly string[]): Promise<string | RefusedThere> {
+  const ask = async (verb: string, ...more: string[]) => answered(await site.hotpatch([verb, '--pid', `${server.pid}`, '--json', ...more]))
+  const checked = await ask('check', patch)
   if (checked.outcome === 'would-refuse') {
-    const { error } = await ask('apply', '--allow-unsigned', system.path(patch))
+    const { error } = await ask('apply', '--allow-unsigned', patch)
     return error?.code === checked.result.blockers[0].code ? checked.result : 'check refuses, and apply does not for the same reason'
   }
   if (checked.exit !== 0) return `check: ${words(checked)}`
   const first = Number(checked.result.functions[0].address)
-  const original = codeAround(server.linuxPid, first, REACH)
-  const applied = await ask('apply', '--allow-unsigned', system.path(patch))
+  const original = await site.code(server, first)
+  const applied = await ask('apply', '--allow-unsigned', patch)
   if (applied.exit !== 0) return `apply: ${words(applied)}`
   const redirected: readonly { name: string; address: string }[] = applied.result.functions
   const missing = functions.filter((name) => !redirected.some((one) => one.name === name))
   if (missing.length > 0) return `not redirected: ${missing.join(', ')}`
-  const patched = codeAround(server.linuxPid, first, REACH)
+  const patched = await site.code(server, first)
   const same = redirected.filter(({ address }) => !differs(original, patched, Number(address)))
   if (same.length > 0) return `said to be redirected, but the bytes are the old ones: ${same.map(({ name }) => name).join(', ')}`
   const verified = await ask('verify')
   if (verified.outcome !== 'verified') return `verify: ${words(verified)}`
   const undone = await ask('rollback')
   if (undone.outcome !== 'rolled-back') return `rollback: ${words(undone)}`
-  const restored = codeAround(server.linuxPid, first, REACH)
+  const restored = await site.code(server, first)
   for (const [start, bytes] of original)
     if (restored.get(start)?.equals(bytes) !== true) return `after the rollback code at 0x${start.toString(16)} is not what it was`
   return server.running() ? '' : 'the process has ended'
 }
 
-/** Bytes to either side of a function in which an image's code is looked for. */
-const REACH = 1 << 26
 /** In front of an entry there may be padding that is part of the redirect; an `endbr64` in it stays. */
 const [PADDING, ENTRY] = [16, 16]
 

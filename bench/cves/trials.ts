@@ -6,6 +6,7 @@ import pc from 'picocolors'
 import { say, table } from '../../tools/paper.ts'
 import { clone } from '../../tools/places.ts'
 import { type CorpusEntry, corpus, entryOf } from './corpus.ts'
+import { DOZEN } from './dozen.ts'
 import { home, outputOf } from './places.ts'
 import type { TargetName } from './targets.ts'
 import { productAge, type Trial, tryEntry } from './trial.ts'
@@ -19,22 +20,6 @@ export interface Wanted {
 
 /** At least this part of the entries that are to be expected must be patched. */
 const PATCHED_AT_LEAST = 0.97
-
-/** Small entries of many classes, which CI tries each time. */
-const DOZEN: readonly (readonly [string, TargetName])[] = [
-  ['cjson--0001-add-null-checkings', 'elf-x64'],
-  ['cjson--CVE-2025-57052', 'pe-x64'],
-  ['giflib--CVE-2026-23868', 'elf-x64'],
-  ['giflib--CVE-2026-23868', 'pe-x64'],
-  ['yajl--CVE-2023-33460', 'elf-x64'],
-  ['yajl--CVE-2022-24795', 'pe-x64'],
-  ['expat--CVE-2024-45491', 'elf-x64'],
-  ['expat--expat-2.5.0-CVE-2024-8176', 'elf-x64'],
-  ['expat--expat-2.5.0-CVE-2024-50602', 'pe-x64'],
-  ['lua5.4--0004-cve-2022-28805', 'elf-x64'],
-  ['mosquitto--CVE-2023-0809', 'elf-x64'],
-  ['mosquitto--CVE-2023-0809', 'pe-x64'],
-]
 
 export const dozen = (): [CorpusEntry, TargetName][] => DOZEN.map(([id, target]) => [entryOf(id), target])
 

@@ -27,9 +27,11 @@ export interface Arm64Machine {
   bring(from: string, to: string, mode: number): Promise<void>
   run(program: string, args: readonly string[], env?: Readonly<Record<string, string>>): Promise<Ran>
   /** Starts a program that goes on; gives its pid. */
-  start(program: string, args: readonly string[]): Promise<number>
+  start(program: string, args: readonly string[], env?: Readonly<Record<string, string>>): Promise<number>
   look(pid: number): Promise<{ output: string; running: boolean }>
   stop(pid: number): Promise<void>
+  /** Executable memory of a process that lies within `reach` bytes of `address`, by its start. */
+  code(pid: number, address: number, reach: number): Promise<Map<number, Buffer>>
   /** The port here that leads to a port of its loopback interface. One at a time. */
   relay(to: number): Promise<number>
   off(): Promise<void>
@@ -55,9 +57,13 @@ export async function startArm64(log: (line: string) => void): Promise<Arm64Mach
     hotpatch: `${PRODUCT}/bin/hotpatch`,
     bring: async (from, to, mode) => void (await ask('file', readFileSync(from), { 'x-file': JSON.stringify({ path: to, mode }) })),
     run: (program, args, env = {}) => ask<Ran>('run', { program, args, env }),
-    start: async (program, args) => (await ask<{ pid: number }>('start', { program, args })).pid,
+    start: async (program, args, env = {}) => (await ask<{ pid: number }>('start', { program, args, env })).pid,
     look: (pid) => ask('look', { pid }),
     stop: async (pid) => void (await ask('stop', { pid })),
+    async code(pid, address, reach) {
+      const { regions } = await ask<{ regions: readonly (readonly [number, string])[] }>('code', { pid, address, reach })
+      return new Map(regions.map(([start, bytes]) => [start, Buffer.from(bytes, 'base64')]))
+    },
     async relay(to) {
       await ask('relay', { to })
       return relay

@@ -5,7 +5,7 @@
  *   node agent.mjs PORT RELAY_PORT
  */
 import { spawn } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync, readSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { connect, createServer as listen } from 'node:net'
 import { constants, setPriority } from 'node:os'
@@ -35,9 +35,9 @@ const actions = {
       child.on('error', reject)
       child.on('close', (status) => resolve({ status, ...kept, milliseconds: performance.now() - began }))
     }),
-  start: ({ program, args }) =>
+  start: ({ program, args, env }) =>
     new Promise((resolve, reject) => {
-      const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+      const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } })
       const state = { output: '', running: true, child }
       for (const stream of [child.stdout, child.stderr])
         stream.setEncoding('utf8').on('data', (text) => {
@@ -60,6 +60,7 @@ const actions = {
     started.get(pid).child.kill('SIGKILL')
     return {}
   },
+  code: ({ pid, address, reach }) => ({ regions: codeAround(pid, address, reach) }),
   relay: ({ to }) =>
     new Promise((resolve, reject) => {
       const relay = listen({ noDelay: true }, (near) => {
@@ -71,6 +72,25 @@ const actions = {
       relay.on('error', reject)
       relay.listen(relayPort, '0.0.0.0', () => resolve({}))
     }),
+}
+
+/** Executable memory that lies within `reach` of `address`: where it starts, and its bytes in base64. */
+function codeAround(pid, address, reach) {
+  const memory = openSync(`/proc/${pid}/mem`, 'r')
+  try {
+    return readFileSync(`/proc/${pid}/maps`, 'utf8')
+      .split('\n')
+      .flatMap((line) => {
+        const [, from = '', to = '', rights = ''] = /^([0-9a-f]+)-([0-9a-f]+) (\S+)/.exec(line) ?? []
+        const [start, end] = [Number.parseInt(from, 16), Number.parseInt(to, 16)]
+        if (rights[2] !== 'x' || end <= address - reach || start >= address + reach) return []
+        const bytes = Buffer.alloc(end - start)
+        readSync(memory, bytes, 0, bytes.length, start)
+        return [[start, bytes.toString('base64')]]
+      })
+  } finally {
+    closeSync(memory)
+  }
 }
 
 createServer(async (request, response) => {
