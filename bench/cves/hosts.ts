@@ -1,5 +1,5 @@
 /** Live processes on this system that map a base image of the corpus, and do nothing with it. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Server, Target } from '../../demo/target.ts'
@@ -27,6 +27,7 @@ async function startHost(system: Target, images: string, file: string): Promise<
   const own = ARGUMENTS[file]
   if (own !== undefined) return ready(await system.start(join(images, file), own), file, false)
   if (system.name === 'pe') {
+    await bringRuntime(system, images)
     if (!isLibrary(file)) throw new Error(`nobody has said with which arguments ${file} waits`)
     return ready(await system.start(await libraryHost(system), [system.path(join(images, file))]), file, true)
   }
@@ -55,6 +56,14 @@ export const libraryHost = (system: Target): Promise<string> =>
 
 export const waitingLibrary = (system: Target): Promise<string> =>
   compiled(`waiting-${system.corpus}.so`, [system.compiler, '-O2', '-shared', '-fPIC', join(SOURCES, 'waiting.c')])
+
+/** mingw's threads, which its programs bring along as they do their own libraries. */
+const RUNTIME = 'libwinpthread-1.dll'
+
+async function bringRuntime(system: Target, images: string): Promise<void> {
+  const { stdout } = await mustRun(system.compiler, [`-print-file-name=${RUNTIME}`])
+  copyFileSync(stdout.trim(), join(images, RUNTIME))
+}
 
 async function compiled(name: string, [compiler = '', ...args]: readonly string[]): Promise<string> {
   const folder = join(workshop, 'cves')
