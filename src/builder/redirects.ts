@@ -1,7 +1,7 @@
 /** How functions of a base image can be redirected, from what lies around them there. */
 
 import { architectureOf } from '../machine/architectures.ts'
-import type { RedirectPlan, RedirectRefusal } from '../machine/redirect.ts'
+import type { RedirectPlan, RedirectRefusal, Surroundings } from '../machine/redirect.ts'
 import type { BaseImage, BaseSymbol } from './base-image.ts'
 import { sectionAt } from './passes/prove.ts'
 
@@ -13,6 +13,7 @@ export interface FunctionSite {
 }
 
 const BYTES_BEFORE = 32
+const PAGE = 4096
 
 /** Symbols in code, by ascending RVA. */
 function codeSymbols(base: BaseImage): BaseSymbol[] {
@@ -26,6 +27,12 @@ export function bytesBefore(base: BaseImage, rva: number): Uint8Array {
   const count = Math.min(BYTES_BEFORE, rva - (section?.rva ?? rva))
   return base.bytes(rva - count, count) ?? new Uint8Array(0)
 }
+
+/** What RedirectSite can read of the image that has a function at `rva`. */
+export const surroundingsOf = (base: BaseImage, rva: number): Surroundings => ({
+  inPage: rva % PAGE,
+  read: (offset, length) => base.bytes(rva + offset, length),
+})
 
 /** Bytes before an RVA that belong to no function: the gap behind the functions before it, where the last of them does not run into it. */
 export function gapsOf(base: BaseImage): (rva: number) => number {
@@ -75,5 +82,7 @@ export function functionSites(base: BaseImage): FunctionSite[] {
 export function planSite(base: BaseImage, { symbol, padding }: FunctionSite): RedirectPlan | RedirectRefusal {
   const code = base.bytes(symbol.rva, symbol.size)
   if (code === undefined) return { refused: 'UNDECODABLE', why: 'does not lie in the file' }
-  return architectureOf(base.machine).redirects.plan({ before: bytesBefore(base, symbol.rva), padding, code, size: symbol.size })
+  const { rva, size } = symbol
+  const around = surroundingsOf(base, rva)
+  return architectureOf(base.machine).redirects.plan({ before: bytesBefore(base, rva), padding, code, size, around })
 }

@@ -1,7 +1,7 @@
 /** The functions that a patch redirects, as they stand in the process: their bytes, and how each is redirected there. */
 import type { Redirects } from '../machine/architecture.ts'
 import { architectureOf } from '../machine/architectures.ts'
-import type { RedirectPlan, RedirectRefusal, RedirectSite } from '../machine/redirect.ts'
+import type { RedirectPlan, RedirectRefusal, RedirectSite, Surroundings } from '../machine/redirect.ts'
 import type { PatchImage } from '../patch/image.ts'
 import type { HotPatchRecord } from '../patch/table.ts'
 import { type Blocker, blocker, blockerOf } from './blockers.ts'
@@ -43,6 +43,7 @@ export interface StandingRedirect {
 
 /** What RedirectSite can use of what is before a function. */
 const BEFORE = 32
+const PAGE = 4096
 
 /**
  * Every function of the table's entry, in its order; a blocker for each that is not as the patch expects it.
@@ -104,7 +105,8 @@ function planFunction(
 
   const beforeLength = Math.min(BEFORE, rva)
   const before = read(entryAddress - BigInt(beforeLength), beforeLength)
-  const redirect = planAs(known.redirect, { before, padding: 0, code, size }, redirects)
+  const around = surroundings(base, rva, read)
+  const redirect = planAs(known.redirect, { before, padding: 0, code, size, around }, redirects)
   if ('refused' in redirect) return blocker('REDIRECT_REFUSED', name, `${name} ${redirect.why}`)
 
   const original = new Map(
@@ -112,6 +114,14 @@ function planFunction(
   )
   return { ...planned, redirect: { ...redirect, standing: false, original } }
 }
+
+const surroundings = ({ module }: FoundBase, rva: number, read: ReadMemory): Surroundings => ({
+  inPage: rva % PAGE,
+  read: (offset, length) => {
+    const at = rva + offset
+    return at >= 0 && at + length <= module.size ? read(module.base + BigInt(at), length) : undefined
+  },
+})
 
 function standingRedirects(inPlace: Ledger | undefined): Map<bigint, StandingRedirect> {
   const { functions = [], sites = [] } = inPlace ?? {}

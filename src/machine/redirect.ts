@@ -26,6 +26,16 @@ export interface RedirectSite {
    * labels, landing pads, jumps from parts that the compiler has split off.
    */
   readonly branchTargets?: readonly number[]
+  /** Where it is not known, tables that only the image holds are not read. */
+  readonly around?: Surroundings
+}
+
+/** The image around a function. */
+export interface Surroundings {
+  /** The entry's address in its page of 4096 bytes. */
+  readonly inPage: number
+  /** Bytes at an offset from the entry; undefined where the image has none. */
+  read(offset: number, length: number): Uint8Array | undefined
 }
 
 /** A range of bytes by offsets from the function's entry (negative: before it); `end` is one past the last. */

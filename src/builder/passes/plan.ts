@@ -8,7 +8,7 @@ import type { Block, Edge, GraphSymbol, LinkGraph } from '../graph.ts'
 import { aimOf, contentOf, entryOf, functionSize, isAnonymous, primarySymbol } from '../places.ts'
 import type { PatchedFunction, PatchPlan } from '../plan.ts'
 import { type Reason, reason } from '../reasons.ts'
-import { bytesBefore, gapsOf } from '../redirects.ts'
+import { bytesBefore, gapsOf, surroundingsOf } from '../redirects.ts'
 import type { Choice, ChosenFunction } from './choose.ts'
 import { fromTemplate, type MadeBlock, type Place, type Synthesized } from './synthesize.ts'
 
@@ -127,6 +127,7 @@ function redirectOf(
     code,
     size,
     branchTargets: branchTargets(chosen),
+    around: surroundingsOf(base, rva),
   })
   if ('refused' in redirect) {
     const code = redirect.refused === 'UNDECODABLE' ? 'REDIRECT_UNSAFE' : redirect.refused

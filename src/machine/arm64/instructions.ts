@@ -125,6 +125,39 @@ export function decodeWord(word: number): Instruction {
   return OTHER
 }
 
+/** An instruction in its function; offsets count from the entry. */
+export interface Placed extends Instruction {
+  readonly word: number
+  readonly offset: number
+  /** What it refers to, but for ADRP's page. */
+  readonly target: number | undefined
+}
+
+export function placedIn(code: Uint8Array): Placed[] {
+  const instructions: Placed[] = []
+  for (let offset = 0; offset + INSTRUCTION_SIZE <= code.length; offset += INSTRUCTION_SIZE) {
+    const word = wordAt(code, offset)
+    const instruction = decodeWord(word)
+    const { distance, form } = instruction
+    instructions.push({ ...instruction, word, offset, target: distance === undefined || form === 'adrp' ? undefined : offset + distance })
+  }
+  return instructions
+}
+
+/**
+ * Whether a general register may be another after an instruction that is no call. By C4.1's op0: what loads and stores may write any register that it
+ * names (and exclusives and atomics some that they do not), anything else the one in its lowest bits.
+ */
+export function mayWrite(word: number, register: number): boolean {
+  if (decodeWord(word).flow === 'branch') return false
+  const isLoadStore = (word & 0x0a000000) === 0x08000000
+  const isExclusive = (word & 0x3f000000) === 0x08000000
+  const isAtomic = (word & 0x3b200c00) >>> 0 === 0x38200000
+  if (isExclusive || isAtomic) return true
+  const fields = isLoadStore ? [0, 5, 10, 16] : [0]
+  return fields.some((low) => ((word >>> low) & 31) === register)
+}
+
 export const isNop = (word: number): boolean => word === NOP
 
 /** Whether a processor that executes the instruction while it is replaced by B or NOP executes either, and nothing else. */
@@ -151,3 +184,20 @@ export const lowersStack = (word: number): boolean =>
 
 /** Copies or fills memory (FEAT_MOPS), and may be interrupted in its middle with other register contents. */
 export const isResumable = (word: number): boolean => (word & 0x3b200c00) >>> 0 === 0x19000400
+
+/** From which register on the caller's contents must be there again when a function returns: x19 to x29, and x30, which is where it returns to. */
+const FIRST_KEPT = 19
+
+/**
+ * Whether `pop` takes off the stack what `push` has put there, registers that outlive the function: STP and LDP of [sp, #-n]! and [sp], #n, or STR and LDR.
+ */
+export function takesOff(pop: number, push: number): boolean {
+  const pair = (push & 0xffc003e0) >>> 0 === 0xa98003e0 && (pop & 0xffc003e0) >>> 0 === 0xa8c003e0
+  const single = (push & 0xffe00fe0) >>> 0 === 0xf8000fe0 && (pop & 0xffe00fe0) >>> 0 === 0xf84007e0
+  if (!pair && !single) return false
+  const [low, width] = pair ? ([15, 7] as const) : ([12, 9] as const)
+  const [registers, first] = [pair ? 0x7c1f : 0x1f, push & 31]
+  return (
+    first >= FIRST_KEPT && first < 31 && (pop & registers) === (push & registers) && signed(pop, low, width) === -signed(push, low, width)
+  )
+}

@@ -10,6 +10,14 @@ const RET = 0xd65f03c0
 const SUB_SP = 0xd10043ff
 const MOV = 0xaa0103e0
 const STP = 0xa9be7bfd
+const LDP = 0xa8c27bfd
+const LDP_16 = 0xa8c17bfd
+const LDP_19_20 = 0xa8c253f3
+const STP_0_1 = 0xa9be07e0
+const LDP_0_1 = 0xa8c207e0
+/** x19. */
+const STR = 0xf81f0ff3
+const LDR = 0xf84107f3
 const SVC = 0xd4000001
 const BRK = 0xd4200000
 /** B to a distance in bytes. */
@@ -44,6 +52,10 @@ describe('a plan', () => {
     ['where it jumps elsewhere in itself', [STP, MOV, b(-4), RET], { switch: { offset: 0, length: 4 } }],
     ['where a call is the first instruction: it returns behind it', [bl(64), RET], { switch: { offset: 0, length: 4 } }],
     ['where it jumps through a table and lowers the stack first', [SUB_SP, adr(8), BR, RET], { switch: { offset: 0, length: 4 } }],
+    ['where it calls itself last, its frame gone', [STP, MOV, LDP, b(-12)], { switch: { offset: 0, length: 4 } }],
+    ['likewise with one register', [STR, MOV, LDR, b(-12)], { switch: { offset: 0, length: 4 } }],
+    ['likewise with a signed return address', [PACIASP, STP, MOV, LDP, AUTIASP, b(-20)], { switch: { offset: 4, length: 4 } }],
+    ['likewise behind its landing pad', [BTI_C, STP, MOV, LDP, b(-12)], { switch: { offset: 4, length: 4 } }],
     ['where a tail call goes through a register', [MOV, BR], { switch: { offset: 0, length: 4 } }],
   ] as const)('%s', (_, words, expected) => expect(plan(words)).toMatchObject(expected))
 
@@ -55,6 +67,11 @@ describe('a plan', () => {
     ['a jump to itself', [b(0)], 'REDIRECT_UNSAFE'],
     ['a loop to the landing pad', [BTI_C, MOV, b(-8)], 'REDIRECT_UNSAFE'],
     ['a loop behind the landing pad', [BTI_C, MOV, b(-4)], 'REDIRECT_UNSAFE'],
+    ['a loop behind what pops other registers', [STP, MOV, LDP_19_20, b(-12)], 'REDIRECT_UNSAFE'],
+    ['a loop behind what pops another distance', [STP, MOV, LDP_16, b(-12)], 'REDIRECT_UNSAFE'],
+    ['a loop that pushes a register of its own', [STP_0_1, MOV, LDP_0_1, b(-12)], 'REDIRECT_UNSAFE'],
+    ['a loop that pops before another instruction', [STP, LDP, MOV, b(-12)], 'REDIRECT_UNSAFE'],
+    ['a branch behind the frame', [STP, MOV, LDP, cbz(-12), RET], 'REDIRECT_UNSAFE'],
     ['a system call at the entry', [SVC, RET], 'REDIRECT_UNSAFE'],
     ['a breakpoint at the entry', [BRK, RET], 'REDIRECT_UNSAFE'],
     ['a switch whose table may lead to the entry', [MOV, adr(8), BR, RET], 'REDIRECT_UNSAFE'],

@@ -16,6 +16,8 @@ import type { Landing } from '../architecture.ts'
 import type { EncodedRedirect, RedirectPlan, RedirectRefusal, RedirectSite } from '../redirect.ts'
 import { reaches, withField } from './fields.ts'
 import {
+  AUTIASP,
+  AUTIBSP,
   decodeWord,
   INSTRUCTION_SIZE,
   type Instruction,
@@ -25,23 +27,22 @@ import {
   isSigning,
   lowersStack,
   mayChangeWhileRunning,
+  type Placed,
+  placedIn,
+  takesOff,
   wordAt,
   wordsOf,
 } from './instructions.ts'
+import { type JumpTable, jumpTables } from './jump-tables.ts'
 import { unsigningJump } from './stubs.ts'
 
 /** B with a distance of 0. */
 const BRANCH = 0x14000000
 
-interface Placed extends Instruction {
-  readonly offset: number
-  /** What it refers to, from the entry. */
-  readonly target: number | undefined
-}
-
 /** Offsets count from the entry. */
 interface Attempt {
   readonly instructions: readonly Placed[]
+  readonly tables: readonly JumpTable[]
   readonly branchTargets: readonly number[]
   /** The overwritten instruction is [start, end). */
   readonly start: number
@@ -54,24 +55,36 @@ type Rule = (attempt: Attempt) => string | undefined
 
 const isJump = ({ flow }: Instruction): boolean => flow === 'jump' || flow === 'branch'
 
+/**
+ * A function that calls itself last jumps to its entry instead, when its frame is gone: see x64/redirect.ts. What the entry puts on the stack is taken off
+ * right before, but for the check of the return address.
+ */
+function isTailCall({ flow, offset, target }: Placed, { instructions, start, lost }: Attempt): boolean {
+  if (flow !== 'jump' || (target !== 0 && target !== start)) return false
+  const previous = instructions.findLast((one) => one.offset < offset && one.word !== AUTIASP && one.word !== AUTIBSP)
+  return previous !== undefined && takesOff(previous.word, lost)
+}
+
 /** From 0: what jumps to the landing pad runs into what is behind it. */
-const noJumpBack: Rule = ({ instructions, end }) => {
-  const back = instructions.find((i) => isJump(i) && i.target !== undefined && i.target >= 0 && i.target < end)
+const noJumpBack: Rule = (attempt) => {
+  const { instructions, end } = attempt
+  const back = instructions.find((i) => isJump(i) && i.target !== undefined && i.target >= 0 && i.target < end && !isTailCall(i, attempt))
   return back && `jumps back from offset ${back.offset} to offset ${back.target}, which would be overwritten or leads there`
 }
 
-const noIndirectJumpBack: Rule = ({ branchTargets, end }) => {
-  const target = branchTargets.find((t) => t >= 0 && t < end)
+const noIndirectJumpBack: Rule = ({ branchTargets, tables, end }) => {
+  const target = [...branchTargets, ...tables.flatMap(({ targets }) => targets)].find((t) => t >= 0 && t < end)
   return target === undefined ? undefined : `is jumped into at offset ${target} from a table or from elsewhere, and it would be overwritten`
 }
 
 /**
- * Jump tables of gcc and clang hold distances from a place in the function, which no relocation shows. The instruction that lowers the stack at
+ * Jump tables of gcc and clang hold distances from a place in the function, which no relocation shows, and not all can be read. The instruction that lowers the stack at
  * the beginning is never their target: each round would take more of the stack.
  */
-const noTableBack: Rule = ({ instructions, lost }) => {
+const noTableBack: Rule = ({ instructions, tables, lost }) => {
   const jump = instructions.find(({ flow }) => flow === 'jump-indirect')
-  const inside = ({ form, target }: Placed): boolean => form === 'adr' && target !== undefined && target >= 0
+  const isRead = (one: Placed): boolean => tables.some(({ adr }) => adr === one)
+  const inside = (one: Placed): boolean => one.form === 'adr' && instructions.some(({ offset }) => offset === one.target) && !isRead(one)
   if (jump === undefined || !instructions.some(inside) || lowersStack(lost) || isSigning(lost) || isNop(lost)) return undefined
   return `jumps at offset ${jump.offset} through a table that may lead to its first instruction, which would be overwritten`
 }
@@ -116,7 +129,10 @@ export function planRedirect(site: RedirectSite): RedirectPlan | RedirectRefusal
       why: `has ${size - start} bytes${start > 0 ? ' behind its landing pad' : ''}, a branch takes 4`,
     }
   const lost = wordAt(code, start)
-  const attempt: Attempt = { instructions: placed(code), branchTargets: site.branchTargets ?? [], start, end, lost }
+  const { branchTargets = [], around } = site
+  const instructions = placedIn(code)
+  const tables = around === undefined ? [] : jumpTables(instructions, around, branchTargets)
+  const attempt: Attempt = { instructions, tables, branchTargets, start, end, lost }
   for (const rule of RULES) {
     const why = rule(attempt)
     if (why !== undefined) return { refused: 'REDIRECT_UNSAFE', why }
@@ -129,16 +145,6 @@ export function planRedirect(site: RedirectSite): RedirectPlan | RedirectRefusal
     undoGuard: [],
     safeWhileRunning: mayChangeWhileRunning(lost),
   }
-}
-
-function placed(code: Uint8Array): Placed[] {
-  const instructions: Placed[] = []
-  for (let offset = 0; offset + INSTRUCTION_SIZE <= code.length; offset += INSTRUCTION_SIZE) {
-    const instruction = decodeWord(wordAt(code, offset))
-    const { distance, form } = instruction
-    instructions.push({ ...instruction, offset, target: distance === undefined || form === 'adrp' ? undefined : offset + distance })
-  }
-  return instructions
 }
 
 /** The plan's bytes for a function at `entry` and a stub at `stub`. Throws REDIRECT_OUT_OF_REACH. */
