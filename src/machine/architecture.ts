@@ -53,6 +53,8 @@ export interface CodeReading {
    * instruction is known to begin. Throws CODE_UNDECODABLE.
    */
   readonly originOf: (code: Uint8Array, field: number, start?: number) => number
+  /** Numbers that the code computes with, as far as they stand in instructions and do not move the stack pointer. */
+  readonly constants: (code: Uint8Array) => readonly bigint[]
   /** Whether code works at an address, of which the low 12 bits count: some processors have errata. */
   readonly mayLieAt: (code: Uint8Array, address: number) => boolean
 }

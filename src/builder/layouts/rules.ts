@@ -95,8 +95,16 @@ const isVisible = (use: FunctionUse): boolean =>
 /** Why objects of this size may also come from an allocator; undefined: no allocator is told it. Small numbers tell nothing. */
 function allocationOf(size: number, graphs: readonly LinkGraph[]): string | undefined {
   if (size < LEAST_TELLING) return undefined
+  const unsearched = unsearchedCode(graphs)
+  if (unsearched !== undefined) return unsearched
   const use = graphs.flatMap((graph) => constantUses(graph, size)).find(({ callee }) => /alloc/i.test(callee?.name ?? ''))
   return use && `${use.callee?.name} is told its size in ${use.block.name}`
+}
+
+/** constantUses reads x64's code alone. */
+function unsearchedCode(graphs: readonly LinkGraph[]): string | undefined {
+  const other = graphs.find((graph) => graph.machine !== 'x64')
+  return other && `code for ${other.machine} is not searched for its size`
 }
 
 /** New members where the old layout has padding, which every old object has as zero. */
@@ -106,8 +114,8 @@ function zeroPadding(layout: LayoutCase): Verdict | undefined {
   if (!change.members.every(({ what, after }) => what === 'added' && after !== undefined && isPadding(before, after))) return undefined
   const { uses, graphs } = layout.everywhere()
   if (uses.frames.length > 0) return lacking(`it also lies in frames (of ${namesOf(uses.frames)}), which begin as they are`)
-  const other = graphs.find((graph) => graph.machine !== 'x64')
-  if (other !== undefined) return lacking(`code for ${other.machine} is not searched for its size`)
+  const unsearched = unsearchedCode(graphs)
+  if (unsearched !== undefined) return lacking(unsearched)
   const silent = graphs.find((graph) => graph.types?.() === undefined && graph.blocks.length > 0)
   if (silent !== undefined) return lacking(`${silent.path} has no debug information`)
   const filled = uses.statics.find((use) => !beginsAsZero(use, graphs))

@@ -144,6 +144,11 @@ export function placedIn(code: Uint8Array): Placed[] {
   return instructions
 }
 
+/** Where instructions name registers (C4.1): bits 0, 5, 10 and 16. What is none there, but part of an immediate, counts as well. */
+export const mayName = (word: number, register: number): boolean => NAMES.some((low) => ((word >>> low) & 31) === register)
+
+const NAMES = [0, 5, 10, 16]
+
 /**
  * Whether a general register may be another after an instruction that is no call. By C4.1's op0: what loads and stores may write any register that it
  * names (and exclusives and atomics some that they do not), anything else the one in its lowest bits.
@@ -153,9 +158,7 @@ export function mayWrite(word: number, register: number): boolean {
   const isLoadStore = (word & 0x0a000000) === 0x08000000
   const isExclusive = (word & 0x3f000000) === 0x08000000
   const isAtomic = (word & 0x3b200c00) >>> 0 === 0x38200000
-  if (isExclusive || isAtomic) return true
-  const fields = isLoadStore ? [0, 5, 10, 16] : [0]
-  return fields.some((low) => ((word >>> low) & 31) === register)
+  return isExclusive || isAtomic || (isLoadStore ? mayName(word, register) : (word & 31) === register)
 }
 
 export const isNop = (word: number): boolean => word === NOP

@@ -4,7 +4,7 @@
  */
 import type { CodePairing, CodeVersion, DifferentConstant } from '../pairing.ts'
 import { IMM14, IMM16, IMM19, IMM21, IMM26 } from './edges.ts'
-import { decodeWord, type Form, INSTRUCTION_SIZE, isNop, wordAt } from './instructions.ts'
+import { decodeWord, type Form, INSTRUCTION_SIZE, isNop, mayName, wordAt } from './instructions.ts'
 
 interface Acting {
   readonly offset: number
@@ -130,9 +130,6 @@ function stepAt(index: number, wide: number, b: Version, a: Version): 'part' | '
   if (isKeeping(word) && registerOf(word) === registerOf(wide)) return (word ^ wide) >>> 31 === 0 ? 'part' : 'end'
   return decodeWord(word).flow !== 'next' || mayName(word, registerOf(wide)) ? 'end' : 'beside'
 }
-
-/** Where instructions name registers (C4.1): bits 0, 5, 10 and 16. What is none there, but part of an immediate, counts as well. */
-const mayName = (word: number, register: number): boolean => [0, 5, 10, 16].some((at) => ((word >>> at) & 31) === register)
 
 const partOf = (word: number): bigint => BigInt((word & IMM16) >>> 5) << BigInt(shiftOf(word))
 

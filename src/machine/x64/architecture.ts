@@ -1,5 +1,6 @@
 /** x64 as a record: what the builder and the engine know of the processor. */
 import type { Architecture } from '../architecture.ts'
+import { constantsIn } from './constants.ts'
 import { ehFrameTable } from './eh-frame-table.ts'
 import { instructionEnd } from './fields.ts'
 import { frameTable, leafTable, RBP, REGISTER_COUNT, RETURN_ADDRESS, RSP } from './frames.ts'
@@ -31,6 +32,7 @@ export const X64: Architecture = {
     isPadding,
     outwardReferences,
     originOf: (code, field, start) => instructionEnd(code, field, start) - field,
+    constants: constantsIn,
     mayLieAt: () => true,
   },
   linking: {
