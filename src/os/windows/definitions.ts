@@ -157,8 +157,8 @@ export const CONTEXT_ARM64 = {
   ContextFlags: 0x0,
   Rsp: 0x100,
   Rip: 0x108,
-  /** By DWARF's numbers: X0 to X30, Sp. */
-  DWARF: Array.from({ length: 32 }, (_, number) => 0x8 + number * 8),
+  /** By DWARF's numbers: X0 to X30, Sp; behind them Pc, as the Linux backend has it. */
+  DWARF: Array.from({ length: 33 }, (_, number) => 0x8 + number * 8),
   CONTEXT_CONTROL: 0x40_0001,
   CONTEXT_INTEGER: 0x40_0002,
 } as const
