@@ -17,6 +17,17 @@ export function debianSources(files: readonly SourceFile[], type: SourceType): s
   return stanzas.join('\n\n').concat('\n')
 }
 
+/** Another release of Debian, from the mirrors that the machine's own packages come from: its security archive has no part in it. */
+export function suiteSources(files: readonly SourceFile[], suite: string): string {
+  const stanzas = debianSources(files, 'deb')
+    .trim()
+    .split('\n\n')
+    .filter((stanza) => !/^URIs:.*\/debian-security/m.test(stanza))
+    .map((stanza) => stanza.replace(/^Suites:.*$/m, `Suites: ${suite}`).replace(/^Components:.*$/m, 'Components: main'))
+  if (stanzas.length === 0) throw new Error(`apt on this machine has no mirror of Debian to take packages of ${suite} from`)
+  return [...new Set(stanzas)].join('\n\n').concat('\n')
+}
+
 /** The texts of all files that say where the machine's packages come from. */
 export function machineSources(): SourceFile[] {
   const parts = '/etc/apt/sources.list.d'

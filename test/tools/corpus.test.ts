@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { corpus, entryOf } from '../../bench/cves/corpus.ts'
 import { imagesOf, recipeOf, stepOf } from '../../bench/cves/recipes.ts'
-import { debianSources } from '../../tools/apt-sources.ts'
+import { debianSources, suiteSources } from '../../tools/apt-sources.ts'
 
 test('every entry has a name of its own, a recipe, and a build for each of its targets', () => {
   expect(new Set(corpus.map(({ id }) => id)).size).toBe(corpus.length)
@@ -54,4 +54,19 @@ test('source packages are asked for where the machine has its Debian packages fr
 
 test('a machine without Debian sources is told so', () => {
   expect(() => debianSources([], 'deb')).toThrow(/no Debian source/)
+})
+
+test('packages of another release come from the same mirrors, without their security archive', () => {
+  const made = suiteSources([{ name: 'debian.sources', text: DEBIAN }], 'trixie')
+  expect(made.trim().split('\n')).toEqual([
+    'Types: deb',
+    'URIs: http://mirror.example/debian',
+    'Suites: trixie',
+    'Components: main',
+    'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg',
+  ])
+  const security = DEBIAN.split('\n\n')[1] as string
+  expect(() => suiteSources([{ name: 'debian.sources', text: security }], 'trixie')).toThrow(
+    /no mirror of Debian to take packages of trixie from/,
+  )
 })

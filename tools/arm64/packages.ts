@@ -1,12 +1,24 @@
 /** Packages of Debian for ARM64, fetched with an apt state of their own: nothing on the system changes, no lock is taken. */
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { debianSources, machineSources } from '../apt-sources.ts'
+import { debianSources, machineSources, suiteSources } from '../apt-sources.ts'
 import { mustRun } from '../run.ts'
 
-/** Fetches packages and unpacks them into `root`. `folder` is for apt alone. Names that end in `*` stand for what that package depends on. */
-export async function unpackDebian(folder: string, names: readonly string[], root: string): Promise<void> {
-  const env = await privateApt(folder)
+export interface DebianRequest {
+  /** For apt alone. */
+  readonly folder: string
+  /** Names that end in `*` stand for what that package depends on. */
+  readonly names: readonly string[]
+  /** Where they are unpacked. */
+  readonly root: string
+  /** Another release than this machine's own. */
+  readonly suite?: string
+}
+
+/** Fetches packages and unpacks them. Throws what apt says, and where the machine's sources name no mirror of Debian. */
+export async function unpackDebian({ folder, names, root, suite }: DebianRequest): Promise<void> {
+  const files = machineSources()
+  const env = await privateApt(folder, suite === undefined ? debianSources(files, 'deb') : suiteSources(files, suite))
   const wanted = (await Promise.all(names.map((name) => (name.endsWith('*') ? dependencyOf(name.slice(0, -1), env) : [name])))).flat()
   const downloads = join(folder, 'downloads')
   mkdirSync(downloads, { recursive: true })
@@ -15,10 +27,10 @@ export async function unpackDebian(folder: string, names: readonly string[], roo
   for (const file of readdirSync(downloads)) await mustRun('dpkg-deb', ['--extract', join(downloads, file), root])
 }
 
-async function privateApt(folder: string): Promise<Record<string, string>> {
+async function privateApt(folder: string, sources: string): Promise<Record<string, string>> {
   for (const name of ['lists/partial', 'cache/archives/partial']) mkdirSync(join(folder, name), { recursive: true })
   writeFileSync(join(folder, 'status'), '')
-  writeFileSync(join(folder, 'debian.sources'), debianSources(machineSources(), 'deb'))
+  writeFileSync(join(folder, 'debian.sources'), sources)
   writeFileSync(
     join(folder, 'apt.conf'),
     [
