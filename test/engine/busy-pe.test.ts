@@ -15,7 +15,7 @@ const CLONE = fileURLToPath(new URL('../..', import.meta.url))
 const COMPILED = join(CLONE, '.cache/windows-engine')
 const COMPILER = 'x86_64-w64-mingw32-gcc'
 /** As in busy-pe/main.c. */
-const FIELDS = ['function', 'in_ms', 'out_ms', 'running', 'inside', 'old', 'fixed', 'bad'] as const
+const FIELDS = ['function', 'in_ms', 'out_ms', 'running', 'inside', 'old', 'fixed', 'bad', 'again'] as const
 const FUNCTIONS = ['slow', 'sorts', 'allocates', 'faults'] as const
 const THREADS = 2
 const LONG = 600_000

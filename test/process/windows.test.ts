@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { CONFORMANCE_CASES } from '../../src/process/testing/conformance.ts'
-import { WATCHDOG_CASES } from '../../src/process/testing/watchdog-cases.ts'
+import { DYING_CASES, WATCHDOG_CASES } from '../../src/process/testing/watchdog-cases.ts'
 import { WINDOWS_CASES } from '../../src/process/testing/windows-cases.ts'
 import { appInWine, runInWine, shutdownWine, spawnInWine, windowsPath, wineAvailable } from '../../tools/wine.mjs'
 
@@ -71,7 +71,7 @@ async function pidsOf(exe: string, output: string): Promise<{ pid: number; itsel
 afterAll(() => shutdownWine())
 
 describe.skipIf(reason !== undefined)(`the Windows backend conforms, in Wine${reason ? ` (skipped: ${reason})` : ''}`, () => {
-  test.each([...CONFORMANCE_CASES, ...WINDOWS_CASES, ...WATCHDOG_CASES].map(({ name }) => name))('%s', (name) => {
+  test.each([...CONFORMANCE_CASES, ...WINDOWS_CASES, ...WATCHDOG_CASES, ...DYING_CASES].map(({ name }) => name))('%s', (name) => {
     const result = results.get(name)
     expect(result, 'the case did not come to its end').toBeDefined()
     if (result?.error !== undefined) throw new Error(result.error)

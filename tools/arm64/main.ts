@@ -1,12 +1,13 @@
 /**
- * Tests on ARM64, in an emulated machine that is made on the first run and kept in the cache:
+ * Tests on ARM64, in an emulated machine that is made on the first run and kept in the cache. Linux first, then Windows, which is Wine in the same
+ * machine with Windows' own Node inside:
  *
  *   npm run test:arm64                          everything
  *   npm run test:arm64 -- --only TEXT           the tests whose name contains it
- *   npm run test:arm64 -- --suite conformance   these suites alone: conformance, files of test/arm64/suites.ts
- *   npm run test:arm64 -- --minutes 20          how long the machine may run; 10 without it
+ *   npm run test:arm64 -- --suite conformance   these suites alone: conformance, files of test/arm64/suites.ts, windows-conformance
+ *   npm run test:arm64 -- --minutes 40          how long each machine may run; 10 without it for Linux, 40 for Windows
  *
- * The host compiles, for the machine has no compiler: TypeScript to JavaScript, C with aarch64-linux-gnu-gcc, patches with the builder.
+ * The host compiles, for the machine has no compiler: TypeScript to JavaScript, C with aarch64-linux-gnu-gcc and clang, patches with the builder.
  * Exit code 0 when every test has passed.
  */
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -17,15 +18,35 @@ import pc from 'picocolors'
 import { FAULT_CASES } from '../../src/process/testing/call-cases.ts'
 import { CONFORMANCE_CASES } from '../../src/process/testing/conformance.ts'
 import { SUITES } from '../../test/arm64/suites.ts'
-import { ensureImage } from './image.ts'
+import { ensureImage, type Image } from './image.ts'
 import { startMachine } from './machine.ts'
-import { makePayload, PROGRAMS, writePayload } from './payload.ts'
-import { writeReport } from './report.ts'
+import { makePrograms, makeScripts, PROGRAMS, writePayload } from './payload.ts'
+import { type Counts, writeReport } from './report.ts'
 import { ResultReader, type TestResult } from './results.ts'
+import { makeWindowsPrograms, WINDOWS_SUITES, windowsScript } from './windows.ts'
+import { ensureWindowsImage } from './windows-image.ts'
 
-/** The machine is switched off then. */
-const MINUTES = '10'
 const CONFORMANCE = 'conformance'
+
+/** A suite that must report. */
+interface Expected {
+  readonly name: string
+  /** Its tests, where they are known beforehand. */
+  readonly tests?: readonly string[]
+}
+
+/** One machine, its suites and its report. */
+interface Lane {
+  readonly report: string
+  /** The machine is switched off then. */
+  readonly minutes: number
+  readonly suites: readonly string[]
+  image(log: (line: string) => void): Promise<Image>
+  /** Compiles into a folder what the suites start. */
+  make(folder: string): Promise<void>
+  script(suites: readonly string[], only: string): string
+  expected(suites: readonly string[]): readonly Expected[]
+}
 
 /**
  * The kernel's log has the kind of fault, its address and the registers of a program that dies of it; not where the program has a handler for the signal, and
@@ -35,6 +56,35 @@ const LOG_FAULTS = 'echo 1 > /proc/sys/debug/exception-trace'
 const SHOW_FAULTS = 'busybox dmesg | tail -n 60'
 const NODE = 'node --disable-wasm-trap-handler'
 
+const LANES: readonly Lane[] = [
+  {
+    report: 'arm64-linux',
+    minutes: 10,
+    suites: [CONFORMANCE, ...SUITES.map(({ file }) => file)],
+    image: ensureImage,
+    make: makePrograms,
+    script: linuxScript,
+    expected: (suites) =>
+      suites.flatMap((suite): Expected[] =>
+        suite === CONFORMANCE
+          ? PROGRAMS.map(({ what }) => ({ name: what, tests: namesOf(CONFORMANCE_CASES, FAULT_CASES) }))
+          : [{ name: suite }],
+      ),
+  },
+  {
+    report: 'arm64-windows',
+    minutes: 40,
+    suites: WINDOWS_SUITES.map(({ name }) => name),
+    image: async (log) => ensureWindowsImage(await ensureImage(log), log),
+    make: makeWindowsPrograms,
+    script: (suites, only) => windowsScript(chosen(suites), only),
+    expected: (suites) => chosen(suites).map(({ what, tests }) => ({ name: what, tests })),
+  },
+]
+
+const chosen = (suites: readonly string[]) => WINDOWS_SUITES.filter(({ name }) => suites.includes(name))
+const namesOf = (...cases: readonly (readonly { readonly name: string }[])[]): string[] => cases.flat().map(({ name }) => name)
+
 process.exitCode = await main(process.argv.slice(2))
 
 async function main(args: readonly string[]): Promise<number> {
@@ -43,42 +93,50 @@ async function main(args: readonly string[]): Promise<number> {
     options: {
       only: { type: 'string', default: '' },
       suite: { type: 'string', multiple: true },
-      minutes: { type: 'string', default: MINUTES },
+      minutes: { type: 'string' },
     },
   })
-  const suites = [CONFORMANCE, ...SUITES.map(({ file }) => file)].filter((name) => values.suite?.includes(name) ?? true)
-  if (suites.length === 0) throw new Error(`there is no suite ${values.suite?.join()}`)
-  const timeout = 60 * Number(values.minutes)
-  const image = await ensureImage((line) => console.log(`arm64: ${line}`))
+  const unknown = values.suite?.find((name) => !LANES.some(({ suites }) => suites.includes(name)))
+  if (unknown !== undefined) throw new Error(`there is no suite ${unknown}: ${LANES.flatMap(({ suites }) => suites).join(' ')}`)
+  let good = true
+  let passed = 0
+  for (const lane of LANES) {
+    const suites = lane.suites.filter((name) => values.suite?.includes(name) ?? true)
+    if (suites.length === 0) continue
+    const counts = await runLane(lane, suites, values.only, 60 * Number(values.minutes ?? lane.minutes))
+    good &&= counts.good
+    passed += counts.passed
+  }
+  return good && passed > 0 ? 0 : 1
+}
+
+async function runLane(lane: Lane, suites: readonly string[], only: string, seconds: number): Promise<Counts & { good: boolean }> {
+  const image = await lane.image((line) => console.log(`arm64: ${line}`))
   const folder = mkdtempSync(join(tmpdir(), 'hotpatch-arm64-'))
   try {
-    await makePayload(folder)
+    await makeScripts(folder)
+    await lane.make(folder)
     const reader = new ResultReader(show)
-    const script = scriptFor(suites, values.only)
-    const options = { line: (text: string) => reader.read(text), timeoutSeconds: timeout }
+    const script = lane.script(suites, `'${only.replaceAll("'", `'\\''`)}'`)
+    const options = { line: (text: string) => reader.read(text), timeoutSeconds: seconds }
     const run = await startMachine(image, (cpio) => writePayload(cpio, folder, script), options).ended
-    const { passed, failed, skipped } = writeReport(
-      'arm64-linux',
-      expected(suites, values.only).map((suite) => reader.suite(suite)),
+    const expected = lane.expected(suites).map(({ name, tests = [] }) => ({ name, tests: tests.filter((test) => test.includes(only)) }))
+    const counts = writeReport(
+      lane.report,
+      expected.map((suite) => reader.suite(suite)),
     )
-    if (run.status === undefined) console.log(`the machine did not come to its end within ${timeout} s`)
-    console.log(`arm64: ${passed} passed, ${failed} failed, ${skipped} skipped; the machine ran for ${run.seconds.toFixed(0)} s`)
-    return failed === 0 && passed > 0 && run.status === 0 ? 0 : 1
+    if (run.status === undefined) console.log(`the machine did not come to its end within ${seconds} s`)
+    console.log(
+      `${lane.report}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped; the machine ran for ${run.seconds.toFixed(0)} s`,
+    )
+    return { ...counts, good: counts.failed === 0 && run.status === 0 }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
 }
 
-/** The suites that must report. Of the conformance suite it is known beforehand which cases there are. */
-function expected(suites: readonly string[], only: string): { name: string; tests?: readonly string[] }[] {
-  const cases = [...CONFORMANCE_CASES, ...FAULT_CASES].map(({ name }) => name).filter((name) => name.includes(only))
-  return suites.flatMap((suite): { name: string; tests?: readonly string[] }[] =>
-    suite === CONFORMANCE ? PROGRAMS.map(({ what }) => ({ name: what, tests: cases })) : [{ name: suite }],
-  )
-}
-
-function scriptFor(suites: readonly string[], only: string): string {
-  const name = `'${only.replaceAll("'", `'\\''`)}'`
+/** @param name quoted for the shell */
+function linuxScript(suites: readonly string[], name: string): string {
   const run = '/hotpatch/payload/dist'
   const files = suites.filter((suite) => suite !== CONFORMANCE)
   const conformance = PROGRAMS.flatMap(({ file, what }) => [

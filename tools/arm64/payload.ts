@@ -33,10 +33,16 @@ export const PROGRAMS: readonly ConformanceProgram[] = [
   { file: 'conformance-fixed', what: 'a static program at a fixed address', options: ['-static'] },
 ]
 
-/** Compiles everything into `folder`. Throws what compilers and builder throw. */
-export async function makePayload(folder: string): Promise<void> {
+/** Compiles product and tests to JavaScript into `folder`. Throws what the compiler says. */
+export async function makeScripts(folder: string): Promise<void> {
   rmSync(COMPILED, { recursive: true, force: true })
   await mustRun('npx', ['tsc', '-p', 'test/arm64/tsconfig.json'], { cwd: clone })
+  cpSync(COMPILED, join(folder, 'dist'), { recursive: true })
+  cpSync(join(clone, 'package.json'), join(folder, 'dist/package.json'))
+}
+
+/** Compiles for Linux what the tests start, patches included, into `folder`. Throws what compilers and builder throw. */
+export async function makePrograms(folder: string): Promise<void> {
   for (const { file, options } of PROGRAMS)
     await mustRun(
       COMPILER,
@@ -48,11 +54,9 @@ export async function makePayload(folder: string): Promise<void> {
   const brought = join(folder, 'brought')
   mkdirSync(brought)
   await mustRun('npx', ['tsx', 'test/arm64/builds.ts'], { cwd: clone, env: { HOTPATCH_BRING: brought } })
-  cpSync(COMPILED, join(folder, 'dist'), { recursive: true })
-  cpSync(join(clone, 'package.json'), join(folder, 'dist/package.json'))
 }
 
-/** Writes what makePayload has made, and the packages beside the runtime dependencies. */
+/** Writes what was made into `folder`, and the packages beside the runtime dependencies. */
 export function writePayload(cpio: CpioWriter, folder: string, script: string): void {
   cpio.file('hotpatch/package.json', Buffer.from('{ "type": "module" }'), 0o644)
   for (const scope of ['@vitest', '@standard-schema']) cpio.folder(`hotpatch/node_modules/${scope}`)

@@ -8,7 +8,7 @@ import { WindowsProcess } from '../windows/process.ts'
 import { callRemote, ntdllFunction } from '../windows/remote-call.ts'
 import type { Target } from '../windows/target.ts'
 import { type ConformanceCase, throwsCode } from './case.ts'
-import { TARGET_TEXT, VALUE_NEW, VALUE_OLD } from './target.ts'
+import { MACHINE, TARGET_TEXT, VALUE_NEW, VALUE_OLD } from './target.ts'
 
 const PAGE = 0x1000
 const NAME = 'hotpatch:windows-case'
@@ -38,12 +38,23 @@ const ownHandles = (): number => {
   return count.readUInt32LE(0)
 }
 
-/** `sub rsp, 0x28; call …; add rsp, 0x28; ret`, as a function with a frame, and its records from RVA 0x1000 on. */
-const FRAME = {
-  code: Uint8Array.of(0x48, 0x83, 0xec, 0x28, 0x90, 0x48, 0x83, 0xc4, 0x28, 0xc3),
-  /** RUNTIME_FUNCTION { 0, 10, 0x1010 }, then at 0x10 UNWIND_INFO: version 1, prologue 4, one code: UWOP_ALLOC_SMALL, (4 + 1) * 8. */
-  records: Uint8Array.of(0, 0, 0, 0, 10, 0, 0, 0, 0x10, 0x10, 0, 0, 0, 0, 0, 0, 1, 4, 1, 0, 4, 0x42, 0, 0),
-} as const
+const words = (...values: number[]): Uint8Array => new Uint8Array(Uint32Array.from(values).buffer)
+
+/** A function with a frame, and its records from RVA 0x1000 on. */
+const FRAME =
+  MACHINE === 'arm64'
+    ? {
+        // stp x29, x30, [sp, #-16]!; mov x29, sp; nop; ldp x29, x30, [sp], #16; ret
+        code: words(0xa9bf7bfd, 0x910003fd, 0xd503201f, 0xa8c17bfd, 0xd65f03c0),
+        /** Packed: flag 1, 5 instructions, CR 3 (x29 and x30 are chained), a frame of 16 bytes. */
+        records: words(0, 1 | (5 << 2) | (3 << 21) | (1 << 23)),
+      }
+    : {
+        // sub rsp, 0x28; nop; add rsp, 0x28; ret
+        code: Uint8Array.of(0x48, 0x83, 0xec, 0x28, 0x90, 0x48, 0x83, 0xc4, 0x28, 0xc3),
+        /** RUNTIME_FUNCTION { 0, 10, 0x1010 }, then at 0x10 UNWIND_INFO: version 1, prologue 4, one code: UWOP_ALLOC_SMALL, (4 + 1) * 8. */
+        records: Uint8Array.of(0, 0, 0, 0, 10, 0, 0, 0, 0x10, 0x10, 0, 0, 0, 0, 0, 0, 1, 4, 1, 0, 4, 0x42, 0, 0),
+      }
 
 const CALLING: readonly ConformanceCase[] = [
   {

@@ -14,8 +14,8 @@ import { errorName, lastError } from '../../os/windows/status.ts'
 import { BOARD_SIZE, StopBoard } from './stop-board.ts'
 import { WATCHDOG_PROGRAM } from './watchdog-program.ts'
 
-/** Milliseconds for it to come up: a start of Node.js on a machine that has much to do. */
-const START_MS = 60_000
+/** Milliseconds for it to come up: a start of Node.js on a machine that has much to do, or whose processor is emulated. */
+const START_MS = 180_000
 const WAIT_OBJECT_0 = 0
 
 interface Watchdog {

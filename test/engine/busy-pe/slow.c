@@ -4,8 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* -DFIX=2: a second fix. */
+#ifndef FIX
+#define FIX 1
+#endif
 #ifdef FIXED
-#define OFFSET 1000
+#define OFFSET (1000 * FIX)
 #else
 #define OFFSET 0
 #endif
@@ -38,9 +42,16 @@ int allocates(long ms) {
   return OFFSET + 2 + room[3];
 }
 
-/* Is below what the system makes for an exception, whose handler takes its time. `ud2` is two bytes. */
+#ifdef __aarch64__
+/* The first instruction is where a redirect goes, and a thread that has trapped stays before its instruction. */
+#define ILLEGAL "nop; udf #0"
+#else
+#define ILLEGAL "ud2"
+#endif
+
+/* Is below what the system makes for an exception, whose handler takes its time. */
 int faults(long ms) {
   (void)ms;
-  __asm__ volatile("ud2" ::: "memory");
+  __asm__ volatile(ILLEGAL ::: "memory");
   return OFFSET + 4;
 }

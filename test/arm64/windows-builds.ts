@@ -1,0 +1,32 @@
+/**
+ * Compiles into FOLDER what the suites of Windows on ARM64 start, patches included:
+ *
+ *   tsx test/arm64/windows-builds.ts FOLDER
+ */
+import { execFileSync } from 'node:child_process'
+import { copyFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { buildPair } from '../engine/pair.ts'
+
+const [folder] = process.argv.slice(2)
+if (folder === undefined) throw new Error('usage: windows-builds FOLDER')
+
+const COMPILER = fileURLToPath(new URL('../targets/windows-arm64/cc', import.meta.url))
+const CONFORMANCE = fileURLToPath(new URL('../targets/conformance.c', import.meta.url))
+
+execFileSync(COMPILER, ['-O2', CONFORMANCE, '-o', join(folder, 'conformance.exe')])
+
+// Both patches are of the same program: what they fix is in none of its objects.
+for (const fix of [1, 2]) {
+  const pair = buildPair({
+    sources: 'busy-pe',
+    files: ['main.c', 'slow.c'],
+    compiler: COMPILER,
+    flags: [`-DFIX=${fix}`],
+    program: 'program.exe',
+  })
+  copyFileSync(pair.program, join(folder, 'program.exe'))
+  writeFileSync(join(folder, `fix-${fix}.dll`), pair.bytes({ id: `fix-${fix}`, sequence: fix }))
+  rmSync(pair.folder, { recursive: true, force: true })
+}

@@ -1,0 +1,78 @@
+/** The suites of Windows on ARM64: what they are given, and the shell script that runs them in Wine. */
+import { CONFORMANCE_CASES } from '../../src/process/testing/conformance.ts'
+import { DYING_CASES, WATCHDOG_CASES } from '../../src/process/testing/watchdog-cases.ts'
+import { WINDOWS_CASES } from '../../src/process/testing/windows-cases.ts'
+import { ENGINE_CASES } from '../../test/arm64/engine-cases.ts'
+import { clone } from '../places.ts'
+import { mustRun } from '../run.ts'
+import { WINDOWS_NODE } from './windows-image.ts'
+import { WINE_PREFIX } from './wine-prefix.ts'
+
+interface WindowsSuite {
+  /** As `--suite` has it. */
+  readonly name: string
+  readonly what: string
+  /** Their names. */
+  readonly tests: readonly string[]
+  /** Below dist/, and its arguments before the file that takes results. */
+  readonly program: string
+  readonly brought: readonly string[]
+}
+
+/** A program before its fixes, and two cumulative patches of it. */
+const ENGINE = ['program.exe', 'fix-1.dll', 'fix-2.dll']
+
+export const WINDOWS_SUITES: readonly WindowsSuite[] = [
+  {
+    name: 'windows-conformance',
+    what: 'a program for Windows, in Wine',
+    tests: [...CONFORMANCE_CASES, ...WINDOWS_CASES, ...WATCHDOG_CASES, ...DYING_CASES].map(({ name }) => name),
+    program: 'src/process/testing/run-on-windows.js',
+    brought: ['conformance.exe'],
+  },
+  {
+    name: 'windows-engine',
+    what: 'the engine, in Wine',
+    tests: ENGINE_CASES.map(({ name }) => name),
+    program: 'test/arm64/engine-on-windows.js',
+    brought: ENGINE,
+  },
+]
+
+const PAYLOAD = '/hotpatch/payload'
+
+/** Compiles for Windows into `folder`. Throws what compilers throw. */
+export async function makeWindowsPrograms(folder: string): Promise<void> {
+  await mustRun('npx', ['tsx', 'test/arm64/windows-builds.ts', folder], { cwd: clone })
+}
+
+/**
+ * Node writes to files: on a pipe it fails with EBADF. Results go to the console as they come. Debian's Wine frees what getenv has said of TMPDIR, and
+ * Wine 10 is no Windows that Node knows.
+ */
+const PREPARE = [
+  'unset TMPDIR',
+  `export WINEPREFIX=${WINE_PREFIX} WINEARCH=win64 WINEDEBUG=-all WINEDLLOVERRIDES='mscoree,mshtml=;winemenubuilder.exe=d'`,
+  'export NODE_SKIP_PLATFORM_CHECK=1',
+  '/usr/lib/wine/wineserver64 -p',
+  'status=0',
+]
+
+const onDriveZ = (path: string): string => `'Z:${path.replaceAll('/', '\\')}'`
+
+/** @param only quoted for the shell */
+export function windowsScript(suites: readonly WindowsSuite[], only: string): string {
+  const runs = suites.flatMap(({ name, what, program, brought }) => {
+    const [results, output] = [`/tmp/${name}.results`, `/tmp/${name}.output`]
+    const files = [`${PAYLOAD}/dist/${program}`, ...brought.map((file) => `${PAYLOAD}/${file}`), results].map(onDriveZ)
+    return [
+      `echo '@suite ${what}'`,
+      `: > ${results}`,
+      `{ tail -n +1 -f ${results} & echo $! > /tmp/tail; } | while read -r line; do echo "@result $line"; done &`,
+      `/usr/lib/wine/wine64 ${WINDOWS_NODE} ${files.join(' ')} ${only} > ${output} 2>&1 && ended=@done || { ended=; status=1; cat ${output}; }`,
+      // The last lines are still on their way.
+      'sleep 2; kill $(cat /tmp/tail); wait; echo $ended',
+    ]
+  })
+  return [...PREPARE, ...runs, 'exit $status', ''].join('\n')
+}
