@@ -63,6 +63,15 @@ export const LANES: readonly Lane[] = [
     report: 'live',
     files: /^test\/(engine|process)\/.*(-pe|windows)\.test\.ts$/,
   },
+  {
+    key: 'windows-arm64',
+    backend: 'windows',
+    system: 'Wine, in the machine that QEMU emulates',
+    processor: 'ARM64',
+    command: 'npm run test:arm64',
+    report: 'arm64-windows',
+    files: /./,
+  },
 ]
 
 interface SuiteHealth {

@@ -30,6 +30,8 @@ export type ControlField = (typeof CONTROL_FIELDS)[number]
 
 /** Targets are for the processor that the suite runs on. */
 export const MACHINE = process.arch === 'arm64' ? 'arm64' : 'x64'
+/** Milliseconds for what the target is asked to do. ARM64 may be emulated. */
+const PATIENCE = MACHINE === 'arm64' ? 120_000 : 20_000
 /** x64: `mov eax, NUMBER; ret; nop; nop`; arm64: `mov w0, #NUMBER; ret`. */
 const value = (number: number): Uint8Array =>
   MACHINE === 'arm64'
@@ -120,7 +122,7 @@ export class TargetControl {
   }
 
   async #until(what: string, condition: () => boolean): Promise<void> {
-    const deadline = Date.now() + 20_000
+    const deadline = Date.now() + PATIENCE
     while (!condition()) {
       if (Date.now() > deadline) throw new Error(`the target did not come to: ${what}`)
       await this.#target.settle()

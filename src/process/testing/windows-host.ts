@@ -52,7 +52,7 @@ async function start(exe: string): Promise<StartedTarget> {
 
 /** The addresses that the target writes when it is ready. */
 async function announced(path: string): Promise<TargetSymbols> {
-  for (const deadline = Date.now() + 20_000; ; await sleep(10)) {
+  for (const deadline = Date.now() + 60_000; ; await sleep(10)) {
     try {
       const { symbols } = JSON.parse(readFileSync(path, 'utf8')) as { symbols: Record<string, string> }
       return Object.fromEntries(TARGET_SYMBOLS.map((name) => [name, BigInt(symbols[name] ?? 0)])) as TargetSymbols
