@@ -24,12 +24,14 @@ async function answering(server: SeriesServer): Promise<number[]> {
   return ([0, 1, 2, 3] as const).filter((version) => counted[`version${version}`] > 0)
 }
 
-/** The executable pages of the main program. */
+/** The executable pages of the main program. Between its segments there may be room for ours: on ARM64 they lie 64 KB apart. */
 function codeOf(target: Process): Buffer {
   const main = target.modules()[0]
   if (main === undefined) throw new Error('the process maps no program')
   const end = main.base + BigInt(main.size)
-  const code = target.regions().filter((region) => region.execute && region.start >= main.base && region.end <= end)
+  const code = target
+    .regions()
+    .filter((region) => region.execute && region.start >= main.base && region.end <= end && !region.name.includes('hotpatch:'))
   return Buffer.concat(code.map(({ start, end: last }) => target.read(start, Number(last - start))))
 }
 
