@@ -44,6 +44,7 @@ export const PACKAGES = [
   need('qemu-system-arm', ['arm64'], 'the ARM64 machine that tests run in'),
   need('gcc-aarch64-linux-gnu', ['cves', 'arm64'], 'compiles for ARM64'),
   need('mingw-w64-common', ['arm64'], 'the headers of Windows'),
+  need('g++-aarch64-linux-gnu', ['cves'], 'compiles C++ for ARM64; cmake asks for it'),
   need('libc6-dev-arm64-cross', ['cves', 'arm64'], 'the C library for ARM64'),
   need('autoconf', ['cves'], 'sqlite3, squid'),
   need('automake', ['cves'], 'sqlite3, squid'),
