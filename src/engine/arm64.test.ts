@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { BTI_C, decodeWord, NOP, PACIASP, wordAt, wordsOf } from '../machine/arm64/instructions.ts'
 import { hotPatchBaseFlags } from '../patch/encode.ts'
 import type { PatchImage } from '../patch/image.ts'
+import type { HotPatchRecord } from '../patch/table.ts'
 import type { Process } from '../process/contract.ts'
 import { type FakeModule, FakeTarget, fakeBackend } from '../process/fake/index.ts'
 import { applyPatch, rollbackPatch, verifyProcess } from './index.ts'
@@ -18,6 +19,10 @@ const NAMES = ['padded', 'nopped', 'plain'] as const
 
 const EM_AARCH64 = 183
 const E_MACHINE = 18
+
+/** cmp w0, #3; b.hi; adrp x1 and add of a table in the next page; ldrb; adr x0; add; br x1; nop; nop; ret: what machine/arm64/jump-tables.ts reads. */
+const SWITCH = [0x71000c1f, 0x54000148, 0xb0000001, 0x91008021, 0x38604821, 0x10000060, 0x8b218801, 0xd61f0020, NOP, NOP, RET] as const
+const TABLE_RVA = 0x2020
 
 function module(): FakeModule {
   const { segments, ...rest } = baseModule()
@@ -61,7 +66,32 @@ function follow(process: Process, name: (typeof NAMES)[number]): bigint {
   return Buffer.from(process.read(stub + BigInt(load.distance as number), 8)).readBigUInt64LE()
 }
 
+/** `plain` is a switch, whose table leads so many words from behind its jump. */
+function withSwitch(distances: readonly number[]): { target: FakeTarget; image: PatchImage } {
+  const { segments, ...rest } = module()
+  const text = segments.find(({ offset }) => offset === 0x1000)?.content as Uint8Array
+  text.set(wordsOf(SWITCH), RVA.plain - 0x1000)
+  text.set(Int8Array.from(distances), TABLE_RVA - 0x1000)
+  const whole = patch()
+  const record = (r: HotPatchRecord): HotPatchRecord => (r.source === RVA.plain ? { ...r, extras: [SWITCH[0]] } : r)
+  const bases = whole.table.bases.map((base) => ({
+    ...base,
+    chunks: base.chunks.map((chunk) => (chunk.type === 'FUNCTION' ? { ...chunk, records: chunk.records.map(record) } : chunk)),
+  }))
+  const functions = whole.manifest.functions.map((f) => (f.name === 'plain' ? { ...f, size: SWITCH.length * 4 } : f))
+  const target = new FakeTarget({ pid: 7, name: 'server', machine: 'arm64', modules: [{ ...rest, segments }] })
+  return { target, image: { ...whole, table: { ...whole.table, bases }, manifest: { ...whole.manifest, functions } } }
+}
+
 describe('an ARM64 process', () => {
+  test('is patched over the first instruction of a switch whose table does not lead there, as memory has it', async () => {
+    const good = withSwitch([0, 1, 2, 0])
+    await applyPatch(open(good.target), good.image)
+    expect(decodeWord(wordAt(open(good.target).read(BASE + BigInt(RVA.plain), 4), 0)).form).toBe('b')
+    const looping = withSwitch([0, 1, 2, -8])
+    await expect(applyPatch(open(looping.target), looping.image)).rejects.toMatchObject({ code: 'REDIRECT_REFUSED' })
+  })
+
   test('is patched with one branch for each function, superseded by pointers, and given back', async () => {
     const target = newTarget()
     const before = snapshot(target)
