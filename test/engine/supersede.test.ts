@@ -7,7 +7,7 @@ import { applyPatch, checkPatch, rollbackPatch, statusOf, verifyProcess } from '
 import { readPatchImage } from '../../src/patch/read.ts'
 import type { Backend, Process } from '../../src/process/contract.ts'
 import { hostBackend } from '../../src/process/host.ts'
-import { busyThreads, PATIENT, rounds, script } from '../brought.ts'
+import { busyThreads, PATIENT, rounds, script, within } from '../brought.ts'
 import { flavourHere, flavoursHere } from './flavours.ts'
 import { buildSeries, runSeries, type Series, type SeriesServer } from './series.ts'
 import { sleep } from './target.ts'
@@ -19,8 +19,8 @@ const onLinux = process.platform === 'linux'
 
 /** Which versions answered within a moment. */
 async function answering(server: SeriesServer): Promise<number[]> {
-  await sleep(30)
-  const counted = await server.during(80)
+  await sleep(within(30))
+  const counted = await server.during(within(80))
   return ([0, 1, 2, 3] as const).filter((version) => counted[`version${version}`] > 0)
 }
 
