@@ -55,6 +55,15 @@ export const LANES: readonly Lane[] = [
     files: /./,
   },
   {
+    key: 'linux-arm64-sve',
+    backend: 'linux',
+    system: 'Linux, in a machine that QEMU emulates',
+    processor: 'ARM64 with SVE',
+    command: 'npm run test:arm64',
+    report: 'arm64-linux-sve',
+    files: /./,
+  },
+  {
     key: 'windows-x64',
     backend: 'windows',
     system: 'Wine',

@@ -32,6 +32,9 @@ export const SUITES: readonly Suite[] = [
   { file: 'engine/busy', without: [{ name: 'an engine that dies while it follows threads', why: TOO_LONG }] },
 ]
 
+/** Of these, what is run once more where the processor has SVE (tools/arm64/machine.ts). */
+export const WITH_SVE: readonly string[] = ['process/borrow']
+
 export const LEFT_OUT: readonly LeftOut[] = [
   { file: 'engine/reclaim', why: 'on ARM64 its patches hand the address of their own variable on, so that none of them is ever unmapped' },
   { file: 'engine/passing', why: 'its program is C++, and the machine is given no C++ programs yet' },

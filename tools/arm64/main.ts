@@ -1,11 +1,11 @@
 /**
- * Tests on ARM64, in an emulated machine that is made on the first run and kept in the cache. Linux first, then Windows, which is Wine in the same
+ * Tests on ARM64, in an emulated machine that is made on the first run and kept in the cache. Linux first, once more for what has to do with SVE, then Windows, which is Wine in the same
  * machine with Windows' own Node inside:
  *
  *   npm run test:arm64                          everything
  *   npm run test:arm64 -- --only TEXT           the tests whose name contains it
  *   npm run test:arm64 -- --suite conformance   these suites alone: conformance, files of test/arm64/suites.ts, windows-conformance
- *   npm run test:arm64 -- --minutes 40          how long each machine may run; 10 without it for Linux, 40 for Windows
+ *   npm run test:arm64 -- --minutes 40          how long each machine may run; without it 15 for Linux, 5 with SVE, 40 for Windows
  *
  * The host compiles, for the machine has no compiler: TypeScript to JavaScript, C with aarch64-linux-gnu-gcc and clang, patches with the builder.
  * Exit code 0 when every test has passed.
@@ -17,9 +17,9 @@ import { parseArgs } from 'node:util'
 import pc from 'picocolors'
 import { FAULT_CASES } from '../../src/process/testing/call-cases.ts'
 import { CONFORMANCE_CASES } from '../../src/process/testing/conformance.ts'
-import { SUITES } from '../../test/arm64/suites.ts'
+import { SUITES, WITH_SVE } from '../../test/arm64/suites.ts'
 import { ensureImage, type Image } from './image.ts'
-import { startMachine } from './machine.ts'
+import { type Processor, startMachine } from './machine.ts'
 import { makePrograms, makeScripts, PROGRAMS, writePayload } from './payload.ts'
 import { type Counts, writeReport } from './report.ts'
 import { ResultReader, type TestResult } from './results.ts'
@@ -40,6 +40,7 @@ interface Lane {
   readonly report: string
   /** The machine is switched off then. */
   readonly minutes: number
+  readonly processor: Processor
   readonly suites: readonly string[]
   image(log: (line: string) => void): Promise<Image>
   /** Compiles into a folder what the suites start. */
@@ -59,7 +60,8 @@ const NODE = 'node --disable-wasm-trap-handler'
 const LANES: readonly Lane[] = [
   {
     report: 'arm64-linux',
-    minutes: 10,
+    minutes: 15,
+    processor: 'plain',
     suites: [CONFORMANCE, ...SUITES.map(({ file }) => file)],
     image: ensureImage,
     make: makePrograms,
@@ -72,8 +74,19 @@ const LANES: readonly Lane[] = [
       ),
   },
   {
+    report: 'arm64-linux-sve',
+    minutes: 5,
+    processor: 'sve',
+    suites: WITH_SVE,
+    image: ensureImage,
+    make: makePrograms,
+    script: linuxScript,
+    expected: (suites) => suites.map((name) => ({ name })),
+  },
+  {
     report: 'arm64-windows',
     minutes: 40,
+    processor: 'plain',
     suites: WINDOWS_SUITES.map(({ name }) => name),
     image: async (log) => ensureWindowsImage(await ensureImage(log), log),
     make: makeWindowsPrograms,
@@ -118,7 +131,7 @@ async function runLane(lane: Lane, suites: readonly string[], only: string, seco
     await lane.make(folder)
     const reader = new ResultReader(show)
     const script = lane.script(suites, `'${only.replaceAll("'", `'\\''`)}'`)
-    const options = { line: (text: string) => reader.read(text), timeoutSeconds: seconds }
+    const options = { line: (text: string) => reader.read(text), timeoutSeconds: seconds, processor: lane.processor }
     const run = await startMachine(image, (cpio) => writePayload(cpio, folder, script), options).ended
     const expected = lane.expected(suites).map(({ name, tests = [] }) => ({ name, tests: tests.filter((test) => test.includes(only)) }))
     const counts = writeReport(
