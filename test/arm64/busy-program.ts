@@ -23,6 +23,8 @@ export interface BusyProgram {
   /** Of its main module. */
   readonly base: bigint
   get(field: Field): number
+  /** Of what main.c lets itself be steered by. */
+  set(field: 'function' | 'in_ms' | 'out_ms', value: number): void
   grows(answer: Answer): Promise<void>
   /** Resolves when calls give that answer, and none gives another any more. */
   answersOnly(answer: Answer): Promise<void>
@@ -48,6 +50,7 @@ export async function startBusyProgram(exe: string): Promise<BusyProgram> {
     process: target,
     base: target.modules()[0]?.base ?? 0n,
     get,
+    set,
     async grows(answer) {
       const before = get(answer)
       await until(`more answers are ${answer}`, () => get(answer) > before + 20)

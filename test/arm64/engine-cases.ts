@@ -72,6 +72,20 @@ export const ENGINE_CASES: readonly EngineCase[] = [
     }),
   ),
   {
+    name: 'threads that are inside more often than not are followed until each is out, and let go together, there and back',
+    async run(program, [fix]) {
+      program.set('out_ms', 100)
+      program.set('in_ms', 300)
+      const how = { ...PATIENT, waitForReturn: true }
+      const applied = await applyPatch(program.process, fix, how)
+      assert.equal(applied.outcome, 'applied')
+      await program.answersOnly('fixed')
+      assert.equal((await rollbackPatch(program.process, how)).outcome, 'rolled-back')
+      await program.answersOnly('old')
+      assert.equal(program.get('bad'), 0)
+    },
+  },
+  {
     name: 'threads inside the patch: rolling back is refused unless consistency is not asked for',
     async run(program, [fix]) {
       await applyPatch(program.process, fix, PATIENT)
