@@ -6,7 +6,7 @@ import { applyPatch, checkPatch, rollbackPatch, statusOf, statusOfAll, verifyPro
 import { readPatchImage } from '../../src/patch/read.ts'
 import type { Backend, Process } from '../../src/process/contract.ts'
 import { hostBackend } from '../../src/process/host.ts'
-import { busyThreads, PATIENT, rounds, script } from '../brought.ts'
+import { busyThreads, PATIENT, rounds, script, within } from '../brought.ts'
 import { flavourHere, flavoursHere } from './flavours.ts'
 import { type Built, build, type Running, run, sleep } from './target.ts'
 
@@ -49,7 +49,7 @@ describe.skipIf(!onLinux).each(flavoursHere('linux'))('a server under load, $com
     expect(applied.functions.map(({ name }) => name).sort()).toEqual(['bump', 'classify', 'greet', 'handle'])
     expect(applied.functions.map(({ redirect }) => redirect)).toContain(flavour.redirect)
     await sleep(50)
-    const after = await server.during(200)
+    const after = await server.during(within(200))
     expect(after.old).toBe(0)
     expect(after.fixed).toBeGreaterThan(1000)
     // The fixed bump() counts in millions, in the variable that the base image has.
