@@ -5,7 +5,7 @@ import type { TargetName } from './targets.ts'
 export const DOZEN: readonly (readonly [string, TargetName])[] = [
   ['cjson--0001-add-null-checkings', 'elf-x64'],
   ['cjson--CVE-2025-57052', 'pe-x64'],
-  ['giflib--CVE-2026-23868', 'elf-x64'],
+  ['giflib--CVE-2026-23868', 'elf-arm64'],
   ['giflib--CVE-2026-23868', 'pe-x64'],
   ['yajl--CVE-2023-33460', 'elf-x64'],
   ['yajl--CVE-2022-24795', 'pe-x64'],

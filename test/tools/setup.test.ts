@@ -17,7 +17,7 @@ test('every package is for a task that there is, and stands once', () => {
 })
 
 test('a task has the packages of the tasks within it', () => {
-  expect(tasksWithin('cves')).toEqual(['cves', 'mosquitto-pe', 'mosquitto', 'demo-elf', 'demo-pe'])
+  expect(tasksWithin('cves')).toEqual(['cves', 'mosquitto-pe', 'mosquitto', 'demo-elf', 'demo-pe', 'arm64'])
   const names = packagesFor('mosquitto').map(({ name }: { name: string }) => name)
   expect(names).toContain('gcc')
   expect(names).toContain('cmake')
