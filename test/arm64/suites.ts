@@ -24,7 +24,6 @@ export const SUITES: readonly Suite[] = [
   },
   { file: 'engine/callout' },
   { file: 'engine/supersede' },
-  { file: 'engine/unstopped' },
   { file: 'engine/awkward' },
   { file: 'process/borrow' },
   { file: 'process/kill' },
@@ -36,6 +35,10 @@ export const SUITES: readonly Suite[] = [
 export const WITH_SVE: readonly string[] = ['process/borrow']
 
 export const LEFT_OUT: readonly LeftOut[] = [
+  {
+    file: 'engine/unstopped',
+    why: 'where code is written while another processor runs it, QEMU goes on with what it had translated, in most runs: memory is verified, and every call is of the old code',
+  },
   { file: 'engine/reclaim', why: 'on ARM64 its patches hand the address of their own variable on, so that none of them is ever unmapped' },
   { file: 'engine/passing', why: 'its program is C++, and the machine is given no C++ programs yet' },
   { file: 'engine/busy-pe', why: 'what it tries is among `test/arm64/engine-cases.ts`, which run inside Windows’ Node' },

@@ -48,6 +48,14 @@ describe.skipIf(process.platform !== 'linux').each(flavoursHere('unstopped'))(
       return Number(new DataView(bytes.buffer).getBigUint64(0, true))
     }
 
+    /** As `until`; a failure says what is counted. */
+    async function untilCounted(what: string, condition: () => boolean): Promise<void> {
+      await until(what, condition).catch((cause) => {
+        const counted = FIELDS.map((field) => `${field} ${get(field)}`).join(', ')
+        throw new Error(`${what}: ${counted}; memory is ${verifyProcess(target).outcome}`, { cause })
+      })
+    }
+
     /** The watcher would see it. */
     function followWorkers(): void {
       const threads = target.threads().map(({ id }) => id)
@@ -94,14 +102,14 @@ describe.skipIf(process.platform !== 'linux').each(flavoursHere('unstopped'))(
           const { stop } = await applyPatch(withoutBorrowing(), patch, { consistency: 'function' })
           expect(stop).toMatchObject({ consistency: 'function', way: ways.apply, threads: ways.apply === 'stores' ? 0 : THREADS + 2 })
           const [fixed, looks] = [get('fixed'), get('looks')]
-          await until('new results', () => get('fixed') > fixed && get('looks') > looks + 1)
+          await untilCounted('new results', () => get('fixed') > fixed && get('looks') > looks + 1)
         })
         expect(verifyProcess(target).outcome).toBe('verified')
         await unseen(ways.rollback, async () => {
           const { stop } = await rollbackPatch(target, { consistency: 'function' })
           expect(stop).toMatchObject({ consistency: 'function', way: ways.rollback })
           const [old, looks] = [get('old'), get('looks')]
-          await until('old results', () => get('old') > old && get('looks') > looks + 1)
+          await untilCounted('old results', () => get('old') > old && get('looks') > looks + 1)
         })
       }
       expect(get('bad')).toBe(0)
