@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { auxiliaryValue, parseMaps, parseStat, parseStatus, parseSyscall } from './proc.ts'
+import { auxiliaryValue, parseMaps, parseStat, parseStatus, parseSyscall, readProc, readProcOrNothing } from './proc.ts'
 
 describe('syscall', () => {
   test('a thread in a call, one in the kernel without a call, one on a processor', () => {
@@ -81,4 +81,10 @@ test('auxiliary vector', () => {
   expect(auxiliaryValue(auxv, 3)).toBe(0x400040n)
   expect(auxiliaryValue(auxv, 9)).toBeUndefined()
   expect(auxiliaryValue(auxv.subarray(0, 7), 3)).toBeUndefined()
+})
+
+test('what cannot be read is nothing where threads stand still, and an error elsewhere', () => {
+  expect(() => readProc('/')).toThrow(/EISDIR/)
+  expect(readProcOrNothing('/')).toBe('')
+  expect(readProcOrNothing('/nowhere/at/all')).toBe('')
 })

@@ -109,6 +109,15 @@ export function readProc(path: string): string | undefined {
   return orGone(() => readFileSync(path, 'utf8'))
 }
 
+/** '' where it cannot be read, for whatever reason: for where threads stand still, and must be let go before anything else. */
+export function readProcOrNothing(path: string): string {
+  try {
+    return readProc(path) ?? ''
+  } catch {
+    return ''
+  }
+}
+
 export const readProcBytes = (path: string): Uint8Array | undefined => orGone(() => readFileSync(path))
 
 export const readProcLink = (path: string): string | undefined => orGone(() => readlinkSync(path))

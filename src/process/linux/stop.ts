@@ -9,7 +9,7 @@ import { runAhead, runAsBefore } from '../../os/linux/priority.ts'
 import type { Blocker, CatchRequest, StackWindow, StoppedThreads, SwitchOutcome, SwitchRequest } from '../contract.ts'
 import { machine } from './host-machine.ts'
 import type { Memory, PreparedStore } from './memory.ts'
-import { livingThread, parseSyscall, readProc } from './proc.ts'
+import { livingThread, parseSyscall, readProcOrNothing } from './proc.ts'
 import { dwarfRegisters, Stacks } from './stacks.ts'
 import { TaskFolder } from './tasks.ts'
 import {
@@ -221,7 +221,7 @@ class Threads implements StoppedThreads {
     const all = this.#count
     let found = 0
     for (let i = 0; i < all && found < PREVIEWED; i++) {
-      const waiting = parseSyscall(readSyscall(this.#pid, this.id(i)))
+      const waiting = parseSyscall(readProcOrNothing(`/proc/${this.#pid}/task/${this.id(i)}/syscall`))
       if (waiting === undefined) continue
       this.#words.fill(0n, found * WORDS, (found + 1) * WORDS)
       this.#words[found * WORDS + STACK_POINTER] = waiting.stackPointer
@@ -342,15 +342,6 @@ class Threads implements StoppedThreads {
 const FEW = 4
 /** How many threads are looked at beforehand. */
 const PREVIEWED = 4
-
-/** '' where the system does not tell (CONFIG_HAVE_ARCH_TRACEHOOK, a thread that has ended). */
-function readSyscall(pid: number, tid: number): string {
-  try {
-    return readProc(`/proc/${pid}/task/${tid}/syscall`) ?? ''
-  } catch {
-    return ''
-  }
-}
 
 /** Higher than any thread's number (the kernel's limit is 2^22). */
 const NO_THREAD = 0x3ffffff0

@@ -10,7 +10,7 @@ import { ERRNO, PTRACE } from '../../../os/linux/definitions.ts'
 import { libc } from '../../../os/linux/libc.ts'
 import { BROKEN_BY_STOPS } from '../broken-calls.ts'
 import type { Memory } from '../memory.ts'
-import { parseStatus, readProc } from '../proc.ts'
+import { parseStatus, readProcOrNothing } from '../proc.ts'
 import { writeRegisterSet } from '../register-sets.ts'
 import { isInterruption } from '../tracing.ts'
 import { notedFirstArgument } from './waiting.ts'
@@ -44,7 +44,7 @@ export function resumed(tid: number, words: BigUint64Array, memory: Memory): Big
 /** Back on the `svc`, with the first argument in x0; undefined: the kernel does not tell it. */
 function takenBack(tid: number, words: BigUint64Array): BigUint64Array | undefined {
   setSyscall(tid, Number(words[X8]))
-  const [number, shown] = (readProc(`/proc/${tid}/syscall`) ?? '').split(' ')
+  const [number, shown] = readProcOrNothing(`/proc/${tid}/syscall`).split(' ')
   setSyscall(tid, NO_SYSCALL)
   if (shown === undefined || Number(number) !== Number(words[X8])) return undefined
   const first = BigInt(shown) === words[0] ? noted(tid, words) : BigInt(shown)
@@ -71,7 +71,7 @@ function setSyscall(tid: number, number: number): void {
 
 /** Whether a signal waits for the thread: its handler may want the call to end with EINTR. */
 function isWanted(tid: number): boolean {
-  const status = parseStatus(readProc(`/proc/${tid}/status`) ?? '')
+  const status = parseStatus(readProcOrNothing(`/proc/${tid}/status`))
   const mask = (name: string) => BigInt(`0x${status.get(name) ?? '0'}`)
   return ((mask('SigPnd') | mask('ShdPnd')) & ~mask('SigBlk') & mask('SigCgt')) !== 0n
 }

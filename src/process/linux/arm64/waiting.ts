@@ -1,9 +1,9 @@
 /**
  * What threads waited in before they were stopped. Where the kernel shows an interrupted call in /proc/TID/syscall, some show its result in the place of the first
- * argument (Debian's 6.1.0-56 does; mainline 6.1 has the argument still): then only who has looked before knows it.
+ * argument (Debian's 6.1.0-56 does): then only who has looked before knows it.
  */
 import { BROKEN_BY_STOPS } from '../broken-calls.ts'
-import { readProc } from '../proc.ts'
+import { readProcOrNothing } from '../proc.ts'
 
 interface Waiting {
   readonly call: number
@@ -25,7 +25,7 @@ export function noteWaiting(tid: number): void {
   notes.delete(tid)
   // In this order: a thread that sleeps anew in between has slept too often later.
   const sleeps = sleepsOf(tid)
-  const [call, ...words] = (readProc(`/proc/${tid}/syscall`) ?? '').trim().split(' ')
+  const [call, ...words] = readProcOrNothing(`/proc/${tid}/syscall`).trim().split(' ')
   if (words.length !== 8 || BROKEN_BY_STOPS[Number(call)] !== 1) return
   const values = words.map(BigInt)
   const [stackPointer, instructionPointer] = values.slice(6) as [bigint, bigint]
@@ -53,7 +53,7 @@ const SLEEPS = '\nvoluntary_ctxt_switches:'
 
 /** NaN where the thread has ended. The fewer microseconds this takes, the fewer threads move on meanwhile. */
 function sleepsOf(tid: number): number {
-  const status = readProc(`/proc/${tid}/status`) ?? ''
+  const status = readProcOrNothing(`/proc/${tid}/status`)
   const at = status.indexOf(SLEEPS)
   return at < 0 ? Number.NaN : Number.parseInt(status.slice(at + SLEEPS.length), 10)
 }
