@@ -74,7 +74,10 @@ export const aimsAtEntry = (edge: Edge, block: Block): boolean => aimOf(edge) ==
 
 /** Whether the edge reaches thread-local data. COFF reaches it by its distance from the start of the `.tls` section, and nothing else that is kept. */
 export const isThreadLocal = (edge: Edge): boolean =>
-  EDGE_KINDS[edge.kind].role === 'tls' || edge.kind === 'secrel32' || edge.target.kind === 'tls' || edge.target.block?.kind === 'tls'
+  EDGE_KINDS[edge.kind].role === 'tls' ||
+  EDGE_KINDS[edge.kind].access !== undefined ||
+  edge.target.kind === 'tls' ||
+  edge.target.block?.kind === 'tls'
 
 /** Blocks that have an edge to each block, within what is given. */
 export function referrersIn(blocks: Iterable<Block>): Map<Block, Block[]> {

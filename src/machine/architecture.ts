@@ -86,8 +86,7 @@ export interface Linking {
   /** Jumps to a place; and jumps to where a pointer leads. The addends of their edges make up for what the field counts from. */
   readonly jumpStub: StubTemplate
   readonly pointerStub: StubTemplate
-  /** Rewriting accesses to thread-local data. undefined: they are not patched on this processor. */
-  readonly threadLocal?: ThreadLocalRewriting
+  readonly threadLocal: ThreadLocalRewriting
   /** How far a call or jump reaches, in bytes, both ways. */
   readonly branchReach: number
   /** What fills the room between functions. */
@@ -111,17 +110,25 @@ export interface Linking {
   readonly slotOfStub: (image: LinkedImage, rva: number) => number | undefined
 }
 
-/** Fields are offsets in `content`, which is rewritten in place; false, undefined: the bytes are no sequence that is known, and stay. */
+/**
+ * Accesses to thread-local data. Fields are offsets in `content`, which is rewritten in place; false, undefined: the bytes are no sequence that is
+ * known, and stay. A distance is from the thread pointer to what is accessed, or from the start of the module's block where the code has that.
+ */
 export interface ThreadLocalRewriting {
   /** From the field of an access to that of its call of `__tls_get_addr`. */
   readonly callOf: (kind: EdgeKind, content: Uint8Array | undefined, field: number) => number | undefined
-  /** `distance`: from the thread pointer to what is accessed. */
+  /** Makes the distance a part of the code. */
   readonly toLocalExec: (kind: EdgeKind, content: Uint8Array, field: number, distance: number) => boolean
-  /** Gives the field that then holds the distance to a slot. */
-  readonly toInitialExec: (kind: EdgeKind, content: Uint8Array, field: number) => number | undefined
-  /** The distance from the thread pointer that the field of linked code holds. */
-  readonly distanceSeen: (kind: EdgeKind, field: Uint8Array) => number | undefined
+  /** Loads it from a slot. */
+  readonly toInitialExec: (kind: EdgeKind, content: Uint8Array, field: number) => SlotAccess | undefined
+  /** Of code that stays and gets a slot of its own. */
+  readonly withSlot: (kind: EdgeKind, field: number) => SlotAccess | undefined
+  /** Whether linked code, `image` from the field on, has the distance. undefined: it does not tell. */
+  readonly agrees: (kind: EdgeKind, image: Uint8Array, distance: number) => boolean | undefined
 }
+
+/** The field that leads to a slot with the edge kind that it has, in an instruction of an access; 'no-field': others of the access have it. */
+export type SlotAccess = { readonly field: number; readonly kind: EdgeKind } | 'no-field'
 
 export interface StubTemplate {
   readonly content: Uint8Array

@@ -8,6 +8,8 @@ export interface EdgeKindFacts {
   /** What counts as the reference's own place is the end of the field (x64), not its instruction's beginning. */
   readonly fromEnd?: true
   readonly role?: EdgeRole
+  /** Of a field of a thread-local access: the model. Absent although it is one: a model that is not patched. */
+  readonly access?: ThreadLocalAccess
   /** What the field holds. */
   readonly what: string
 }
@@ -19,3 +21,18 @@ export type EdgeRole =
   | 'got'
   /** Thread-local data. */
   | 'tls'
+
+/** "ELF Handling For Thread-Local Storage", 4: how code gets from its thread to a variable. */
+export type ThreadLocalAccess =
+  /** The code has the distance from the thread pointer. */
+  | 'local-exec'
+  /** A slot has it. */
+  | 'initial-exec'
+  /** `__tls_get_addr` is called with a pair of module and offset, */
+  | 'general-dynamic'
+  /** or with one for the start of the module's block, from which the code has offsets. */
+  | 'local-dynamic'
+  /** A function that a slot names gives the distance. */
+  | 'descriptor'
+  /** The code has the offset in the module's block. */
+  | 'block-offset'

@@ -6,7 +6,7 @@ import { ARM64_EDGE_KINDS } from './arm64/edges.ts'
 import type { EdgeKindFacts } from './edge-facts.ts'
 import { X64_EDGE_KINDS } from './x64/edges.ts'
 
-export type { EdgeKindFacts } from './edge-facts.ts'
+export type { EdgeKindFacts, ThreadLocalAccess } from './edge-facts.ts'
 
 const COMMON_EDGE_KINDS = {
   abs64: { size: 8, pcRelative: false, what: 'S + A' },
@@ -17,7 +17,7 @@ const COMMON_EDGE_KINDS = {
   /** COFF ADDR32NB. */
   image32: { size: 4, pcRelative: false, what: 'S + A - image base' },
   /** COFF SECREL and SECTION: only debug and thread-local data use them. */
-  secrel32: { size: 4, pcRelative: false, what: 'S + A - start of its section' },
+  secrel32: { size: 4, pcRelative: false, access: 'block-offset', what: 'S + A - start of its section' },
   section16: { size: 2, pcRelative: false, what: 'number of the section of S' },
   size32: { size: 4, pcRelative: false, what: 'size of S + A' },
   size64: { size: 8, pcRelative: false, what: 'size of S + A' },

@@ -48,7 +48,7 @@ class ElfGraph {
     const kept = keptSections(elf, this.#notes)
     for (const symbol of elf.symbols()) {
       if (symbol.place !== 'section' || symbol.type === STT.SECTION || symbol.type === STT.FILE) continue
-      if (this.#machine.isMapping(symbol.name)) continue
+      if (this.#machine.isMapping(symbol.name) || this.#machine.isAnchor(symbol.name)) continue
       const section = kept.get(symbol.section)
       if (!section) continue
       if (symbol.value > BigInt(section.section.size))
@@ -92,7 +92,7 @@ class ElfGraph {
 
   /** The section that a reference goes through when its target is a section's symbol. */
   #throughSection({ target }: Reference): KeptSection | undefined {
-    return target.type === STT.SECTION ? this.#kept.get(target.section) : undefined
+    return target.type === STT.SECTION || this.#machine.isAnchor(target.name) ? this.#kept.get(target.section) : undefined
   }
 
   /** First and one past the last offset of the function that holds a field of code. */
@@ -198,7 +198,8 @@ class ElfGraph {
   }
 
   #define(symbol: ElfSymbol): void {
-    if (symbol.index === 0 || symbol.type === STT.FILE || symbol.type === STT.SECTION || this.#machine.isMapping(symbol.name)) return
+    if (symbol.index === 0 || symbol.type === STT.FILE || symbol.type === STT.SECTION) return
+    if (this.#machine.isMapping(symbol.name) || this.#machine.isAnchor(symbol.name)) return
     const facts = graphSymbol(symbol)
     if (symbol.place === 'common') {
       facts.block = commonBlock(symbol)

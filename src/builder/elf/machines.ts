@@ -20,13 +20,33 @@ export interface ElfMachine {
   readonly copy: number
   /** Of slots for thread-local data: the module's number, a distance from the thread pointer, a descriptor, an offset in the module's block. */
   readonly threadLocal: { readonly module: number; readonly distance: number; readonly descriptor: number; readonly offset: number }
+  /** From the thread pointer to the block of a program, whose segment PT_TLS is given ("ELF Handling For Thread-Local Storage", 3). */
+  readonly ownBlock: (segment: ThreadLocalSegment) => number
   /** The edge kind of a field whose relocation does not tell calls and jumps from other uses. */
   readonly refine: (kind: EdgeKind, code: Uint8Array, field: number) => EdgeKind
   /** Whether a reference through a section's symbol from code to data may mean something else than what lies where it points. */
   readonly isVague: (kind: EdgeKind, isAnonymous: boolean) => boolean
+  /** Symbols of a compiler's, for a place that it counts from. */
+  readonly isAnchor: (name: string) => boolean
   /** Symbols that only say what the bytes from there on are. */
   readonly isMapping: (name: string) => boolean
 }
+
+/** PT_TLS, in bytes; alignment at least 1. */
+export interface ThreadLocalSegment {
+  readonly vaddr: bigint
+  readonly memsz: number
+  readonly align: number
+}
+
+const remainder = (value: number, unit: number): number => ((value % unit) + unit) % unit
+
+/** Variant II: it ends at the thread pointer or a little before. Its start is as aligned, up to that of the segment in the file. */
+const beforeThreadPointer = ({ vaddr, memsz, align }: ThreadLocalSegment): number =>
+  -(memsz + remainder(-Number(vaddr % BigInt(align)) - memsz, align))
+
+/** Variant I: it comes behind two words for the thread library, as aligned as in the file. */
+const behindThreadPointer = ({ vaddr, align }: ThreadLocalSegment): number => 16 + remainder(Number(vaddr % BigInt(align)) - 16, align)
 
 const X64_KINDS: Readonly<Record<number, EdgeKind>> = {
   [R_X86_64['64']]: 'abs64',
@@ -71,24 +91,37 @@ const x64 = (): ElfMachine => ({
     descriptor: R_X86_64.TLSDESC,
     offset: R_X86_64.DTPOFF64,
   },
+  ownBlock: beforeThreadPointer,
   refine: (kind, code, field) => (kind === 'pcrel32' && isX64Branch(code, field) ? 'branch32' : kind),
   // An indexed operand with its table's address in 32 bits may have been shifted to before the table (`t - 4(,%rax,4)`).
   isVague: (kind, isAnonymous) => !EDGE_KINDS[kind].pcRelative && EDGE_KINDS[kind].size === 4 && isAnonymous,
+  isAnchor: () => false,
   isMapping: () => false,
 })
 
-/** "ELF for the Arm 64-bit Architecture", 5.7.12: relocations of thread-local sequences, apart from those of 12 bits. */
-const ARM64_TLS: Readonly<Record<'page' | 'wide', readonly number[]>> = {
-  page: [512, 513, 517, 518, 541, 561, 562],
-  wide: [515, 516, 520, 521, 523, 524, 525, 526, 527, 539, 540, 544, 545, 546, 547, 548, 565, 566],
+/** "ELF for the Arm 64-bit Architecture", 5.7.12: relocations of thread-local sequences. */
+const ARM64_TLS: Readonly<Partial<Record<EdgeKind, readonly number[]>>> = {
+  tprelhi12: [R_AARCH64.TLSLE_ADD_TPREL_HI12],
+  tprello12: [R_AARCH64.TLSLE_ADD_TPREL_LO12_NC, 553, 555, 557, 559, 571],
+  tprel12: [R_AARCH64.TLSLE_ADD_TPREL_LO12, 552, 554, 556, 558, 570],
+  tprelmovw16: [544, 545, 546, 547, 548],
+  gottprelpage21: [R_AARCH64.TLSIE_ADR_GOTTPREL_PAGE21],
+  gottprello12: [R_AARCH64.TLSIE_LD64_GOTTPREL_LO12_NC],
+  tlsgdpage21: [R_AARCH64.TLSGD_ADR_PAGE21],
+  tlsgdlo12: [R_AARCH64.TLSGD_ADD_LO12_NC],
+  tlsdescpage21: [R_AARCH64.TLSDESC_ADR_PAGE21],
+  tlsdesclo12: [R_AARCH64.TLSDESC_LD64_LO12, R_AARCH64.TLSDESC_ADD_LO12],
+  tlsdescblr: [R_AARCH64.TLSDESC_CALL],
+  // Local dynamic, and what the tiny and the large code model choose.
+  tlspage21: [512, 517, 518, 561],
+  tlsmovw16: [515, 516, 520, 521, 523, 524, 525, 526, 527, 539, 540, 565, 566],
 }
 const TLS_RANGE = { first: 512, last: 573 } as const
 
 function arm64TlsKinds(): Record<number, EdgeKind> {
   const kinds: Record<number, EdgeKind> = {}
-  for (let type: number = TLS_RANGE.first; type <= TLS_RANGE.last; type++)
-    kinds[type] = ARM64_TLS.page.includes(type) ? 'tlspage21' : ARM64_TLS.wide.includes(type) ? 'tlsmovw16' : 'tlsoff12'
-  kinds[R_AARCH64.TLSDESC_CALL] = 'tlscall'
+  for (let type: number = TLS_RANGE.first; type <= TLS_RANGE.last; type++) kinds[type] = 'tlsoff12'
+  for (const [kind, types] of Object.entries(ARM64_TLS)) for (const type of types) kinds[type] = kind as EdgeKind
   return kinds
 }
 
@@ -142,9 +175,12 @@ const arm64 = (): ElfMachine => ({
     descriptor: R_AARCH64.TLSDESC,
     offset: R_AARCH64.TLS_DTPREL,
   },
+  ownBlock: behindThreadPointer,
   refine: (kind) => kind,
   // gcc reaches all variables of a section from one place in it (-fsection-anchors), and adds their distances itself.
   isVague: () => true,
+  // Relocations of thread-local data keep their symbols; of other data gas makes them the section's.
+  isAnchor: (name) => /^\.LANCHOR\d+$/.test(name),
   isMapping: (name) => /^\$[xd](\.|$)/.test(name),
 })
 

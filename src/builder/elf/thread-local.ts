@@ -1,4 +1,4 @@
-/** What a linked ELF image says about its thread-local data ("ELF Handling For Thread-Local Storage", 3.4.6: variant II for x64). */
+/** What a linked ELF image says about its thread-local data ("ELF Handling For Thread-Local Storage", 3). */
 import { DF_1, DT, ET, PT } from '../../binary/elf/definitions.ts'
 import type { ElfFile } from '../../binary/elf/reader.ts'
 import { viewOf } from '../../binary/struct.ts'
@@ -15,11 +15,8 @@ export function threadLocalData(elf: ElfFile, floor: bigint, machine: ElfMachine
   const slots = threadLocalSlots(elf, floor, machine)
   if (segment === undefined) return slots.length === 0 ? undefined : { rva: 0, fromThreadPointer: undefined, slots }
   const { vaddr, memsz, align } = segment
-  const unit = Math.max(align, 1)
-  // The block ends at the thread pointer or a little before: its start is as aligned, up to that of the segment in the file.
-  const slack = (((-Number(vaddr % BigInt(unit)) - memsz) % unit) + unit) % unit
-  const isKnown = machine.architecture.machine === 'x64' && isProgram(elf)
-  return { rva: Number(vaddr - floor), fromThreadPointer: isKnown ? -(memsz + slack) : undefined, slots }
+  const fromThreadPointer = isProgram(elf) ? machine.ownBlock({ vaddr, memsz, align: Math.max(align, 1) }) : undefined
+  return { rva: Number(vaddr - floor), fromThreadPointer, slots }
 }
 
 function threadLocalSlots(elf: ElfFile, floor: bigint, { threadLocal }: ElfMachine): ThreadLocalSlot[] {

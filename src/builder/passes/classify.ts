@@ -2,10 +2,9 @@
  * Classification: what differs between the two builds, item by item, with every reason that can be given without a base image.
  * Nothing is refused here; `verify` does that at the end, when all reasons are known.
  */
-import { architectureOf } from '../../machine/architectures.ts'
 import type { Block, LinkGraph } from '../graph.ts'
 import { isBookkeeping, isStartupSection, runsOnce } from '../names.ts'
-import { entryOf, isAnonymous, isOfInterest, isThreadLocal, parentName, primarySymbol } from '../places.ts'
+import { entryOf, isAnonymous, isOfInterest, parentName, primarySymbol } from '../places.ts'
 import { afterGraphs, mentioning, type Program, type Twins } from '../program.ts'
 import { type Reason, type ReasonCode, reason } from '../reasons.ts'
 import type { ItemChange, ItemKind } from '../report.ts'
@@ -278,8 +277,6 @@ function* reasonsFor(change: Change, lookups: Lookups): Generator<Reason> {
     const found = rule(change, lookups)
     if (found !== undefined) yield found
   }
-  if (change.kind === 'function' && change.change !== 'removed' && change.after !== undefined)
-    yield* functionReferences(change, change.after.block)
 }
 
 function dataRule(c: Change): Reason | undefined {
@@ -374,11 +371,4 @@ function removalRule(c: Change, { program }: Lookups): Reason | undefined {
     return undefined
   const user = after.find((graph) => graph.symbols.some((s) => s.name === symbol.name && s.block === undefined && s.binding !== 'weak'))
   return user === undefined ? undefined : because(c, 'REMOVED_REFERENCED', `${user.path} refers to it`)
-}
-
-function* functionReferences(change: Change, block: Block): Generator<Reason> {
-  const threadLocal = block.edges.find(isThreadLocal)
-  const machine = change.after?.graph.machine
-  if (machine !== undefined && architectureOf(machine).linking.threadLocal !== undefined) return
-  if (threadLocal !== undefined) yield because(change, 'TLS_UNSUPPORTED', `it uses ${threadLocal.target.name}`)
 }

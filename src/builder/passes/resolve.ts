@@ -135,7 +135,7 @@ function isCallLeftOut(edge: Edge, user: Block, targets: ReadonlyMap<Edge, Targe
   if (edge.target.name !== '__tls_get_addr') return false
   const { threadLocal } = architectureOf(locator.base.machine).linking
   const access = user.edges.find((e) => {
-    const call = threadLocal?.callOf(e.kind, user.content, e.offset)
+    const call = threadLocal.callOf(e.kind, user.content, e.offset)
     return call !== undefined && e.offset + call === edge.offset
   })
   const target = access === undefined ? undefined : targets.get(access)
@@ -400,7 +400,6 @@ const tls = (name: string, why = ''): Outcome => nowhere('TLS_UNSUPPORTED', `it 
 function targetOfThreadLocal(edge: Edge, context: Context): Outcome {
   const { base } = context.locator
   const { name } = edge.target
-  if (architectureOf(base.machine).linking.threadLocal === undefined) return tls(name)
   const variable = threadLocalOf(edge, context)
   if ('to' in variable) return variable
   const reach = reachOf(edge, variable, base)

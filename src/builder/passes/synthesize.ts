@@ -6,7 +6,7 @@
  */
 
 import { viewOf } from '../../binary/struct.ts'
-import type { Linking, StubTemplate } from '../../machine/architecture.ts'
+import type { Linking, SlotAccess, StubTemplate } from '../../machine/architecture.ts'
 import { architectureOf } from '../../machine/architectures.ts'
 import { biasOf, EDGE_KINDS } from '../../machine/edges.ts'
 import type { BaseImage, ImportSlot } from '../base-image.ts'
@@ -365,37 +365,34 @@ function toConstant(edge: Edge, value: bigint, block: Block, making: Making): Ex
 
 const isI32 = (value: number): boolean => value === (value | 0)
 
-function toThreadLocal(edge: Edge, reach: Reach, block: Block, making: Making): Expressed | Refused {
+function toThreadLocal(edge: Edge, reach: Reach, { content }: Block, making: Making): Expressed | Refused {
   const { threadLocal } = making.linking
-  const { content } = block
-  if (threadLocal === undefined || content === undefined) return unsupported(edge)
+  if (content === undefined) return unsupported(edge)
+  const { kind, offset: field } = edge
   switch (reach.by) {
-    case 'offset': {
-      const offset = reach.offset + edge.addend
-      if (!isI32(offset)) return unsupported(edge)
-      viewOf(content).setInt32(edge.offset, offset, true)
-      return baked(edge)
-    }
+    case 'offset':
+      return isI32(reach.offset) && threadLocal.toLocalExec(kind, content, field, reach.offset) ? baked(edge) : unsupported(edge)
     case 'distance': {
-      if (edge.kind === 'gottpoff32')
-        return fieldTo(edge, { to: 'patch', block: pointerTo(edge.target, BigInt(reach.distance), making), offset: 0 })
-      // Of a field that counts from its end, the addend is that of the instruction.
-      const distance = reach.distance + edge.addend + biasOf(edge.kind)
-      return isI32(distance) && threadLocal.toLocalExec(edge.kind, content, edge.offset, distance) ? baked(edge) : unsupported(edge)
+      const { distance } = reach
+      if (isI32(distance) && threadLocal.toLocalExec(kind, content, field, distance)) return baked(edge)
+      const slot = (): Resolution => ({ to: 'patch', block: pointerTo(edge.target, BigInt(distance), making), offset: 0 })
+      return toSlot(edge, threadLocal.toInitialExec(kind, content, field), slot)
     }
-    case 'distance-slot': {
-      const field = edge.kind === 'gottpoff32' ? edge.offset : threadLocal.toInitialExec(edge.kind, content, edge.offset)
-      return field === undefined ? unsupported(edge) : fieldTo({ ...edge, offset: field }, { to: 'base', rva: reach.rva })
-    }
+    case 'distance-slot':
+      return toSlot(edge, threadLocal.toInitialExec(kind, content, field), () => ({ to: 'base', rva: reach.rva }))
     case 'slot':
-      return edge.kind === 'tlsdesccall' ? baked(edge) : fieldTo(edge, { to: 'base', rva: reach.rva })
+      return toSlot(edge, threadLocal.withSlot(kind, field), () => ({ to: 'base', rva: reach.rva }))
     case 'own-pair':
-      return fieldTo(edge, { to: 'patch', block: pairOf(edge.target, reach, making), offset: 0 })
+      return toSlot(edge, threadLocal.withSlot(kind, field), () => ({ to: 'patch', block: pairOf(edge.target, reach, making), offset: 0 }))
   }
 }
 
-/** A field that holds the distance to a slot or pair. */
-const fieldTo = (edge: Edge, resolution: Resolution): Expressed => ({ edge: { ...edge, kind: 'pcrel32' }, resolution })
+function toSlot(edge: Edge, access: SlotAccess | undefined, slot: () => Resolution): Expressed | Refused {
+  if (access === undefined) return unsupported(edge)
+  if (access === 'no-field') return baked(edge)
+  const { field: offset, kind } = access
+  return { edge: { ...edge, offset, kind, addend: -biasOf(kind) }, resolution: slot() }
+}
 
 /** What `__tls_get_addr` reads: the module's number, as the base image's loader has it, and the offset in its block. */
 function pairOf(symbol: GraphSymbol, { moduleRva, offset }: Reach & { by: 'own-pair' }, making: Making): Block {

@@ -9,16 +9,16 @@
  *   number, an offset) for `__tls_get_addr`; other accesses go through the library's own slots.
  * - Another module's variable is reached through the base image's slots for its name.
  */
-import type { EdgeKind } from '../../machine/edges.ts'
+import { biasOf, EDGE_KINDS, type ThreadLocalAccess } from '../../machine/edges.ts'
 import type { BaseImage, ThreadLocalSlot } from '../base-image.ts'
 import type { Edge } from '../graph.ts'
 import { unversioned } from '../names.ts'
 
-/** How an access gets to its variable. RVAs are of the base image. */
+/** How an access gets to what it is for: the variable and the addend. RVAs are of the base image. */
 export type Reach =
-  /** Bytes from the thread pointer to the variable, addend apart. */
+  /** Bytes from the thread pointer. */
   | { readonly by: 'distance'; readonly distance: number }
-  /** Bytes from the start of the module's block, addend apart. */
+  /** Bytes from the start of the module's block. */
   | { readonly by: 'offset'; readonly offset: number }
   /** A slot that holds the distance. */
   | { readonly by: 'distance-slot'; readonly rva: number }
@@ -39,23 +39,27 @@ export interface Variable {
 export function reachOf(edge: Edge, variable: Variable, base: BaseImage): Reach | undefined {
   const { threadLocal } = base
   if (threadLocal === undefined) return undefined
+  const { access } = EDGE_KINDS[edge.kind]
+  if (access === undefined) return undefined
   const { fromThreadPointer, slots } = threadLocal
   const named = slots.filter((s) => s.name !== undefined && unversioned(s.name) === unversioned(variable.name))
-  const ofName = variable.preemptible ? throughSlots(edge.kind, named) : undefined
+  // Of a field that counts from its end, the addend is that of the instruction.
+  const inside = edge.addend + biasOf(edge.kind)
+  const ofName = variable.preemptible && inside === 0 ? throughSlots(access, named) : undefined
   if (ofName !== undefined) return ofName
-  const { offset } = variable
+  const start = variable.offset
   // Nothing of the base image says whose it is.
-  if (offset === undefined || (variable.preemptible && fromThreadPointer === undefined && !slots.some((s) => isFor(s, offset))))
+  if (start === undefined || (variable.preemptible && fromThreadPointer === undefined && !slots.some((s) => isFor(s, start))))
     return undefined
+  const offset = start + inside
   if (fromThreadPointer !== undefined && base.format === 'elf') return { by: 'distance', distance: fromThreadPointer + offset }
-  if (edge.kind === 'dtpoff32' || edge.kind === 'secrel32') return { by: 'offset', offset }
+  if (access === 'block-offset') return { by: 'offset', offset }
   const module = slots.find((s) => s.holds === 'module' && s.name === undefined)
   // What follows local dynamic adds the offset.
-  const start = edge.kind === 'tlsld32' ? 0 : offset
-  if ((edge.kind === 'tlsgd32' || edge.kind === 'tlsld32') && module !== undefined)
-    return { by: 'own-pair', moduleRva: module.rva, offset: start }
+  if (access === 'local-dynamic' && module !== undefined) return { by: 'own-pair', moduleRva: module.rva, offset: 0 }
+  if (access === 'general-dynamic' && module !== undefined) return { by: 'own-pair', moduleRva: module.rva, offset }
   return throughSlots(
-    edge.kind,
+    access,
     slots.filter((s) => s.name === undefined && s.offset === offset),
   )
 }
@@ -63,15 +67,14 @@ export function reachOf(edge: Edge, variable: Variable, base: BaseImage): Reach 
 /** A pair for the start of the block may be that of local dynamic, which is for no variable. */
 const isFor = (slot: ThreadLocalSlot, offset: number): boolean => slot.offset === offset && (slot.holds !== 'pair' || offset !== 0)
 
-const WANTED: Readonly<Partial<Record<EdgeKind, readonly ThreadLocalSlot['holds'][]>>> = {
-  tlsgd32: ['pair', 'distance'],
-  gottpoff32: ['distance'],
-  tlsdesc32: ['descriptor'],
-  tlsdesccall: ['descriptor'],
+const WANTED: Readonly<Partial<Record<ThreadLocalAccess, readonly ThreadLocalSlot['holds'][]>>> = {
+  'general-dynamic': ['pair', 'distance'],
+  'initial-exec': ['distance'],
+  descriptor: ['descriptor', 'distance'],
 }
 
-function throughSlots(kind: EdgeKind, slots: readonly ThreadLocalSlot[]): Reach | undefined {
-  for (const holds of WANTED[kind] ?? []) {
+function throughSlots(access: ThreadLocalAccess, slots: readonly ThreadLocalSlot[]): Reach | undefined {
+  for (const holds of WANTED[access] ?? []) {
     const slot = slots.find((s) => s.holds === holds)
     if (slot !== undefined) return { by: holds === 'distance' ? 'distance-slot' : 'slot', rva: slot.rva }
   }

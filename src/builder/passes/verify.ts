@@ -3,7 +3,7 @@
  * machine code of the base image says: each reference of an old function that is replaced must lead to where its target was located.
  */
 import { architectureOf } from '../../machine/architectures.ts'
-import { isBranchKind } from '../../machine/edges.ts'
+import { EDGE_KINDS, isBranchKind } from '../../machine/edges.ts'
 import type { Block, Edge, LinkGraph } from '../graph.ts'
 import { unversioned } from '../names.ts'
 import { entryOf, isAnonymous, isThreadLocal, parentName } from '../places.ts'
@@ -37,7 +37,7 @@ function* contradictions({ before, graphBefore, change, rva, size }: ChosenFunct
     if (target.kind === 'section' || target.absolute !== undefined) continue
     // COFF's fields tell where the initial value lies, as other fields tell where their targets do.
     if (isThreadLocal(edge) && edge.kind !== 'secrel32') {
-      const detail = otherDistance(edge, rva - entryOf(before), graphBefore, locator)
+      const detail = otherPlace(edge, rva - entryOf(before), graphBefore, locator)
       if (detail !== undefined) yield reason('SYMBOL_AMBIGUOUS', change.name, change.file, detail)
       continue
     }
@@ -59,17 +59,20 @@ function* contradictions({ before, graphBefore, change, rva, size }: ChosenFunct
 }
 
 /** Where the base image's code says that a thread-local variable lies elsewhere: the sentence about it. `rva`: of the block that has the edge. */
-function otherDistance(edge: Edge, rva: number, graph: LinkGraph, locator: Locator): string | undefined {
+function otherPlace(edge: Edge, rva: number, graph: LinkGraph, locator: Locator): string | undefined {
   const { base } = locator
   const field = base.bytes(rva + edge.offset, edge.size)
-  const seen = field === undefined ? undefined : architectureOf(base.machine).linking.threadLocal?.distanceSeen(edge.kind, field)
   const { fromThreadPointer, rva: origin } = base.threadLocal ?? {}
+  const isOffset = EDGE_KINDS[edge.kind].access === 'block-offset'
+  const start = isOffset ? 0 : fromThreadPointer
   const { block, name, offset } = edge.target
   const places = block === undefined ? byName(name, locator) : byBlock(block, offset, graph, locator)
-  if (seen === undefined || fromThreadPointer === undefined || origin === undefined || places === undefined) return undefined
-  const expected = places.map((place) => place - origin + fromThreadPointer + edge.addend)
-  if (expected.includes(seen)) return undefined
-  return `its code in ${base.name} has ${name} ${seen} bytes from the thread pointer, the symbol table says ${expected.join(' or ')}`
+  if (field === undefined || start === undefined || origin === undefined || places === undefined) return undefined
+  const { agrees } = architectureOf(base.machine).linking.threadLocal
+  const expected = places.map((place) => place - origin + start + edge.addend)
+  if (!expected.every((distance) => agrees(edge.kind, field, distance) === false)) return undefined
+  const from = isOffset ? 'the start of its block' : 'the thread pointer'
+  return `its code in ${base.name} does not have ${name} where the symbol table says, ${expected.join(' or ')} bytes from ${from}`
 }
 
 /** Where the symbol table puts a visible name; undefined: it says nothing. */

@@ -32,7 +32,8 @@ export function arm64Addend(kind: EdgeKind, content: Uint8Array, field: number):
       if (branchField(kind, word()) !== 0)
         throw new HotpatchError('MALFORMED', `the branch at offset ${field} has a distance before it is linked`)
       return 0
-    case 'tlsoff12':
+    case 'secrelhi12':
+    case 'secrello12':
       return (word() >>> 10) & 0xfff
     default:
       return undefined

@@ -72,9 +72,9 @@ const ARM64_RELOCATIONS: CoffMachine['relocations'] = {
   [IMAGE_REL_ARM64.PAGEOFFSET_12L]: field('pageoff12'),
   [IMAGE_REL_ARM64.SECTION]: field('section16'),
   [IMAGE_REL_ARM64.SECREL]: field('secrel32'),
-  [IMAGE_REL_ARM64.SECREL_LOW12A]: field('tlsoff12'),
-  [IMAGE_REL_ARM64.SECREL_HIGH12A]: field('tlsoff12'),
-  [IMAGE_REL_ARM64.SECREL_LOW12L]: field('tlsoff12'),
+  [IMAGE_REL_ARM64.SECREL_LOW12A]: field('secrello12'),
+  [IMAGE_REL_ARM64.SECREL_HIGH12A]: field('secrelhi12'),
+  [IMAGE_REL_ARM64.SECREL_LOW12L]: field('secrello12'),
 }
 
 /**

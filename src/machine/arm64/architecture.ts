@@ -7,6 +7,7 @@ import { excuse, isAccess, seen, slotOfStub, throughSlot } from './linking.ts'
 import { encodeRedirect, hasLandingPad, landing, planRedirect } from './redirect.ts'
 import { FRAME_POINTER, LINK_REGISTER, PROGRAM_COUNTER, REGISTER_COUNT, STACK_POINTER } from './registers.ts'
 import { farJump, HPAT_STUB_SIZE, hpatCodePage, pointerJump } from './stubs.ts'
+import { agrees, callOf, toInitialExec, toLocalExec, withSlot } from './thread-local.ts'
 import { Walker } from './unwind.ts'
 
 /** B and BL: 26 bits of words. */
@@ -44,6 +45,7 @@ export const ARM64: Architecture = {
     excuse,
     seen,
     slotOfStub,
+    threadLocal: { callOf, toLocalExec, toInitialExec, withSlot, agrees },
   },
   unwinding: {
     registerCount: REGISTER_COUNT,

@@ -33,9 +33,82 @@ export const ARM64_EDGE_KINDS = {
   /** From the page that the GOT begins in: -fpic. */
   gotoffset15: { size: 4, mask: IMM12, pcRelative: false, role: 'got', what: 'GOT slot of S + A - Page(GOT)' },
   movw16: { size: 4, mask: IMM16, pcRelative: false, what: '16 bits of S + A' },
+  /** ADD with its immediate shifted. */
+  tprelhi12: {
+    size: 4,
+    mask: IMM12,
+    pcRelative: false,
+    role: 'tls',
+    access: 'local-exec',
+    what: 'bits 12 to 23 of S + A - thread pointer',
+  },
+  tprello12: {
+    size: 4,
+    mask: IMM12,
+    pcRelative: false,
+    role: 'tls',
+    access: 'local-exec',
+    what: 'the low 12 bits of S + A - thread pointer',
+  },
+  /** Of code that is content with these 12 bits. */
+  tprel12: { size: 4, mask: IMM12, pcRelative: false, role: 'tls', access: 'local-exec', what: 'S + A - thread pointer' },
+  /** MOVZ, MOVK. */
+  tprelmovw16: { size: 4, mask: IMM16, pcRelative: false, role: 'tls', access: 'local-exec', what: '16 bits of S + A - thread pointer' },
+  gottprelpage21: {
+    size: 4,
+    mask: IMM21,
+    pcRelative: true,
+    role: 'tls',
+    access: 'initial-exec',
+    what: 'Page(GOT slot of the thread offset of S + A) - Page(P)',
+  },
+  gottprello12: {
+    size: 4,
+    mask: IMM12,
+    pcRelative: false,
+    role: 'tls',
+    access: 'initial-exec',
+    what: 'the low 12 bits of the GOT slot of the thread offset of S + A',
+  },
+  tlsgdpage21: {
+    size: 4,
+    mask: IMM21,
+    pcRelative: true,
+    role: 'tls',
+    access: 'general-dynamic',
+    what: 'Page(GOT pair of S + A for __tls_get_addr) - Page(P)',
+  },
+  tlsgdlo12: {
+    size: 4,
+    mask: IMM12,
+    pcRelative: false,
+    role: 'tls',
+    access: 'general-dynamic',
+    what: 'the low 12 bits of the GOT pair of S + A for __tls_get_addr',
+  },
+  tlsdescpage21: {
+    size: 4,
+    mask: IMM21,
+    pcRelative: true,
+    role: 'tls',
+    access: 'descriptor',
+    what: 'Page(GOT pair of the descriptor of S + A) - Page(P)',
+  },
+  tlsdesclo12: {
+    size: 4,
+    mask: IMM12,
+    pcRelative: false,
+    role: 'tls',
+    access: 'descriptor',
+    what: 'the low 12 bits of the GOT pair of the descriptor of S + A',
+  },
+  /** Marks a call, BLR: nothing of it is a field. */
+  tlsdescblr: { size: 4, mask: 0, pcRelative: false, role: 'tls', access: 'descriptor', what: 'the call of a TLS descriptor' },
+  /** COFF SECREL. */
+  secrelhi12: { size: 4, mask: IMM12, pcRelative: false, access: 'block-offset', what: 'bits 12 to 23 of S + A - start of its section' },
+  secrello12: { size: 4, mask: IMM12, pcRelative: false, access: 'block-offset', what: 'the low 12 bits of S + A - start of its section' },
+  /** Models that no compiler of today chooses by itself. */
   tlspage21: { size: 4, mask: IMM21, pcRelative: true, role: 'tls', what: 'Page(thread-local slots of S) - Page(P)' },
   tlsoff12: { size: 4, mask: IMM12, pcRelative: false, role: 'tls', what: 'low or high 12 bits of a thread-local offset or slot of S' },
   tlsmovw16: { size: 4, mask: IMM16, pcRelative: false, role: 'tls', what: '16 bits of a thread-local offset of S' },
-  /** Marks a call, BLR: nothing of it is a field. */
-  tlscall: { size: 4, mask: 0, pcRelative: false, role: 'tls', what: 'the call of a TLS descriptor' },
 } as const satisfies Record<string, EdgeKindFacts>

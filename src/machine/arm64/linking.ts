@@ -6,6 +6,7 @@ import type { LinkedImage, LinkedReference, SeenTarget } from '../architecture.t
 import { EDGE_KINDS, type EdgeKind } from '../edges.ts'
 import { offsetOf } from './fields.ts'
 import { BTI_C, decodeWord, INSTRUCTION_SIZE, isNop, wordAt } from './instructions.ts'
+import { callOf } from './thread-local.ts'
 
 const registerOf = (word: number): number => word & 31
 const baseOf = (word: number): number => (word >>> 5) & 31
@@ -43,6 +44,9 @@ export function excuse(
   const [object, linked] = [wordAt(content, field), wordAt(image, at)]
   const rewritten = threadLocal || (REWRITINGS[kind] ?? []).some((rewriting) => rewriting(object, linked))
   if (rewritten) ignored.fill(0xff, field, field + INSTRUCTION_SIZE)
+  const call = callOf(kind, content, field)
+  // And the nop behind it.
+  if (call !== undefined) ignored.fill(0xff, field + call, field + call + 2 * INSTRUCTION_SIZE)
 }
 
 const PAGE = 4096

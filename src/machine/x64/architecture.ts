@@ -8,7 +8,7 @@ import { excuse, isAccess, jumpsThrough, loadInstead, seen, slotOfStub } from '.
 import { outwardReferences } from './outward.ts'
 import { encodeRedirect, fallsThrough, hasLandingPad, isPadding, planRedirect } from './redirect.ts'
 import { encodeNearJump, encodePointerJump, HPAT_STUB_SIZE, hpatCodePage, NEAR_JUMP_SIZE, POINTER_JUMP_SIZE } from './stubs.ts'
-import { callOf, distanceSeen, toInitialExec, toLocalExec } from './thread-local.ts'
+import { agrees, callOf, toInitialExec, toLocalExec, withSlot } from './thread-local.ts'
 import { Walker } from './unwind.ts'
 
 /** A 4-byte displacement, and so everything that jumps, reaches 2 GB. */
@@ -48,7 +48,7 @@ export const X64: Architecture = {
       content: encodePointerJump(0n, BigInt(POINTER_JUMP_SIZE)),
       edges: [{ offset: POINTER_JUMP_SIZE - 4, kind: 'pcrel32', addend: TO_END }],
     },
-    threadLocal: { callOf, toLocalExec, toInitialExec, distanceSeen },
+    threadLocal: { callOf, toLocalExec, toInitialExec, withSlot, agrees },
     branchReach: REACH,
     // int3
     fill: 0xcc,

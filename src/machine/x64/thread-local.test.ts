@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import type { EdgeKind } from '../edges.ts'
-import { callOf, distanceSeen, toInitialExec, toLocalExec } from './thread-local.ts'
+import { agrees, callOf, toInitialExec, toLocalExec, withSlot } from './thread-local.ts'
 
 const bytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(' ', ''), 'hex'))
 const hex = (content: Uint8Array): string => Buffer.from(content).toString('hex')
@@ -65,8 +65,20 @@ describe('accesses to thread-local data', () => {
 
   it.each(SEQUENCES.filter((s) => s.kind === 'tlsgd32'))('$title through a slot with the distance', ({ kind, object, field }) => {
     const content = bytes(object)
-    expect(toInitialExec(kind, content, field)).toBe(12)
+    expect(toInitialExec(kind, content, field)).toEqual({ field: 12, kind: 'pcrel32' })
     expect(hex(content)).toBe('64488b042500000000 48030500000000'.replaceAll(' ', ''))
+  })
+
+  it('a descriptor through a slot with the distance: it is loaded, and nothing called', () => {
+    const content = bytes('488d0500000000 ff10')
+    expect(toInitialExec('tlsdesc32', content, 3)).toEqual({ field: 3, kind: 'pcrel32' })
+    expect(toInitialExec('tlsdesccall', content, 7)).toBe('no-field')
+    expect(hex(content)).toBe('488b05000000006690')
+  })
+
+  it('a descriptor of another slot: the call has no field', () => {
+    expect(withSlot('tlsdesc32', 3)).toEqual({ field: 3, kind: 'pcrel32' })
+    expect(withSlot('tlsdesccall', 7)).toBe('no-field')
   })
 
   it('what is no such sequence stays as it is', () => {
@@ -89,7 +101,8 @@ describe('accesses to thread-local data', () => {
   })
 
   it('linked code tells distances of local exec alone', () => {
-    expect(distanceSeen('tpoff32', bytes('f8ffffff'))).toBe(-8)
-    expect(distanceSeen('dtpoff32', bytes('f8ffffff'))).toBeUndefined()
+    expect(agrees('tpoff32', bytes('f8ffffff'), -8)).toBe(true)
+    expect(agrees('tpoff32', bytes('f8ffffff'), -16)).toBe(false)
+    expect(agrees('dtpoff32', bytes('f8ffffff'), -8)).toBeUndefined()
   })
 })

@@ -9,6 +9,7 @@
  *   descriptor        48 8d 05 [x@tlsdesc]   …   ff 10
  */
 import { viewOf } from '../../binary/struct.ts'
+import type { SlotAccess } from '../architecture.ts'
 import type { EdgeKind } from '../edges.ts'
 
 /** Where the call of `__tls_get_addr` has its field, from that of the access; undefined: the bytes are no such sequence. */
@@ -27,6 +28,9 @@ export function callOf(kind: EdgeKind, content: Uint8Array | undefined, field: n
 /** `mov %fs:0, %rax`. */
 const THREAD_POINTER = [0x64, 0x48, 0x8b, 0x04, 0x25, 0, 0, 0, 0] as const
 
+/** `xchg %ax, %ax`. */
+const NOTHING = [0x66, 0x90] as const
+
 /**
  * Rewrites the access whose field is at `field` into one by a distance from the thread pointer, in place. `distance` is that of the variable
  * with the reference's addend taken out of what the field counts from; local dynamic has none: what follows it counts from the thread pointer
@@ -37,6 +41,7 @@ export function toLocalExec(kind: EdgeKind, content: Uint8Array, field: number, 
   switch (kind) {
     case 'tpoff32':
     case 'dtpoff32':
+    case 'secrel32':
       view.setInt32(field, distance, true)
       return true
     case 'tlsgd32':
@@ -59,26 +64,42 @@ export function toLocalExec(kind: EdgeKind, content: Uint8Array, field: number, 
       return true
     case 'tlsdesccall':
       if (content[field] !== 0xff || content[field + 1] !== 0x10) return false
-      // xchg %ax, %ax
-      content.set([0x66, 0x90], field)
+      content.set(NOTHING, field)
       return true
     default:
       return false
   }
 }
 
-/**
- * Rewrites general dynamic into initial exec: the field that then holds the distance to the slot with the variable's offset from the thread
- * pointer lies `at` in the code. undefined: no such sequence, and nothing was changed.
- */
-export function toInitialExec(kind: EdgeKind, content: Uint8Array, field: number): number | undefined {
-  if (kind !== 'tlsgd32' || callOf(kind, content, field) === undefined) return undefined
-  // add slot(%rip), %rax
-  content.set([...THREAD_POINTER, 0x48, 0x03, 0x05, 0, 0, 0, 0], field - 4)
-  return field + 8
+/** Architecture.linking.threadLocal.toInitialExec: the slot has the variable's distance from the thread pointer. */
+export function toInitialExec(kind: EdgeKind, content: Uint8Array, field: number): SlotAccess | undefined {
+  const is = (offset: number, ...bytes: readonly number[]): boolean => bytes.every((byte, i) => content[field + offset + i] === byte)
+  switch (kind) {
+    case 'gottpoff32':
+      return { field, kind: 'pcrel32' }
+    case 'tlsgd32':
+      if (callOf(kind, content, field) === undefined) return undefined
+      // add slot(%rip), %rax
+      content.set([...THREAD_POINTER, 0x48, 0x03, 0x05, 0, 0, 0, 0], field - 4)
+      return { field: field + 8, kind: 'pcrel32' }
+    case 'tlsdesc32':
+      if (!is(-3, 0x48, 0x8d, 0x05)) return undefined
+      // mov slot(%rip), %rax
+      content[field - 2] = 0x8b
+      return { field, kind: 'pcrel32' }
+    case 'tlsdesccall':
+      if (!is(0, 0xff, 0x10)) return undefined
+      content.set(NOTHING, field)
+      return 'no-field'
+    default:
+      return undefined
+  }
 }
 
-/** The distance from the thread pointer that linked code holds at `field` for an access of this kind; undefined: it does not tell. */
-export function distanceSeen(kind: EdgeKind, image: Uint8Array): number | undefined {
-  return kind === 'tpoff32' && image.length >= 4 ? viewOf(image).getInt32(0, true) : undefined
+/** Architecture.linking.threadLocal.withSlot. */
+export const withSlot = (kind: EdgeKind, field: number): SlotAccess => (kind === 'tlsdesccall' ? 'no-field' : { field, kind: 'pcrel32' })
+
+/** Architecture.linking.threadLocal.agrees. */
+export function agrees(kind: EdgeKind, image: Uint8Array, distance: number): boolean | undefined {
+  return kind === 'tpoff32' && image.length >= 4 ? viewOf(image).getInt32(0, true) === distance : undefined
 }
