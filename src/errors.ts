@@ -234,6 +234,11 @@ export const ERRORS = {
     'a library that the patch needs could not be loaded into the process',
     'install it where the loader of the process looks (a container has its own files), then try again',
   ),
+  NO_THREAD_LOCAL: entry(
+    'refused',
+    "the process cannot make room in its threads for the patch's new thread-local variables",
+    'a program that is not static has a loader that can; the C library keeps little room for what comes later (glibc: 512 bytes, see its tunable glibc.rtld.optional_static_tls), and musl none: hold the new state in an ordinary variable or in shadow data',
+  ),
   SEQUENCE_NOT_HIGHER: entry(
     'refused',
     'a patch with the same or a higher sequence number is applied to the same base image',

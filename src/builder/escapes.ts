@@ -25,7 +25,9 @@ export function escapesOf(plan: PatchPlan): Escapes {
     if (block.kind === 'unwind') continue
     for (const edge of block.edges) {
       const resolution = plan.resolutions.get(edge)
-      if (resolution?.to === 'patch' && !isUsedAtOnce(edge, block, resolution.block, plan)) kept.add(kindOf(resolution.block))
+      // Thread-local variables lie in their threads.
+      if (resolution?.to === 'patch' && resolution.block.kind !== 'tls' && !isUsedAtOnce(edge, block, resolution.block, plan))
+        kept.add(kindOf(resolution.block))
     }
   }
   return { code: kept.has('code'), data: kept.has('data'), constants: kept.has('constants') }

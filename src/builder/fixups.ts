@@ -3,6 +3,7 @@ import { viewOf } from '../binary/struct.ts'
 import { HotpatchError } from '../errors.ts'
 import { withField } from '../machine/arm64/fields.ts'
 import type { Block, Edge } from './graph.ts'
+import { OWN_ABSOLUTE32_KINDS, OWN_THREAD_RECORDS } from './own-records.ts'
 import type { PatchPlan } from './plan.ts'
 
 export interface FixedUp {
@@ -10,6 +11,8 @@ export interface FixedUp {
   readonly contents: Map<Block, Uint8Array>
   /** 8-byte fields that get the address of an RVA of the patch image: `addend` is that RVA. */
   readonly relative: RelativeField[]
+  /** 8-byte fields that get a distance from the thread pointer: `addend` is the RVA of the initial value. */
+  readonly distances: RelativeField[]
 }
 
 export interface RelativeField {
@@ -53,9 +56,6 @@ const FILLS: Readonly<Partial<Record<Edge['kind'], Fill>>> = {
   image32: (view, at, target, _place, edge) => view.setUint32(at, checked(target, U32, edge), true),
 }
 
-/** 32-bit addresses of the patch image itself: tables.ts makes OWN_ABSOLUTE32 records of them. */
-export const OWN_ABSOLUTE32_KINDS: ReadonlySet<Edge['kind']> = new Set(['abs32', 'abs32s'])
-
 /**
  * @param rvaOf where each block of the plan lies in the patch image
  * Throws DEFECT for a reference that the passes should have turned into another.
@@ -63,6 +63,7 @@ export const OWN_ABSOLUTE32_KINDS: ReadonlySet<Edge['kind']> = new Set(['abs32',
 export function fixUp(plan: PatchPlan, rvaOf: (block: Block) => number): FixedUp {
   const contents = new Map<Block, Uint8Array>()
   const relative: RelativeField[] = []
+  const distances: RelativeField[] = []
   for (const block of plan.blocks) {
     if (block.content === undefined) continue
     const content = block.content.slice()
@@ -78,12 +79,16 @@ export function fixUp(plan: PatchPlan, rvaOf: (block: Block) => number): FixedUp
         relative.push({ block, offset: edge.offset, addend: target })
         continue
       }
+      if (edge.kind === 'tpoff64') {
+        distances.push({ block, offset: edge.offset, addend: target })
+        continue
+      }
       // A record of the table: the field is the engine's to fill in.
-      if (OWN_ABSOLUTE32_KINDS.has(edge.kind)) continue
+      if (OWN_ABSOLUTE32_KINDS.has(edge.kind) || OWN_THREAD_RECORDS.has(edge.kind)) continue
       const fill = FILLS[edge.kind]
       if (fill === undefined) throw new HotpatchError('DEFECT', `a ${edge.kind} field of ${block.name} leads into the patch image`)
       fill(view, edge.offset, target, rvaOf(block) + edge.offset, edge)
     }
   }
-  return { contents, relative }
+  return { contents, relative, distances }
 }

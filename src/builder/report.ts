@@ -64,7 +64,11 @@ export interface BuildReport {
   /** The functions that are redirected, by ascending RVA in the base image. Empty where there is nothing to patch. */
   readonly functions: readonly BuiltFunction[]
   /** What the patch image brings that the base image does not have. */
-  readonly added: readonly { readonly name: string; readonly kind: 'function' | 'data' | 'rodata'; readonly size: number }[]
+  readonly added: readonly {
+    readonly name: string
+    readonly kind: 'function' | 'data' | 'rodata' | 'thread-local'
+    readonly size: number
+  }[]
   /** Library functions that it reaches through the base image. */
   readonly imports: readonly { readonly name: string; readonly library: string | undefined }[]
   /** Reasons that would refuse it, had its author not accepted them. */

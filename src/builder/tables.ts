@@ -7,8 +7,8 @@ import type { Manifest } from '../patch/manifest.ts'
 import type { ChunkType, HotPatchChunk, HotPatchRecord, HotPatchTable } from '../patch/table.ts'
 import { VERSION } from '../version.ts'
 import { escapesOf } from './escapes.ts'
-import { OWN_ABSOLUTE32_KINDS } from './fixups.ts'
 import type { Block, Edge } from './graph.ts'
+import { OWN_ABSOLUTE32_KINDS, OWN_THREAD_RECORDS } from './own-records.ts'
 import { entryOf, functionSize, isAnonymous, parentName, primarySymbol } from './places.ts'
 import type { PatchedFunction, PatchPlan, Resolution } from './plan.ts'
 
@@ -18,12 +18,12 @@ type RvaOf = (block: Block) => number
 const TABLE_VERSION = 3
 const EXTRA_PATCH_SIZE = 1
 
+/** What the engine passes over is never written. */
+type WrittenType = Exclude<ChunkType, 'CALL_TARGET' | 'NO_CALL_TARGET' | 'DYNAMIC_VALUE'>
+
 export function tableFor(plan: PatchPlan, rvaOf: RvaOf): HotPatchTable {
   const { identity } = plan.base
-  const records: Record<
-    'FUNCTION' | 'ABSOLUTE' | 'REL32' | 'ABSOLUTE32' | 'OWN_ABSOLUTE32' | 'INDIRECT' | 'PAGE21' | 'BRANCH26',
-    HotPatchRecord[]
-  > = {
+  const records: Record<WrittenType, HotPatchRecord[]> = {
     FUNCTION: plan.functions.map((f) => ({ source: f.rva, target: entryRva(f, rvaOf), extras: [f.originalBytes] })),
     ABSOLUTE: [],
     REL32: [],
@@ -32,6 +32,9 @@ export function tableFor(plan: PatchPlan, rvaOf: RvaOf): HotPatchTable {
     INDIRECT: [],
     PAGE21: [],
     BRANCH26: [],
+    OWN_THREAD32: [],
+    OWN_THREAD_HIGH12: [],
+    OWN_THREAD_LOW12: [],
   }
   for (const block of plan.blocks) {
     for (const edge of block.edges) {
@@ -39,11 +42,12 @@ export function tableFor(plan: PatchPlan, rvaOf: RvaOf): HotPatchTable {
       // What the image imports stands in its own tables.
       if (resolution === undefined || resolution.to === 'import') continue
       if (resolution.to === 'patch') {
-        if (!OWN_ABSOLUTE32_KINDS.has(edge.kind)) continue
+        const type = OWN_ABSOLUTE32_KINDS.has(edge.kind) ? 'OWN_ABSOLUTE32' : OWN_THREAD_RECORDS.get(edge.kind)
+        if (type === undefined) continue
         const target = rvaOf(resolution.block) + resolution.offset + edge.addend
         if (target < 0)
           throw new HotpatchError('DEFECT', `the reference of ${block.name} to ${edge.target.name} leads before the patch image`)
-        records.OWN_ABSOLUTE32.push({ source: rvaOf(block) + edge.offset, target, extras: [0] })
+        records[type].push({ source: rvaOf(block) + edge.offset, target, extras: [0] })
         continue
       }
       // fixups.ts has filled it in.
@@ -167,10 +171,16 @@ export interface AddedBlock {
   readonly block: Block
   readonly name: string
   readonly file: string | undefined
-  readonly kind: 'function' | 'data' | 'rodata'
+  readonly kind: 'function' | 'data' | 'rodata' | 'thread-local'
   /** Of the function's entry or the datum, in its block. */
   readonly offset: number
   readonly size: number
+}
+
+const ADDED_KINDS: Readonly<Partial<Record<Block['kind'], AddedBlock['kind']>>> = {
+  code: 'function',
+  rodata: 'rodata',
+  tls: 'thread-local',
 }
 
 /** Named functions and data that the base image does not have, in the plan's order. */
@@ -186,7 +196,7 @@ export function addedBlocks(plan: PatchPlan): AddedBlock[] {
       block,
       name: symbol.name,
       file: plan.files?.get(block),
-      kind: isCode ? 'function' : block.kind === 'rodata' ? 'rodata' : 'data',
+      kind: ADDED_KINDS[block.kind] ?? 'data',
       offset: isCode ? symbol.offset : 0,
       size: isCode ? functionSize(block) : block.size,
     })

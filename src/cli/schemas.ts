@@ -84,7 +84,7 @@ const buildReport = z.strictObject({
       found: z.enum(['symbol', 'content', 'reference']),
     }),
   ),
-  added: z.array(z.strictObject({ name: text, kind: z.enum(['function', 'data', 'rodata']), size: bytes })),
+  added: z.array(z.strictObject({ name: text, kind: z.enum(['function', 'data', 'rodata', 'thread-local']), size: bytes })),
   imports: z.array(z.strictObject({ name: text, library: text.optional() })).describe('reached through the base image'),
   ownImports,
   accepted: z.array(reason).describe('what --accept let through'),

@@ -18,6 +18,7 @@ import { markApplied, planOf, type Recovery, recoverAll, sealSuperseded, writeMi
 import { deadlineIn } from './retry.ts'
 import { hexAddress } from './sites.ts'
 import { type SwitchOptions, type SwitchReport, switchOptions, switchWithRetries } from './switch.ts'
+import { keptThreadLocals, placeThreadLocals } from './thread-local/places.ts'
 import { mergePlans, requireDifferentBases } from './together.ts'
 import { type Transition, transition } from './transition.ts'
 import { register } from './unwind-state.ts'
@@ -75,7 +76,7 @@ const UNDO_MS = 2000
 
 /**
  * Throws, with every reason in `facts.reasons`: BASE_NOT_MAPPED, BASE_DIFFERS, BASE_AMBIGUOUS, ORIGINAL_BYTES_DIFFER,
- * REDIRECT_REFUSED, IMPORT_MISSING, IMPORT_AMBIGUOUS, LIBRARY_NOT_LOADED, SEQUENCE_NOT_HIGHER, PATCH_ID_TAKEN, NO_PLACE, LEDGER_DAMAGED;
+ * REDIRECT_REFUSED, IMPORT_MISSING, IMPORT_AMBIGUOUS, LIBRARY_NOT_LOADED, NO_THREAD_LOCAL, SEQUENCE_NOT_HIGHER, PATCH_ID_TAKEN, NO_PLACE, LEDGER_DAMAGED;
  * CONSISTENCY_REQUIRED; CALLOUT_CANCELLED; BUSY or ENGINE_AT_WORK after the deadline; and what the process
  * throws. Whatever is thrown, what was done is undone, and if even that fails, the ledger says so to the next engine.
  */
@@ -205,7 +206,8 @@ function examineAnew(process: Process, image: PatchImage, options: ExamineOption
 /** Adds to `patches` as soon as there is anything to undo. */
 function prepare(process: Process, { image, functions, inPlace, placed: found }: Examined, patches: Coming[]): void {
   const placed = requirePlaced(found)
-  const contents = makeContents(process, image, functions, placed, inPlace, addressesOf(process, placed.imports))
+  const imports = addressesOf(process, placed.imports)
+  const contents = makeContents(process, image, functions, placed, inPlace, imports, placeThreadLocals(process, image, inPlace))
   const { ledger } = contents
   const way = transition(inPlace, ledger)
   process.map(contents.region)
@@ -272,5 +274,5 @@ const superseded = (old: Ledger, fresh: LedgerBody): Superseded => ({
   id: old.names.id,
   sequence: old.sequence,
   restored: old.functions.filter((f) => !fresh.functions.some((g) => g.entryAddress === f.entryAddress)).map(({ name }) => name),
-  kept: carriedData(old, fresh).map(([, { name }]) => name),
+  kept: [...carriedData(old, fresh).map(([, { name }]) => name), ...keptThreadLocals(old, fresh)],
 })

@@ -23,13 +23,17 @@ export function carriedData(from: LedgerBody, to: LedgerBody): [LedgerDatum, Led
   })
 }
 
-/** undefined for a name that several variables have. */
-function byName(ledger: LedgerBody): Map<string, LedgerDatum | undefined> {
-  const found = new Map<string, LedgerDatum | undefined>()
-  for (const datum of ledger.names.data) {
-    if (!isWritable(ledger, datum)) continue
-    const key = `${datum.file} ${unnumbered(datum.name)}`
-    found.set(key, found.has(key) ? undefined : datum)
+const byName = (ledger: LedgerBody): Map<string, LedgerDatum | undefined> =>
+  byUniqueKey(ledger.names.data.filter((datum) => isWritable(ledger, datum)))
+
+/** Variables by what tells them from others in any patch; undefined for a name that several have. */
+export function byUniqueKey<V extends { readonly name: string; readonly file: string }>(
+  variables: readonly V[],
+): Map<string, V | undefined> {
+  const found = new Map<string, V | undefined>()
+  for (const variable of variables) {
+    const key = `${variable.file} ${unnumbered(variable.name)}`
+    found.set(key, found.has(key) ? undefined : variable)
   }
   return found
 }

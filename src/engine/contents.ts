@@ -7,10 +7,11 @@ import type { MapRequest, MapSegment, Process, UnwindRequest } from '../process/
 import type { Placed } from './examine.ts'
 import type { PlannedFunction } from './functions.ts'
 import { type Layout, namesFor, withoutHoles } from './layout.ts'
-import type { Ledger, LedgerBody, LedgerFunction, LedgerSegment, Site } from './ledger.ts'
+import type { Ledger, LedgerBody, LedgerFunction, LedgerSegment, LedgerThreadLocal, Site } from './ledger.ts'
 import { encodeLedger } from './ledger-codec.ts'
 import { hashPage, stubAddress } from './memory-check.ts'
 import { MAPPING_NAME, PAGE, STUB_SIZE, STUBS_PER_PAGE } from './pages.ts'
+import { distanceAt } from './thread-local/places.ts'
 
 export interface Contents {
   readonly ledger: LedgerBody
@@ -22,6 +23,7 @@ export interface Contents {
 /**
  * @param inPlace the patch whose place this one takes
  * @param imports where each import of the image lies
+ * @param threadLocal where each thread-local variable of the image lies
  */
 export function makeContents(
   process: Process,
@@ -30,6 +32,7 @@ export function makeContents(
   placed: Placed,
   inPlace: Ledger | undefined,
   imports: ReadonlyMap<PatchImport, bigint>,
+  threadLocal: readonly LedgerThreadLocal[],
 ): Contents {
   const { base, layout, place } = placed
   const redirects = architectureOf(image.machine).redirects
@@ -39,6 +42,7 @@ export function makeContents(
       baseAddress: base.module.base,
       read: (address, length) => process.read(address, length),
       imports,
+      fromThreadPointer: (rva) => distanceAt(threadLocal, rva),
     }),
     image.imageSize,
   )
@@ -66,7 +70,7 @@ export function makeContents(
     functions: ledgerFunctions,
     sites: functions.flatMap((f, i) => sitesOf(f, i, stubAddress(ledgerFunctions[i] as LedgerFunction), redirects)),
     segments: segments.map(ledgerSegment),
-    names: namesFor(image, base),
+    names: namesFor(image, base, threadLocal),
   }
   return {
     ledger,

@@ -13,6 +13,7 @@ import { type ResolvedImports, resolveImports } from './imports/resolve.ts'
 import { findPlaceFor, type Layout, layOut, type Place } from './layout.ts'
 import { isInterrupted, type Ledger } from './ledger.ts'
 import { equal, lookAt, strangeBytes } from './sites.ts'
+import { threadLocalBlockers } from './thread-local/places.ts'
 import { wholeOf } from './transition.ts'
 
 export interface Examination {
@@ -61,6 +62,7 @@ export function examine(process: Process, image: PatchImage, options: ExamineOpt
   if (inPlace !== undefined) blockers.push(...reasonsToKeep(process, inPlace, image, options))
   const imports = resolveImports(process, image)
   blockers.push(...planned.filter((f) => 'code' in f), ...imports.blockers)
+  blockers.push(...threadLocalBlockers(process, image, inPlace))
   blockers.push(...exportsInUse(process, base.module, image.manifest.mustBeUnused ?? []))
   if (blockers.length > 0) return found
 

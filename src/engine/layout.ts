@@ -6,10 +6,11 @@ import type { Process } from '../process/contract.ts'
 import { VERSION } from '../version.ts'
 import type { FoundBase } from './find-base.ts'
 import type { PlannedFunction } from './functions.ts'
-import type { LedgerBody, LedgerSegment, Site } from './ledger.ts'
+import type { LedgerBody, LedgerSegment, LedgerThreadLocal, Site } from './ledger.ts'
 import { ledgerSize } from './ledger-codec.ts'
 import { HASH_BYTES } from './ledger-format.ts'
 import { PAGE, pageUp, STUBS_PER_PAGE } from './pages.ts'
+import { unplaced } from './thread-local/places.ts'
 
 export interface Layout {
   /** Of the first pair of stub page and pointer page, from the start of the region. */
@@ -44,7 +45,7 @@ export function layOut(image: PatchImage, base: FoundBase, functions: readonly P
         pageHashes: protection === 'rw' ? [] : Array.from({ length: size / PAGE }, () => new Uint8Array(HASH_BYTES)),
       }),
     ),
-    names: namesFor(image, base),
+    names: namesFor(image, base, unplaced(image)),
   })
   const pairsOffset = pageUp(size)
   const pairCount = Math.ceil(functions.filter(({ redirect }) => !redirect.standing).length / STUBS_PER_PAGE)
@@ -59,7 +60,7 @@ const ANY_ESCAPES = { code: true, data: true, constants: true }
 const NO_FUNCTION = { target: 0n, region: 0n, stubOffset: 0, stubCode: new Uint8Array(), safeWhileRunning: false }
 const NO_SITE: Site = { address: 0n, function: 0, phase: 'switch', original: new Uint8Array(), replacement: new Uint8Array() }
 
-export const namesFor = (image: PatchImage, base: FoundBase): LedgerBody['names'] => ({
+export const namesFor = (image: PatchImage, base: FoundBase, threadLocal: readonly LedgerThreadLocal[]): LedgerBody['names'] => ({
   id: image.manifest.id,
   description: image.manifest.description,
   cves: image.manifest.cves,
@@ -69,6 +70,7 @@ export const namesFor = (image: PatchImage, base: FoundBase): LedgerBody['names'
   data: image.manifest.added
     .filter(({ kind }) => kind === 'data')
     .map(({ name, file = '', patchRva, size }) => ({ name, file, rva: patchRva, size })),
+  threadLocal,
   escapes: image.manifest.escapes ?? ANY_ESCAPES,
 })
 

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { HotpatchError } from '../errors.ts'
 import type { Process } from '../process/contract.ts'
-import type { Ledger, LedgerBody, LedgerDatum, LedgerNames } from './ledger.ts'
+import type { Ledger, LedgerBody, LedgerDatum, LedgerNames, LedgerThreadLocal } from './ledger.ts'
 import {
   CALLOUT_STATES,
   FORMATS,
@@ -38,9 +38,22 @@ export function ledgerSize(body: Pick<LedgerBody, 'functions' | 'sites' | 'segme
 const recordsSize = (functions: number, sites: number, segments: number, hashes: number): number =>
   LEDGER_HEADER.size + functions * LEDGER_FUNCTION.size + sites * LEDGER_SITE.size + segments * LEDGER_SEGMENT.size + hashes * HASH_BYTES
 
+/** A distance has as many digits whatever it is: a ledger's size is known before it. */
+const DISTANCE_DIGITS = 16
+const MODULE_LENGTH = 48
+
 function encodeNames({ names, functions }: Pick<LedgerBody, 'functions' | 'names'>): Uint8Array {
-  const whole: LedgerNames = {
+  const whole = {
     ...names,
+    threadLocal: names.threadLocal.map(({ name, file, rva, size, module, offset, distance }) => ({
+      name,
+      file,
+      rva,
+      size,
+      module: module.padEnd(MODULE_LENGTH),
+      offset: String(offset).padStart(DISTANCE_DIGITS),
+      distance: BigInt.asUintN(64, distance).toString(16).padStart(DISTANCE_DIGITS, '0'),
+    })),
     data: names.data.map(({ name, file, rva, size }) => ({ name, file, rva, size })),
     functions: functions.map(({ name, file, fragments }) => ({
       name,
@@ -294,6 +307,7 @@ function parseNames(data: Uint8Array): LedgerNames {
     baseName: text(names.baseName, 'unknown'),
     basePath: text(names.basePath),
     data: list(names.data).map(datumOf),
+    threadLocal: list(names.threadLocal).flatMap(threadLocalOf),
     escapes: escapesOf(names.escapes),
     functions: list(names.functions).map(functionOf),
   }
@@ -317,6 +331,21 @@ function escapesOf(value: unknown): LedgerNames['escapes'] {
 function datumOf(value: unknown): LedgerDatum {
   const { name, file, rva, size } = object(value)
   return { name: text(name), file: text(file), rva: natural(rva), size: natural(size) }
+}
+
+/** One whose place cannot be read is left out: nothing is told of it, so its values do not go on. */
+function threadLocalOf(value: unknown): LedgerThreadLocal[] {
+  const { module, offset, distance } = object(value)
+  const digits = text(distance)
+  if (!/^[0-9a-f]{16}$/.test(digits)) return []
+  return [
+    {
+      ...datumOf(value),
+      module: text(module).trimEnd(),
+      offset: natural(Number(text(offset).trim())),
+      distance: BigInt.asIntN(64, BigInt(`0x${digits}`)),
+    },
+  ]
 }
 
 function parseJson(data: Uint8Array): unknown {

@@ -65,6 +65,9 @@ const BODY: LedgerBody = {
     baseName: 'b',
     basePath: '/b',
     data: [{ name: 'counter', file: 'a.c', rva: 0x2008, size: 8 }],
+    threadLocal: [
+      { name: 'own', file: 'a.c', rva: 0x3010, size: 8, module: 'hotpatch-thread-local-0123456789abcdef.so', offset: 16, distance: -176n },
+    ],
     escapes: { code: false, data: true, constants: false },
   },
 }

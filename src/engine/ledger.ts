@@ -112,6 +112,8 @@ export interface LedgerNames {
   readonly basePath: string
   /** Variables that the patch brought, in its writable memory. */
   readonly data: readonly LedgerDatum[]
+  /** Thread-local variables that the patch brought. */
+  readonly threadLocal: readonly LedgerThreadLocal[]
   /** Whether the program can have come to hold addresses of the image's code, its writable data, its constants. */
   readonly escapes: { readonly code: boolean; readonly data: boolean; readonly constants: boolean }
   /** In the order of the function records. */
@@ -125,6 +127,14 @@ export interface LedgerDatum {
   /** In the patch image. */
   readonly rva: number
   readonly size: number
+}
+
+export interface LedgerThreadLocal extends LedgerDatum {
+  /** The soname of the module whose block it lies in ('': not known), and where in that. */
+  readonly module: string
+  readonly offset: number
+  /** Bytes from the thread pointer. */
+  readonly distance: bigint
 }
 
 export interface LedgerFunction {

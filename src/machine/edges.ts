@@ -16,6 +16,8 @@ const COMMON_EDGE_KINDS = {
   pcrel64: { size: 8, pcRelative: true, fromEnd: true, what: 'S + A - P' },
   /** COFF ADDR32NB. */
   image32: { size: 4, pcRelative: false, what: 'S + A - image base' },
+  /** In data: what a slot for initial exec holds. */
+  tpoff64: { size: 8, pcRelative: false, role: 'tls', access: 'local-exec', what: 'S + A - thread pointer' },
   /** COFF SECREL and SECTION: only debug and thread-local data use them. */
   secrel32: { size: 4, pcRelative: false, access: 'block-offset', what: 'S + A - start of its section' },
   section16: { size: 2, pcRelative: false, what: 'number of the section of S' },

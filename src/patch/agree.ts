@@ -3,7 +3,7 @@
  * is done.
  */
 import { HotpatchError } from '../errors.ts'
-import type { PatchImage } from './image.ts'
+import type { PatchImage, PatchThreadLocal } from './image.ts'
 import type { Manifest } from './manifest.ts'
 import type { HotPatchBase, HotPatchTable } from './table.ts'
 
@@ -11,7 +11,7 @@ const mismatch = (what: string): HotpatchError => new HotpatchError('PATCH_MANIF
 const hex = (value: number): string => `0x${value.toString(16)}`
 
 /** Throws PATCH_MANIFEST_MISMATCH. */
-export function agree(table: HotPatchTable, manifest: Manifest, image: Pick<PatchImage, 'format' | 'segments'>): void {
+export function agree(table: HotPatchTable, manifest: Manifest, image: Pick<PatchImage, 'format' | 'segments' | 'threadLocal'>): void {
   const [base, ...others] = table.bases
   if (base === undefined || others.length > 0) throw mismatch(`the table is for ${table.bases.length} base images, the manifest for one`)
   if (manifest.sequence !== table.sequenceNumber)
@@ -24,6 +24,21 @@ export function agree(table: HotPatchTable, manifest: Manifest, image: Pick<Patc
   const inside = (rva: number, size: number): boolean => image.segments.some((s) => rva >= s.rva && rva + size <= s.rva + s.size)
   const astray = manifest.added.find(({ patchRva, size }) => !inside(patchRva, size))
   if (astray !== undefined) throw mismatch(`${astray.name}, at RVA ${hex(astray.patchRva)}, is outside of the patch image`)
+  agreeOnThreadLocals(base, manifest, image.threadLocal)
+}
+
+/** Every thread-local place that the image uses is in a variable that the manifest names: the engine gives room by variable. */
+function agreeOnThreadLocals(base: HotPatchBase, { added }: Manifest, threadLocal: PatchThreadLocal | undefined): void {
+  const { rva = 0, size = 0, distances = [] } = threadLocal ?? {}
+  const variables = added.filter(({ kind }) => kind === 'thread-local')
+  const astray = variables.find((v) => v.patchRva < rva || v.patchRva + v.size > rva + size)
+  if (astray !== undefined)
+    throw mismatch(`${astray.name}, at RVA ${hex(astray.patchRva)}, is outside of the patch image's thread-local data`)
+  const records = base.chunks.flatMap(({ type, records }) => (type.startsWith('OWN_THREAD') ? records : []))
+  const nobodys = [...distances, ...records].find(
+    ({ target }) => !variables.some((v) => target >= v.patchRva && target <= v.patchRva + v.size),
+  )
+  if (nobodys !== undefined) throw mismatch(`the manifest names no thread-local variable at RVA ${hex(nobodys.target)}`)
 }
 
 /** An ELF base image has its time stamp and check sum from its build id, or from the hash of its text: see BaseIdentity. */

@@ -17,6 +17,8 @@ export interface PatchImage {
   readonly libraries: readonly string[]
   /** What it takes from other modules than the base image. */
   readonly imports: readonly PatchImport[]
+  /** Thread-local variables that it brings. */
+  readonly threadLocal?: PatchThreadLocal | undefined
   readonly unwind: PatchUnwind | undefined
   /** SHA-256 of the file, its signature left out (signature.ts): what a ledger remembers as the image applied. */
   readonly fileSha256: Uint8Array
@@ -49,6 +51,19 @@ export interface PatchImport {
   readonly version: string | undefined
   /** undefined: the image does not say which of its libraries it is (ELF, without a version). */
   readonly library: string | undefined
+}
+
+/** A block of which every thread gets a copy (PT_TLS). */
+export interface PatchThreadLocal {
+  /** Of the initial values, as they lie in the image. */
+  readonly rva: number
+  readonly size: number
+  /** A power of two. */
+  readonly alignment: number
+  /** `size` bytes. */
+  readonly content: Uint8Array
+  /** 8-byte fields that get the distance from the thread pointer to what has its initial value at the RVA `target`. */
+  readonly distances: readonly { readonly rva: number; readonly target: number }[]
 }
 
 export type PatchUnwind =

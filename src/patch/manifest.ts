@@ -54,7 +54,7 @@ const manifest = (z: Z) =>
         name: z.string(),
         /** Source or object file. */
         file: z.string().optional(),
-        kind: z.enum(['function', 'data', 'rodata']),
+        kind: z.enum(['function', 'data', 'rodata', 'thread-local']),
         patchRva: rva(z),
         size: rva(z),
       }),

@@ -1,6 +1,6 @@
 /** What a format's reader finds of a patch image in a file, and the rules of layout that both formats share. */
 import { HotpatchError } from '../errors.ts'
-import type { PatchImage, PatchSegment, PatchUnwind, Protection } from './image.ts'
+import type { PatchImage, PatchSegment, PatchThreadLocal, PatchUnwind, Protection } from './image.ts'
 
 export interface FileParts extends Omit<PatchImage, 'table' | 'manifest' | 'fileSha256'> {
   /** From the start of the hot patch table; its end may be further. */
@@ -36,7 +36,7 @@ export const imageSizeOf = (segments: readonly PatchSegment[]): number => {
 }
 
 /** Throws PATCH_IMAGE_MALFORMED. */
-export function checkParts({ segments, relativeRelocations, imports, unwind, imageSize }: FileParts): void {
+export function checkParts({ segments, relativeRelocations, imports, threadLocal, unwind, imageSize }: FileParts): void {
   if (imageSize > IMAGE_LIMIT) throw layoutError(`the image takes ${imageSize} bytes of memory, more than ${IMAGE_LIMIT}`)
   if (segments.length > SEGMENT_LIMIT) throw layoutError(`the image has ${segments.length} parts, more than ${SEGMENT_LIMIT}`)
   let end = 0
@@ -47,10 +47,18 @@ export function checkParts({ segments, relativeRelocations, imports, unwind, ima
     end = rva + size
   }
   const inside = (rva: number, length: number): boolean => segments.some((s) => rva >= s.rva && rva + length <= s.rva + s.size)
-  const astray = [...relativeRelocations, ...imports].find(({ rva }) => !inside(rva, RELOCATION_SIZE))
+  const astray = [...relativeRelocations, ...imports, ...(threadLocal?.distances ?? [])].find(({ rva }) => !inside(rva, RELOCATION_SIZE))
   if (astray !== undefined) throw layoutError(`a relocation at RVA ${hex(astray.rva)} is outside of the image's parts`)
+  if (threadLocal !== undefined) checkThreadLocal(threadLocal, inside)
   if (unwind !== undefined && !unwindExtents(unwind).every(([rva, length]) => inside(rva, length)))
     throw layoutError(`the unwind data at RVA ${hex(unwind.rva)} is outside of the image's parts`)
+}
+
+function checkThreadLocal({ rva, size, alignment, distances }: PatchThreadLocal, inside: (rva: number, length: number) => boolean): void {
+  if (!inside(rva, size)) throw layoutError("the thread-local data are outside of the image's parts")
+  if ((alignment & (alignment - 1)) !== 0) throw layoutError(`the thread-local data are aligned to ${alignment} bytes`)
+  const astray = distances.find(({ target }) => target < rva || target > rva + size)
+  if (astray !== undefined) throw layoutError(`a relocation at RVA ${hex(astray.rva)} leads outside of the thread-local data`)
 }
 
 /** Bytes of a RUNTIME_FUNCTION: three RVAs on x64, two words on ARM64. The smaller is what every one takes. */

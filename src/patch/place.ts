@@ -5,6 +5,7 @@
 import { viewOf } from '../binary/struct.ts'
 import { HotpatchError } from '../errors.ts'
 import { withField } from '../machine/arm64/fields.ts'
+import { toLocalExec } from '../machine/arm64/thread-local.ts'
 import type { EdgeKind } from '../machine/edges.ts'
 import type { PatchImage, PatchImport, PatchSegment } from './image.ts'
 import type { ChunkType, HotPatchBase, HotPatchRecord } from './table.ts'
@@ -18,6 +19,8 @@ export interface Placement {
   readonly read: (address: bigint, length: number) => Uint8Array
   /** Of every import of the image. */
   readonly imports: ReadonlyMap<PatchImport, bigint>
+  /** Bytes from the thread pointer to what has its initial value at an RVA of the image. */
+  readonly fromThreadPointer?: (rva: number) => bigint
 }
 
 /** One past the highest address that user space has. */
@@ -59,6 +62,9 @@ const VALUES: Readonly<Partial<Record<ChunkType, Value>>> = {
   REL32: (record, placement) => ({ width: 4, value: distance('REL32', record, placement) }),
   PAGE21: (record, placement) => inInstruction('PAGE21', 'page21', record, placement),
   BRANCH26: (record, placement) => inInstruction('BRANCH26', 'branch26', record, placement),
+  OWN_THREAD32: ({ target }, placement) => ({ width: 4, value: distance32(threadDistance(target, placement)) }),
+  OWN_THREAD_HIGH12: (record, placement) => inAddition('tprelhi12', record, placement),
+  OWN_THREAD_LOW12: (record, placement) => inAddition('tprello12', record, placement),
   INDIRECT: ({ target }, { baseAddress, read }) => {
     const pointer = read(baseAddress + BigInt(target), 8)
     return { width: 8, value: viewOf(pointer).getBigUint64(0, true) }
@@ -82,6 +88,26 @@ function inInstruction(type: ChunkType, field: EdgeKind, record: HotPatchRecord,
   // Counted from the page that the instruction lies in: numbers that small are exact.
   const place = record.source % Number(PAGE)
   return { width: 4, value: 0n, field: { kind: field, target: Number(to) + place, place } }
+}
+
+function threadDistance(target: number, { fromThreadPointer }: Placement): bigint {
+  if (fromThreadPointer === undefined) throw new HotpatchError('DEFECT', 'nobody knows where the thread-local variables lie')
+  return fromThreadPointer(target)
+}
+
+function distance32(value: bigint): bigint {
+  if (BigInt.asIntN(32, value) !== value) throw outOfReach(`a thread-local variable lies ${value} bytes from the thread pointer`, {})
+  return value
+}
+
+/** Where the variable lies only the process tells: what does not fit is refused then. */
+function inAddition(kind: EdgeKind, { target }: HotPatchRecord, placement: Placement): Omit<Write, 'rva'> {
+  const value = threadDistance(target, placement)
+  const into: Write['into'] = (content, at) => {
+    if (!toLocalExec(kind, content, at, Number(value)))
+      throw outOfReach(`a thread-local variable lies ${value} bytes from the thread pointer`, {})
+  }
+  return { width: 4, value: 0n, into }
 }
 
 function absolute32(address: bigint, source: number, target: number): bigint {
@@ -111,6 +137,7 @@ function* references(entry: HotPatchBase): Generator<{ readonly record: HotPatch
 export function placeImage(image: PatchImage, entry: HotPatchBase, placement: Placement): PatchSegment[] {
   const writes: Write[] = image.relativeRelocations.map(({ rva, addend }) => ({ rva, width: 8, value: placement.imageAddress + addend }))
   for (const imported of image.imports) writes.push({ rva: imported.rva, width: 8, value: addressOf(imported, placement) })
+  for (const { rva, target } of image.threadLocal?.distances ?? []) writes.push({ rva, width: 8, value: threadDistance(target, placement) })
   for (const { record, value } of references(entry)) writes.push({ rva: record.source, ...value(record, placement) })
   writes.sort((a, b) => a.rva - b.rva)
 
@@ -136,6 +163,8 @@ interface Write {
   readonly value: bigint
   /** Some bits of an instruction: what they refer to, and from where; addresses count from a page. */
   readonly field?: { readonly kind: EdgeKind; readonly target: number; readonly place: number }
+  /** Others: writes them itself. */
+  readonly into?: (content: Uint8Array, at: number) => void
 }
 
 const outside = ({ rva }: Write): HotpatchError =>
@@ -152,9 +181,10 @@ function writeInto(segment: PatchSegment, writes: readonly Write[]): PatchSegmen
   const content = new Uint8Array(Math.max(segment.content.length, end))
   content.set(segment.content)
   const view = viewOf(content)
-  for (const { rva, width, value, field } of writes) {
+  for (const { rva, width, value, field, into } of writes) {
     const at = rva - segment.rva
-    if (field !== undefined) view.setUint32(at, withField(field.kind, view.getUint32(at, true), field.target, field.place), true)
+    if (into !== undefined) into(content, at)
+    else if (field !== undefined) view.setUint32(at, withField(field.kind, view.getUint32(at, true), field.target, field.place), true)
     else if (width === 8) view.setBigUint64(rva - segment.rva, BigInt.asUintN(64, value), true)
     else view.setUint32(rva - segment.rva, Number(BigInt.asUintN(32, value)), true)
   }

@@ -1,20 +1,23 @@
 /**
  * An ELF patch image: a shared object that needs no loader but the engine. Its note says where the hot patch table lies; it has no
- * thread-local data and no constructors. What it takes from the base image, the table's records bring; what from other modules, its imports:
- * relocations that put the address of an undefined symbol into a field, and no others.
+ * constructors. What it takes from the base image, the table's records bring; what from other modules, its imports: relocations that put the address
+ * of an undefined symbol into a field. Others are for its own addresses, and for distances of its own thread-local variables.
  */
 import { DT, EM, ET, PF, PT, R_AARCH64, R_X86_64 } from '../binary/elf/definitions.ts'
 import { type ElfFile, type ElfSegment, readElf, toNumber } from '../binary/elf/reader.ts'
 import { viewOf } from '../binary/struct.ts'
 import { HotpatchError } from '../errors.ts'
 import { HOTPATCH_NOTE, HotpatchNote, SECTIONS } from './definitions.ts'
-import type { PatchImport, PatchSegment, PatchUnwind, RelativeRelocation } from './image.ts'
+import type { PatchImport, PatchSegment, PatchThreadLocal, PatchUnwind, RelativeRelocation } from './image.ts'
 import { type FileParts, imageSizeOf, layoutError, notAPatchImage, PAGE_SIZE, pageUp, protectionOf, unsupported } from './parts.ts'
 
 const MACHINES = new Map([
-  [EM.X86_64, { machine: 'x64', relative: R_X86_64.RELATIVE, absolute: R_X86_64['64'] }],
-  [EM.AARCH64, { machine: 'arm64', relative: R_AARCH64.RELATIVE, absolute: R_AARCH64.ABS64 }],
+  [EM.X86_64, { machine: 'x64', relative: R_X86_64.RELATIVE, absolute: R_X86_64['64'], distance: R_X86_64.TPOFF64 }],
+  [EM.AARCH64, { machine: 'arm64', relative: R_AARCH64.RELATIVE, absolute: R_AARCH64.ABS64, distance: R_AARCH64.TLS_TPREL }],
 ] as const)
+
+/** Bytes. No C library keeps more room for what comes later. */
+const THREAD_LOCAL_LIMIT = 65536
 
 const findNote = (elf: ElfFile) => elf.notes().find(({ name, type }) => name === HOTPATCH_NOTE.name && type === HOTPATCH_NOTE.type)
 
@@ -30,6 +33,9 @@ export function readElfParts(file: Uint8Array): FileParts {
   refuseLoaderWork(elf)
 
   const segments = readSegments(elf)
+  const { distances, ...relocations } = readRelocations(elf, known)
+  const threadLocal = readThreadLocal(elf)
+  if (threadLocal === undefined && distances.length > 0) throw layoutError('it has relocations for thread-local data, and none of that')
   const { TableRva, TableSize } = HotpatchNote.readAt(note.descriptor, 0)
   const manifest = elf.sections.find(({ name }) => name === SECTIONS.elf.manifest)?.data()
   if (manifest === undefined) throw layoutError(`the patch image has no section ${SECTIONS.elf.manifest}`)
@@ -38,7 +44,8 @@ export function readElfParts(file: Uint8Array): FileParts {
     machine: known.machine,
     imageSize: imageSizeOf(segments),
     segments,
-    ...readRelocations(elf, known),
+    ...relocations,
+    threadLocal: threadLocal && { ...threadLocal, distances: distances.map((d) => ({ rva: d.rva, target: threadLocal.rva + d.offset })) },
     libraries: elf.dynamic()?.needed ?? [],
     unwind: readUnwind(elf),
     table: elf.space.at(BigInt(TableRva), TableSize, 'the hot patch table'),
@@ -56,7 +63,17 @@ function refuseLoaderWork(elf: ElfFile): void {
     ['a destructor', DT.FINI],
   ] as const)
     if ((dynamic?.value(tag) ?? 0n) !== 0n) throw unsupported(`it has ${name}`)
-  if (elf.segments.some(({ type }) => type === PT.TLS)) throw unsupported('it has thread-local data')
+}
+
+function readThreadLocal(elf: ElfFile): Omit<PatchThreadLocal, 'distances'> | undefined {
+  const [segment, ...others] = elf.segments.filter(({ type }) => type === PT.TLS)
+  if (segment === undefined) return undefined
+  if (others.length > 0) throw layoutError('it has several parts with thread-local data')
+  const { vaddr, memsz, align } = segment
+  const content = new Uint8Array(memsz <= THREAD_LOCAL_LIMIT ? memsz : 0)
+  if (content.length !== memsz) throw unsupported(`it has ${memsz} bytes of thread-local data, more than ${THREAD_LOCAL_LIMIT}`)
+  content.set(segment.data().subarray(0, memsz))
+  return { rva: toNumber(vaddr, 'the address of the thread-local data'), size: memsz, alignment: Math.max(align, 1), content }
 }
 
 function readSegments(elf: ElfFile): PatchSegment[] {
@@ -93,28 +110,36 @@ function splitRelro(segment: PatchSegment, relro: ElfSegment | undefined): Patch
 interface RelocationTypes {
   readonly relative: number
   readonly absolute: number
+  readonly distance: number
 }
 
 function readRelocations(
   elf: ElfFile,
   types: RelocationTypes,
-): { readonly relativeRelocations: RelativeRelocation[]; readonly imports: PatchImport[] } {
+): {
+  readonly relativeRelocations: RelativeRelocation[]
+  readonly imports: PatchImport[]
+  /** Offsets in the image's thread-local block. */
+  readonly distances: readonly { readonly rva: number; readonly offset: number }[]
+} {
   const { ordinary, plt, relr } = elf.dynamicRelocations()
   if (plt.length > 0) throw unsupported(`it has ${plt.length} relocations of a procedure linkage table`)
   const field = (rva: number): bigint => viewOf(elf.space.at(BigInt(rva), 8, 'a relocated field')).getBigUint64(0, true)
   const relativeRelocations: RelativeRelocation[] = relr.map((rva) => ({ rva, addend: field(rva) }))
   const imports: PatchImport[] = []
+  const distances: { rva: number; offset: number }[] = []
   const symbols = ordinary.some(({ symbol }) => symbol !== 0) ? elf.dynamicSymbols() : []
   for (const { offset, type, symbol, addend } of ordinary) {
     const target = symbols[symbol]
     if (symbol === 0 && type === types.relative)
       relativeRelocations.push({ rva: offset, addend: addend === undefined ? field(offset) : BigInt(addend) })
+    else if (symbol === 0 && type === types.distance) distances.push({ rva: offset, offset: Number(addend ?? field(offset)) })
     else if (type === types.absolute && target?.place === 'undefined' && target.name !== '' && Number(addend ?? field(offset)) === 0) {
       const version = elf.versions()(symbol)
       imports.push({ rva: offset, name: target.name, version: version?.name, library: version?.library })
     } else throw unsupported(`it has a relocation of type ${type} at RVA 0x${offset.toString(16)}`)
   }
-  return { relativeRelocations, imports }
+  return { relativeRelocations, imports, distances }
 }
 
 function readUnwind(elf: ElfFile): PatchUnwind | undefined {

@@ -34,8 +34,9 @@ export function readPatchImage(file: Uint8Array): PatchImage {
   checkParts(parts)
   const table = decodeHotPatchTable(tableBytes)
   const manifest = parseManifest(manifestBytes)
-  const { machine, segments, relativeRelocations, imports } = image
-  validateHotPatchTable(table, { machine, segments, relativeRelocations, imports, baseImageSize: manifest.base.imageSize })
+  const { machine, segments, relativeRelocations, imports, threadLocal } = image
+  const baseImageSize = manifest.base.imageSize
+  validateHotPatchTable(table, { machine, segments, relativeRelocations, imports, threadLocal, baseImageSize })
   agree(table, manifest, image)
   return { ...image, table, manifest, fileSha256: imageDigest(file) }
 }

@@ -19,6 +19,13 @@ export const CHUNK_TYPES = {
   /** Ours, on free numbers, for ARM64: the field of an ADRP, and that of a B or BL. Inverse only. */
   PAGE21: 0x000a4000,
   BRANCH26: 0x000a8000,
+  /**
+   * Ours, on free numbers: the distance from the thread pointer to a thread-local variable of the patch image, by the RVA of its initial value; all of it
+   * (x64), or its bits 12 to 23 and 0 to 11 in two instructions (ARM64). Inverse only.
+   */
+  OWN_THREAD32: 0x000ac000,
+  OWN_THREAD_HIGH12: 0x000b0000,
+  OWN_THREAD_LOW12: 0x000b4000,
 } as const
 
 export type ChunkType = keyof typeof CHUNK_TYPES
@@ -59,7 +66,7 @@ export interface HotPatchRecord {
   /** RVA of where it is written. */
   readonly source: number
   /**
-   * RVA of what it refers to, in the other image (OWN_ABSOLUTE32: in the same). REL32: the field becomes target - (source + 4); where the
+   * RVA of what it refers to, in the other image (OWN_…: in the same). REL32: the field becomes target - (source + 4); where the
    * instruction does not end with its field, the target is shifted to make up for it.
    */
   readonly target: number

@@ -9,7 +9,7 @@ import {
   IMAGE_HOT_PATCH_BASE_OBLIGATORY,
   IMAGE_HOT_PATCH_MACHINE,
 } from './definitions.ts'
-import type { PatchImport, PatchSegment, RelativeRelocation } from './image.ts'
+import type { PatchImport, PatchSegment, PatchThreadLocal, RelativeRelocation } from './image.ts'
 import type { ChunkType, HotPatchBase, HotPatchChunk, HotPatchRecord, HotPatchTable } from './table.ts'
 
 /** What the table is held against. */
@@ -21,6 +21,7 @@ export interface TableFacts {
   readonly relativeRelocations: readonly Pick<RelativeRelocation, 'rva'>[]
   /** The same of its imports. */
   readonly imports: readonly Pick<PatchImport, 'rva'>[]
+  readonly threadLocal?: Pick<PatchThreadLocal, 'rva' | 'size' | 'distances'> | undefined
   /** undefined: not known, RVAs of the base image are not checked. */
   readonly baseImageSize: number | undefined
 }
@@ -47,6 +48,9 @@ const TYPE_RULES: Readonly<Record<ChunkType, TypeRule>> = {
   OWN_ABSOLUTE32: { writes: 'patch', width: 4, targetWidth: 0, supported: true },
   PAGE21: { writes: 'patch', width: 4, targetWidth: 0, supported: true, machine: 'arm64' },
   BRANCH26: { writes: 'patch', width: 4, targetWidth: 0, supported: true, machine: 'arm64' },
+  OWN_THREAD32: { writes: 'patch', width: 4, targetWidth: 0, supported: true, machine: 'x64' },
+  OWN_THREAD_HIGH12: { writes: 'patch', width: 4, targetWidth: 0, supported: true, machine: 'arm64' },
+  OWN_THREAD_LOW12: { writes: 'patch', width: 4, targetWidth: 0, supported: true, machine: 'arm64' },
   INDIRECT: { writes: 'patch', width: 8, targetWidth: 8, supported: true },
   CALL_TARGET: { writes: 'patch', width: 0, targetWidth: 0, supported: false },
   NO_CALL_TARGET: { writes: 'patch', width: 0, targetWidth: 0, supported: false },
@@ -102,6 +106,7 @@ function validateBase(base: HotPatchBase, table: HotPatchTable, facts: TableFact
   const written: Extent[] = [
     ...facts.relativeRelocations.map(({ rva }) => ({ rva, width: RELOCATION_WIDTH, what: 'a relocation' })),
     ...facts.imports.map(({ rva }) => ({ rva, width: RELOCATION_WIDTH, what: 'an import' })),
+    ...(facts.threadLocal?.distances ?? []).map(({ rva }) => ({ rva, width: RELOCATION_WIDTH, what: 'a thread-local relocation' })),
   ]
   const functions: Extent[] = []
   for (const chunk of base.chunks) {
@@ -146,9 +151,11 @@ function checkReference({ source, target }: HotPatchRecord, { type }: HotPatchCh
     throw invalid(`a ${type} record would write ${rule.width} bytes at RVA ${hex(source)}, outside of the patch image's segments`, {
       source,
     })
-  if (type === 'OWN_ABSOLUTE32') {
-    if (segmentOf(facts.segments, target, rule.targetWidth) === undefined)
-      throw invalid(`the ${type} record for RVA ${hex(source)} refers to RVA ${hex(target)}, outside of the patch image`, {
+  if (type.startsWith('OWN_')) {
+    const own: readonly Pick<PatchSegment, 'rva' | 'size'>[] = type === 'OWN_ABSOLUTE32' ? facts.segments : [facts.threadLocal ?? NOTHING]
+    const where = type === 'OWN_ABSOLUTE32' ? 'patch image' : "patch image's thread-local data"
+    if (segmentOf(own, target, rule.targetWidth) === undefined)
+      throw invalid(`the ${type} record for RVA ${hex(source)} refers to RVA ${hex(target)}, outside of the ${where}`, {
         source,
         target,
       })
@@ -157,6 +164,8 @@ function checkReference({ source, target }: HotPatchRecord, { type }: HotPatchCh
   if (facts.baseImageSize !== undefined && target + rule.targetWidth > facts.baseImageSize)
     throw invalid(`the ${type} record for RVA ${hex(source)} refers to RVA ${hex(target)}, outside of the base image`, { source, target })
 }
+
+const NOTHING = { rva: 0, size: -1 }
 
 /** The segment in which `width` bytes at `rva` lie. */
 function segmentOf<S extends { readonly rva: number; readonly size: number }>(

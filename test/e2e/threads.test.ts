@@ -9,6 +9,7 @@ import { json, jsonBeside } from './hotpatch.ts'
 import { buildThreads, type Line, linesOf, MAKES } from './threads.ts'
 
 const THREADS = [1, 2, 3]
+const SHORT_LIVED = 4
 
 const wine = wineAvailable()
 
@@ -43,7 +44,14 @@ describe.each(Object.values(targets))('$title: thread-local data of the base ima
         expect(await jsonBeside(target, verb, '--pid', `${server.pid}`, ...rest)).toMatchObject({ outcome, exit: 0 })
         await untilAll(server, version, from)
       }
-      for (const thread of THREADS) check(linesOf(server.output()).filter((line) => line.thread === thread))
+      const lines = linesOf(server.output())
+      for (const thread of THREADS)
+        check(
+          lines.filter((line) => line.thread === thread),
+          make.fresh,
+        )
+      // Each was the first of its thread.
+      for (const line of lines.filter(({ thread }) => thread === SHORT_LIVED)) check([line], make.fresh)
     },
     120_000,
   )
@@ -59,11 +67,12 @@ async function untilAll(server: Server, version: string, from: number): Promise<
 }
 
 /** One thread's lines: no count is missing, whichever version counted. */
-function check(lines: readonly Line[]): void {
+function check(lines: readonly Line[], hasFresh: boolean): void {
   const thread = lines[0]?.thread ?? 0
-  expect(new Set(lines.map(({ version }) => version))).toEqual(new Set(['old', 'new']))
+  let since = 0
   lines.forEach((line, i) => {
     const added = line.version === 'new' ? 100_000 : 0
+    since = line.version === 'new' ? since + 1 : 0
     expect(line).toEqual({
       version: line.version,
       thread,
@@ -72,6 +81,7 @@ function check(lines: readonly Line[]): void {
       own: i + 1,
       within: 7000 + i + 1,
       byte: thread,
+      fresh: hasFresh && line.version === 'new' ? 500 + since : 0,
       filling: 'filling',
     })
   })

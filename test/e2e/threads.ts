@@ -15,6 +15,8 @@ export interface Make {
   readonly flags: readonly string[]
   /** Whether the counting is a library's; else the program's own. */
   readonly library: boolean
+  /** Whether the fix has thread-local variables of its own: in PE only gcc's emulation can. */
+  readonly fresh: boolean
   readonly link: readonly string[]
 }
 
@@ -24,44 +26,71 @@ const CLANG_MINGW = ['clang-19', '--target=x86_64-w64-mingw32'] as const
 
 /** The ways in which compilers reach thread-local data, and what linkers make of them. */
 export const MAKES: readonly Make[] = [
-  { title: 'local exec', target: 'elf', compiler: ['gcc'], flags: ['-fPIE'], library: false, link: ['-pie'] },
-  { title: 'local exec, at a fixed address', target: 'elf', compiler: ['gcc'], flags: ['-fno-pie'], library: false, link: ['-no-pie'] },
-  { title: 'general dynamic in a program', target: 'elf', compiler: ['gcc'], flags: PIC, library: false, link: ['-pie'] },
+  { title: 'local exec', target: 'elf', fresh: true, compiler: ['gcc'], flags: ['-fPIE'], library: false, link: ['-pie'] },
+  {
+    title: 'local exec, at a fixed address',
+    target: 'elf',
+    fresh: true,
+    compiler: ['gcc'],
+    flags: ['-fno-pie'],
+    library: false,
+    link: ['-no-pie'],
+  },
+  { title: 'general dynamic in a program', target: 'elf', fresh: true, compiler: ['gcc'], flags: PIC, library: false, link: ['-pie'] },
   {
     title: 'descriptors in a program',
     target: 'elf',
+    fresh: true,
     compiler: ['gcc'],
     flags: [...PIC, '-mtls-dialect=gnu2'],
     library: false,
     link: ['-pie'],
   },
-  { title: 'general and local dynamic', target: 'elf', compiler: ['gcc'], flags: PIC, library: true, link: [] },
+  { title: 'general and local dynamic', target: 'elf', fresh: true, compiler: ['gcc'], flags: PIC, library: true, link: [] },
   {
     title: 'general and local dynamic without a PLT',
     target: 'elf',
+    fresh: true,
     compiler: ['gcc'],
     flags: [...PIC, '-fno-plt'],
     library: true,
     link: [],
   },
-  { title: 'initial exec', target: 'elf', compiler: ['gcc'], flags: [...PIC, '-ftls-model=initial-exec'], library: true, link: [] },
-  { title: 'descriptors', target: 'elf', compiler: ['gcc'], flags: [...PIC, '-mtls-dialect=gnu2'], library: true, link: [] },
-  { title: "clang's dynamic", target: 'elf', compiler: ['clang-19'], flags: PIC, library: true, link: [] },
+  {
+    title: 'initial exec',
+    target: 'elf',
+    fresh: true,
+    compiler: ['gcc'],
+    flags: [...PIC, '-ftls-model=initial-exec'],
+    library: true,
+    link: [],
+  },
+  { title: 'descriptors', target: 'elf', fresh: true, compiler: ['gcc'], flags: [...PIC, '-mtls-dialect=gnu2'], library: true, link: [] },
+  { title: "clang's dynamic", target: 'elf', fresh: true, compiler: ['clang-19'], flags: PIC, library: true, link: [] },
   {
     title: "clang's, linked by lld",
     target: 'elf',
+    fresh: true,
     compiler: ['clang-19'],
     flags: ['-fPIE'],
     library: false,
     link: ['-pie', '-fuse-ld=lld'],
   },
-  { title: 'a program', target: 'pe', compiler: CLANG_MINGW, flags: [], library: false, link: [] },
-  { title: 'a program without symbols', target: 'pe', compiler: CLANG_MINGW, flags: [], library: false, link: ['-s'] },
-  { title: 'a DLL', target: 'pe', compiler: CLANG_MINGW, flags: [], library: true, link: [] },
-  { title: 'a program, linked by lld', target: 'pe', compiler: CLANG_MINGW, flags: [], library: false, link: ['-fuse-ld=lld-19'] },
-  { title: 'a DLL, linked by lld', target: 'pe', compiler: CLANG_MINGW, flags: [], library: true, link: ['-fuse-ld=lld-19'] },
-  { title: 'emulated, in a program', target: 'pe', compiler: ['x86_64-w64-mingw32-gcc'], flags: [], library: false, link: [] },
-  { title: 'emulated, in a DLL', target: 'pe', compiler: ['x86_64-w64-mingw32-gcc'], flags: [], library: true, link: [] },
+  { title: 'a program', target: 'pe', fresh: false, compiler: CLANG_MINGW, flags: [], library: false, link: [] },
+  { title: 'a program without symbols', target: 'pe', fresh: false, compiler: CLANG_MINGW, flags: [], library: false, link: ['-s'] },
+  { title: 'a DLL', target: 'pe', fresh: false, compiler: CLANG_MINGW, flags: [], library: true, link: [] },
+  {
+    title: 'a program, linked by lld',
+    target: 'pe',
+    fresh: false,
+    compiler: CLANG_MINGW,
+    flags: [],
+    library: false,
+    link: ['-fuse-ld=lld-19'],
+  },
+  { title: 'a DLL, linked by lld', target: 'pe', fresh: false, compiler: CLANG_MINGW, flags: [], library: true, link: ['-fuse-ld=lld-19'] },
+  { title: 'emulated, in a program', target: 'pe', fresh: true, compiler: ['x86_64-w64-mingw32-gcc'], flags: [], library: false, link: [] },
+  { title: 'emulated, in a DLL', target: 'pe', fresh: true, compiler: ['x86_64-w64-mingw32-gcc'], flags: [], library: true, link: [] },
 ]
 
 interface Files {
@@ -83,7 +112,7 @@ export interface Built {
 
 /** Both builds in `place`/before and `place`/after, and what is to be patched. */
 export async function buildThreads(
-  { target, compiler: [compiler, ...options], flags, library, link }: Make,
+  { target, compiler: [compiler, ...options], flags, library, fresh, link }: Make,
   place: string,
 ): Promise<Built> {
   const files = FILES[target]
@@ -97,6 +126,8 @@ export async function buildThreads(
     `-I${SOURCES}`,
     `-ffile-prefix-map=${clone}=.`,
     ...flags,
+    ...(fresh ? ['-DFRESH'] : []),
+    ...(library ? ['-DLIBRARY'] : []),
   ]
   for (const version of ['before', 'after']) {
     mkdirSync(join(place, version), { recursive: true })
@@ -126,6 +157,8 @@ export interface Line {
   readonly within: number
   /** What the thread has written into its own array, and what was there from the start. */
   readonly byte: number
+  /** What the version with variables of its own has counted since it came, from 500 on. */
+  readonly fresh: number
   readonly filling: string
 }
 
@@ -134,8 +167,9 @@ export function linesOf(output: string): Line[] {
     .split(/\r?\n/)
     .slice(0, -1)
     .map((line) => {
-      const [version = '', thread, shared, visible, own, within, byte, filling = ''] = line.split(' ')
-      const [a, b, c, d, e, f] = [thread, shared, visible, own, within, byte].map(Number) as [
+      const [version = '', thread, shared, visible, own, within, byte, fresh, filling = ''] = line.split(' ')
+      const [a, b, c, d, e, f, g] = [thread, shared, visible, own, within, byte, fresh].map(Number) as [
+        number,
         number,
         number,
         number,
@@ -143,6 +177,6 @@ export function linesOf(output: string): Line[] {
         number,
         number,
       ]
-      return { version, thread: a, shared: b, visible: c, own: d, within: e, byte: f, filling }
+      return { version, thread: a, shared: b, visible: c, own: d, within: e, byte: f, fresh: g, filling }
     })
 }

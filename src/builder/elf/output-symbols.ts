@@ -50,17 +50,20 @@ export function exportedSymbols(plan: PatchPlan): ImageSymbol[] {
   return [...byName.values()]
 }
 
+export interface SymbolPlaces {
+  /** Index of the section that holds the block. */
+  section(block: Block): number
+  /** What a symbol for the block's start has: its RVA; of a thread-local one the offset in the image's thread-local block (gABI, "Symbol Table"). */
+  value(block: Block): number
+}
+
 /** Protected: what the patch image defines is never taken from elsewhere. */
-export const toOutputSymbol = (
-  { symbol, block, name, binding }: ImageSymbol,
-  rvaOf: (block: Block) => number,
-  sectionOf: (block: Block) => number,
-): OutputSymbol => ({
+export const toOutputSymbol = ({ symbol, block, name, binding }: ImageSymbol, places: SymbolPlaces): OutputSymbol => ({
   name,
   binding,
   type: TYPES[symbol.kind],
   visibility: binding === STB.LOCAL ? STV.DEFAULT : STV.PROTECTED,
-  section: sectionOf(block),
-  value: rvaOf(block) + symbol.offset,
+  section: places.section(block),
+  value: places.value(block) + symbol.offset,
   size: symbol.size,
 })

@@ -6,7 +6,7 @@ import { architectureOf } from '../../machine/architectures.ts'
 import type { Block } from '../graph.ts'
 import type { PatchPlan } from '../plan.ts'
 
-export type SectionName = '.text' | '.rodata' | '.gcc_except_table' | '.data.rel.ro' | '.data' | '.bss'
+export type SectionName = '.text' | '.rodata' | '.gcc_except_table' | '.tdata' | '.data.rel.ro' | '.data' | '.bss'
 
 export interface SectionFacts {
   readonly type: number
@@ -19,6 +19,7 @@ export const OUTPUT_SECTIONS: Readonly<Record<SectionName, SectionFacts>> = {
   '.rodata': { type: SHT.PROGBITS, flags: SHF.ALLOC, fill: 0 },
   '.gcc_except_table': { type: SHT.PROGBITS, flags: SHF.ALLOC, fill: 0 },
   '.text': { type: SHT.PROGBITS, flags: SHF.ALLOC | SHF.EXECINSTR, fill: undefined },
+  '.tdata': { type: SHT.PROGBITS, flags: SHF.ALLOC | SHF.WRITE | SHF.TLS, fill: 0 },
   '.data.rel.ro': { type: SHT.PROGBITS, flags: SHF.ALLOC | SHF.WRITE, fill: 0 },
   '.data': { type: SHT.PROGBITS, flags: SHF.ALLOC | SHF.WRITE, fill: 0 },
   '.bss': { type: SHT.NOBITS, flags: SHF.ALLOC | SHF.WRITE, fill: 0 },
@@ -40,8 +41,10 @@ function sectionOf(block: Block, plan: PatchPlan): SectionName {
       return '.text'
     case 'rodata':
       // What the loader relocates must be writable while it does.
-      if (relocated || block.edges.some((edge) => edge.kind === 'abs64')) return '.data.rel.ro'
+      if (relocated || block.edges.some(({ kind }) => kind === 'abs64' || kind === 'tpoff64')) return '.data.rel.ro'
       return block.section.startsWith('.gcc_except_table') ? '.gcc_except_table' : '.rodata'
+    case 'tls':
+      return '.tdata'
     case 'data':
       return '.data'
     case 'bss':

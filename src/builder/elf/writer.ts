@@ -3,7 +3,7 @@
  * can map it, debuggers can read it: what makes it a patch image is the `.hotpatch` table, found through a note.
  */
 import { ehFrameHdrSize, encodeEhFrameHdr } from '../../binary/dwarf/eh-frame-hdr.ts'
-import { DT, Elf64_Dyn, Elf64_Rela, Elf64_Sym, EM, ET, NT_GNU, PF, PT, SHF, SHT, STB } from '../../binary/elf/definitions.ts'
+import { DF, DT, Elf64_Dyn, Elf64_Rela, Elf64_Sym, EM, ET, NT_GNU, PF, PT, SHF, SHT, STB } from '../../binary/elf/definitions.ts'
 import { encodeNote } from '../../binary/elf/notes.ts'
 import {
   encodeDynamic,
@@ -39,7 +39,7 @@ import { type EhFrameLayout, encodeEhFrame, fdeAddresses, layOutEhFrame } from '
 import { type Imports, importsOf, UNVERSIONED } from './imports.ts'
 import { elfMachine } from './machines.ts'
 import { type FilledSection, fillSections, OUTPUT_SECTIONS, type SectionName } from './output.ts'
-import { exportedSymbols, type ImageSymbol, staticSymbols, toOutputSymbol } from './output-symbols.ts'
+import { exportedSymbols, type ImageSymbol, type SymbolPlaces, staticSymbols, toOutputSymbol } from './output-symbols.ts'
 
 const MACHINES = { x64: EM.X86_64, arm64: EM.AARCH64 } as const
 
@@ -54,8 +54,9 @@ interface Parts {
   readonly exported: readonly ImageSymbol[]
   readonly names: StringTableBuilder
   readonly soname: number
-  /** Relative relocations; those of imports follow them. */
+  /** Relative relocations; those of imports and of thread-local variables follow them. */
   readonly relativeCount: number
+  readonly distanceCount: number
   readonly tableSize: number
 }
 
@@ -82,6 +83,7 @@ function gather(given: PatchPlan): Parts {
   for (const { versions } of imports.versionNeeds) for (const { name } of versions) names.add(name)
   // Numbers and sizes do not depend on places: with everything at 0 they come out as they will be.
   const anywhere = (): number => 0
+  const fixed = fixUp(plan, anywhere)
   return {
     plan,
     filled: new Map(fillSections(plan).map((section) => [section.name, section])),
@@ -90,7 +92,8 @@ function gather(given: PatchPlan): Parts {
     exported,
     names,
     soname,
-    relativeCount: fixUp(plan, anywhere).relative.length,
+    relativeCount: fixed.relative.length,
+    distanceCount: fixed.distances.length,
     tableSize: encodeHotPatchTable(tableFor(plan, anywhere)).length,
   }
 }
@@ -105,7 +108,7 @@ const emptyBuildId = (): Uint8Array => encodeNote('GNU', NT_GNU.BUILD_ID, new Ui
 const hotpatchNote = (TableRva: number, TableSize: number): Uint8Array =>
   encodeNote(HOTPATCH_NOTE.name, HOTPATCH_NOTE.type, HotpatchNote.encode({ TableRva, TableSize }))
 
-const relocationCount = ({ relativeCount, imports }: Parts): number => relativeCount + imports.fields.length
+const relocationCount = ({ relativeCount, distanceCount, imports }: Parts): number => relativeCount + imports.fields.length + distanceCount
 
 const dynamicSize = (parts: Parts): number => encodeDynamic(dynamicEntries(parts, () => 0)).length
 
@@ -131,6 +134,7 @@ function dynamicEntries(parts: Parts, address: (section: string) => number): [ta
     [DT.STRSZ, names.size],
     [DT.SYMENT, Elf64_Sym.size],
     ...(relocationCount(parts) > 0 ? relocations() : []),
+    ...(parts.filled.has('.tdata') ? [[DT.FLAGS, DF.STATIC_TLS] as [number, number]] : []),
     ...(imports.versionNeeds.length > 0 ? versions() : []),
   ]
 }
@@ -184,28 +188,29 @@ function imageOf(parts: Parts): OutputImage {
       { flags: PF.R, sections: [...tables, ...filled('.rodata'), ...filled('.gcc_except_table'), ...frames] },
       { flags: PF.R | PF.X, sections: filled('.text') },
       // glibc writes addresses into .dynamic before it protects it.
-      { flags: PF.R | PF.W, sections: [...filled('.data.rel.ro'), dynamic], relro: true },
+      { flags: PF.R | PF.W, sections: [...filled('.tdata'), ...filled('.data.rel.ro'), dynamic], relro: true },
       { flags: PF.R | PF.W, sections: [...filled('.data'), ...filled('.bss')] },
     ],
-    headers: headersOf(unwind !== undefined),
+    headers: headersOf(unwind !== undefined, parts.filled.get('.tdata')),
     buildId: BUILD_ID_NOTE,
   }
 }
 
-function headersOf(hasUnwind: boolean): OutputHeader[] {
+function headersOf(hasUnwind: boolean, threadLocal: FilledSection | undefined): OutputHeader[] {
   const frames: OutputHeader = { type: PT.GNU_EH_FRAME, flags: PF.R, align: 4, sections: ['.eh_frame_hdr', '.eh_frame_hdr'] }
   return [
     { type: PT.DYNAMIC, flags: PF.R | PF.W, align: 8, sections: ['.dynamic', '.dynamic'] },
     { type: PT.NOTE, flags: PF.R, align: NOTE_ALIGN, sections: [BUILD_ID_NOTE, HOTPATCH_NOTE_SECTION] },
     ...(hasUnwind ? [frames] : []),
+    ...(threadLocal === undefined
+      ? []
+      : [{ type: PT.TLS, flags: PF.R, align: threadLocal.align, sections: ['.tdata', '.tdata'] } as const]),
     { type: PT.GNU_STACK, flags: PF.R | PF.W, align: 16 },
   ]
 }
 
-interface Places {
+interface Places extends SymbolPlaces {
   rva(block: Block): number
-  /** Index of the section that holds the block. */
-  section(block: Block): number
 }
 
 function placesOf({ filled, unwind }: Parts, layout: PlacedImage): Places {
@@ -220,20 +225,22 @@ function placesOf({ filled, unwind }: Parts, layout: PlacedImage): Places {
   return {
     rva: (block) => layout.address(find(block).section) + find(block).offset,
     section: (block) => layout.index(find(block).section),
+    value: (block) => (block.kind === 'tls' ? 0 : layout.address(find(block).section)) + find(block).offset,
   }
 }
 
 const byOffset = (a: { readonly offset: number }, b: { readonly offset: number }): number => a.offset - b.offset
 
-function contentsOf(parts: Parts, layout: PlacedImage, { rva, section }: Places): Map<string, Uint8Array> {
+function contentsOf(parts: Parts, layout: PlacedImage, places: Places): Map<string, Uint8Array> {
   const { plan, filled, unwind, imports, exported, names, tableSize } = parts
-  const { contents: fixed, relative } = fixUp(plan, rva)
+  const { rva } = places
+  const { contents: fixed, relative, distances } = fixUp(plan, rva)
   const table = encodeHotPatchTable(tableFor(plan, rva))
   const contents = new Map<string, Uint8Array>([
     [BUILD_ID_NOTE, emptyBuildId()],
     [HOTPATCH_NOTE_SECTION, hotpatchNote(layout.address(SECTIONS.elf.table), tableSize)],
     ['.gnu.hash', encodeGnuHash(exported, 1 + imports.symbols.length)],
-    ['.dynsym', encodeSymbols([...imports.symbols, ...exported.map((s) => toOutputSymbol(s, rva, section))], names)],
+    ['.dynsym', encodeSymbols([...imports.symbols, ...exported.map((s) => toOutputSymbol(s, places))], names)],
     ['.dynstr', names.encode()],
     [SECTIONS.elf.table, table],
     ['.dynamic', encodeDynamic(dynamicEntries(parts, layout.address))],
@@ -256,7 +263,14 @@ function contentsOf(parts: Parts, layout: PlacedImage, { rva, section }: Places)
       symbol: 1 + symbol,
       addend: 0,
     }))
-    contents.set('.rela.dyn', encodeRela([...fields.sort(byOffset), ...imported.sort(byOffset)]))
+    // Of no symbol: the addend counts in the image's own block.
+    const ofThreads = distances.map(({ block, offset, addend }) => ({
+      offset: rva(block) + offset,
+      type: types.threadLocal.distance,
+      symbol: 0,
+      addend: addend - layout.address('.tdata'),
+    }))
+    contents.set('.rela.dyn', encodeRela([...fields.sort(byOffset), ...imported.sort(byOffset), ...ofThreads.sort(byOffset)]))
   }
   for (const { name, size, offsets } of filled.values()) {
     if (OUTPUT_SECTIONS[name].type === SHT.NOBITS) continue
@@ -274,17 +288,17 @@ function contentsOf(parts: Parts, layout: PlacedImage, { rva, section }: Places)
 }
 
 /** What the loader does not map: the manifest, room for a signature, and names for debuggers and profilers. */
-function unloadedOf({ plan }: Parts, { rva, section }: Places): UnloadedSection[] {
+function unloadedOf({ plan }: Parts, places: Places): UnloadedSection[] {
   const symbols = staticSymbols(plan)
   const names = new StringTableBuilder()
   const table = encodeSymbols(
-    symbols.map((s) => toOutputSymbol(s, rva, section)),
+    symbols.map((s) => toOutputSymbol(s, places)),
     names,
   )
   const info = 1 + symbols.filter((s) => s.binding === STB.LOCAL).length
   const plain = { flags: 0, align: 1 }
   return [
-    { ...plain, name: SECTIONS.elf.manifest, type: SHT.PROGBITS, content: encodeManifest(manifestFor(plan, rva)) },
+    { ...plain, name: SECTIONS.elf.manifest, type: SHT.PROGBITS, content: encodeManifest(manifestFor(plan, places.rva)) },
     { ...plain, name: SECTIONS.elf.signature, type: SHT.PROGBITS, content: new Uint8Array(ImageSignature.size) },
     { ...plain, name: '.symtab', type: SHT.SYMTAB, align: 8, content: table, link: '.strtab', info, entsize: Elf64_Sym.size },
     { ...plain, name: '.strtab', type: SHT.STRTAB, content: names.encode() },

@@ -248,8 +248,7 @@ const RULES: readonly Rule[] = [
     c.before !== undefined && c.after !== undefined && c.before.graph.machine !== c.after.graph.machine
       ? because(c, 'MACHINE_MISMATCH', `${c.before.graph.machine} before, ${c.after.graph.machine} after`)
       : undefined,
-  (c) =>
-    c.kind === 'thread-local' && c.change !== 'removed' ? because(c, 'TLS_CHANGED', `thread-local ${c.name} was ${c.change}`) : undefined,
+  threadLocalRule,
   (c) =>
     c.kind === 'section' ? because(c, 'STARTUP_CHANGED', `an entry of ${(c.after ?? c.before)?.block.section} was ${c.change}`) : undefined,
   (c) => (c.kind === 'import' ? because(c, 'IMPORT_ADDED', `no object of the build before uses or defines ${c.name}`) : undefined),
@@ -277,6 +276,12 @@ function* reasonsFor(change: Change, lookups: Lookups): Generator<Reason> {
     const found = rule(change, lookups)
     if (found !== undefined) yield found
   }
+}
+
+/** Of ELF a new one travels where it is used: see resolve.ts. */
+function threadLocalRule(c: Change): Reason | undefined {
+  if (c.kind !== 'thread-local' || c.change === 'removed' || (c.change === 'added' && c.after?.graph.format === 'elf')) return undefined
+  return because(c, 'TLS_CHANGED', `thread-local ${c.name} was ${c.change}`)
 }
 
 function dataRule(c: Change): Reason | undefined {

@@ -14,7 +14,9 @@ const LEAST_TELLING = 1n << 16n
 
 /** Adds to the reasons of the changed functions. */
 export function judgeNewState(changes: readonly Change[]): void {
-  const variables = changes.filter((c) => c.kind === 'data' && c.change === 'added').flatMap((c) => c.after?.block ?? [])
+  const variables = changes
+    .filter((c) => (c.kind === 'data' || c.kind === 'thread-local') && c.change === 'added')
+    .flatMap((c) => c.after?.block ?? [])
   if (variables.length === 0) return
   const [blocks, names] = [new Set(variables), new Set(variables.flatMap(globalNames))]
   const travelling = changes.filter((c) => c.kind === 'function')

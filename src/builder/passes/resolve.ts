@@ -117,6 +117,10 @@ export function resolve(
         continue
       }
       const outcome = isCallLeftOut(edge, next, targets, context) ? NO_CALL : targetOf(edge, next, context)
+      if (outcome.to === 'patch' && outcome.block.kind === 'tls' && outcome.block.edges.length > 0) {
+        reasons.push(reason('TLS_CHANGED', outcome.block.name, fileOf(outcome.block, context), 'its initial value has an address in it'))
+        continue
+      }
       if (outcome.to === 'nowhere') {
         reasons.push(reason(outcome.code, userName(next, context), fileOf(next, context), outcome.detail))
         continue
@@ -139,6 +143,7 @@ function isCallLeftOut(edge: Edge, user: Block, targets: ReadonlyMap<Edge, Targe
     return call !== undefined && e.offset + call === edge.offset
   })
   const target = access === undefined ? undefined : targets.get(access)
+  if (target?.to === 'patch') return true
   return target?.to === 'thread-local' && (target.reach.by === 'distance' || target.reach.by === 'distance-slot')
 }
 
@@ -167,7 +172,7 @@ function userName(user: Block, { graphOf }: Context): string {
 
 function targetOf(edge: Edge, user: Block, context: Context): Outcome {
   const { target } = edge
-  if (isThreadLocal(edge)) return targetOfThreadLocal(edge, context)
+  if (isThreadLocal(edge)) return targetOfThreadLocal(edge, user, context)
   if (target.absolute !== undefined) return { to: 'constant', value: target.absolute }
   if (target.block !== undefined) {
     // The linker keeps one of many copies: so does the patch.
@@ -397,21 +402,55 @@ function newImport(name: string, { locator, libraries }: Context): Target | unde
 
 const tls = (name: string, why = ''): Outcome => nowhere('TLS_UNSUPPORTED', `it uses the thread-local ${name}${why}`)
 
-function targetOfThreadLocal(edge: Edge, context: Context): Outcome {
+function targetOfThreadLocal(edge: Edge, user: Block, context: Context): Outcome {
   const { base } = context.locator
   const { name } = edge.target
+  // By descriptors the start of the block is a symbol of its own.
+  const access = name === MODULE_BASE ? 'local-dynamic' : EDGE_KINDS[edge.kind].access
+  const fresh = newThreadLocal(edge, context)
+  // What the code has offsets from becomes the thread pointer, where none of them is in the block of a library.
+  const isBlockKnown = base.threadLocal?.fromThreadPointer !== undefined || countsToNewAlone(user, context)
+  if (base.format === 'elf' && access === 'local-dynamic' && isBlockKnown)
+    return { to: 'thread-local', reach: { by: 'distance', distance: 0 } }
+  if (fresh !== undefined) {
+    if (access === undefined) return tls(name, `, which is new, as ${edge.kind}`)
+    if (access === 'local-dynamic' || (access === 'block-offset' && !isBlockKnown))
+      return tls(name, `, which is new, by its distance from variables of ${base.name}: give it __attribute__((tls_model("initial-exec")))`)
+    return fresh
+  }
   const variable = threadLocalOf(edge, context)
   if ('to' in variable) return variable
   const reach = reachOf(edge, variable, base)
   return reach === undefined ? tls(name, `, and nothing in ${base.name} leads to it`) : { to: 'thread-local', reach }
 }
 
+/** A variable of the build after alone: it travels, and the engine gives it room in every thread. Of PE that cannot be done. */
+function newThreadLocal({ target }: Edge, context: Context): (Target & { to: 'patch' }) | undefined {
+  if (context.locator.base.format !== 'elf') return undefined
+  const definition = target.block === undefined ? definitionOf(target.name, context) : { block: target.block, symbol: target }
+  if (definition === undefined || definition === 'ambiguous') return undefined
+  const { block, symbol } = definition
+  const isNew = block.kind === 'tls' && !context.twins.after.has(block) && !context.twins.ambiguous.has(block)
+  return isNew ? { to: 'patch', block, offset: symbol.offset } : undefined
+}
+
+/** Whether all offsets in a thread-local block that a function has, its split-off parts included, are those of new variables. */
+function countsToNewAlone(user: Block, context: Context): boolean {
+  const unit = unitOf(user, context)
+  const parts = context.graphOf.get(user)?.blocks.filter((block) => block.kind === 'code' && unitOf(block, context) === unit) ?? [user]
+  const offsets = parts.flatMap(({ edges }) => edges.filter(({ kind }) => EDGE_KINDS[kind].access === 'block-offset'))
+  return offsets.length > 0 && offsets.every((edge) => newThreadLocal(edge, context) !== undefined)
+}
+
+/** Of the linker, for the start of the module's block. */
+const MODULE_BASE = '_TLS_MODULE_BASE_'
+
 function threadLocalOf(edge: Edge, context: Context): Variable | Outcome {
   const { target } = edge
   const { locator } = context
   const origin = locator.base.threadLocal?.rva ?? 0
   // What the offsets of local dynamic by descriptor count from; in a program they become distances from the thread pointer.
-  if (target.name === '_TLS_MODULE_BASE_')
+  if (target.name === MODULE_BASE)
     return { name: target.name, offset: -(locator.base.threadLocal?.fromThreadPointer ?? 0), preemptible: false }
   const isElf = locator.base.format === 'elf'
   // Only ELF's symbols say that they are thread-local, and only they can be replaced.

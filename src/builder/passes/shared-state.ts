@@ -9,6 +9,8 @@ import type { Program } from '../program.ts'
 import { type Reason, reason } from '../reasons.ts'
 import type { Locator } from './locate.ts'
 
+const STATE: ReadonlySet<Block['kind']> = new Set(['data', 'bss', 'tls'])
+
 export interface SharedState {
   readonly reason: Reason
   readonly bases: ReadonlySet<BaseImage>
@@ -21,7 +23,7 @@ export function sharedState(
   const bringers = new Map<Block, Locator[]>()
   for (const { travelling, places } of patches)
     for (const block of travelling) {
-      if ((block.kind !== 'data' && block.kind !== 'bss') || isAnonymous(block)) continue
+      if (!STATE.has(block.kind) || isAnonymous(block)) continue
       const known = bringers.get(block)
       if (known === undefined) bringers.set(block, [places])
       else known.push(places)

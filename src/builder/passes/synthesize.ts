@@ -12,6 +12,7 @@ import { biasOf, EDGE_KINDS } from '../../machine/edges.ts'
 import type { BaseImage, ImportSlot } from '../base-image.ts'
 import type { Block, Edge, GraphSymbol } from '../graph.ts'
 import type { Libraries } from '../libraries.ts'
+import { OWN_THREAD_RECORDS } from '../own-records.ts'
 import { primarySymbol } from '../places.ts'
 import type { Resolution } from '../plan.ts'
 import { type Reason, type ReasonCode, reason } from '../reasons.ts'
@@ -161,7 +162,7 @@ type Refused = { readonly code: ReasonCode; readonly detail: string }
 function express(edge: Edge, target: Target, block: Block, making: Making): Expressed | Refused {
   switch (target.to) {
     case 'patch':
-      return toPatch(edge, target, making)
+      return toPatch(edge, target, block, making)
     case 'base':
       return toBase(edge, target, making)
     case 'import':
@@ -188,10 +189,11 @@ function throughPointer(edge: Edge, resolution: () => Resolution, { linking }: M
   return kind === undefined ? unsupported(edge) : { edge: { ...edge, kind }, resolution: resolution() }
 }
 
-function toPatch(edge: Edge, target: Target & { to: 'patch' }, making: Making): Expressed | Refused {
+function toPatch(edge: Edge, target: Target & { to: 'patch' }, block: Block, making: Making): Expressed | Refused {
   const place = making.places.get(target.block)
   if (place === undefined) return unsupported(edge)
   const resolution = { to: 'patch', block: place.block, offset: place.offset + target.offset } as const
+  if (place.block.kind === 'tls') return toOwnThreadLocal(edge, resolution, block, making)
   switch (edge.kind) {
     case 'abs64':
     case 'pcrel32':
@@ -361,6 +363,32 @@ function toConstant(edge: Edge, value: bigint, block: Block, making: Making): Ex
     default:
       return throughPointer(edge, () => ({ to: 'patch', block: pointerTo(edge.target, value, making), offset: 0 }), making)
   }
+}
+
+/** A variable that the patch brings: its distance from the thread pointer is the engine's to say. */
+function toOwnThreadLocal(edge: Edge, { block, offset }: Resolution & { to: 'patch' }, user: Block, making: Making): Expressed | Refused {
+  const { threadLocal } = making.linking
+  const inside = offset + edge.addend + biasOf(edge.kind)
+  if (user.content === undefined || inside < 0 || inside > block.size) return unsupported(edge)
+  if (OWN_THREAD_RECORDS.has(edge.kind)) return { edge: { ...edge, addend: 0 }, resolution: { to: 'patch', block, offset: inside } }
+  const slot = (): Resolution => ({
+    to: 'patch',
+    block: distanceOf(edge.target, { to: 'patch', block, offset: inside }, making),
+    offset: 0,
+  })
+  return toSlot(edge, threadLocal.toInitialExec(edge.kind, user.content, edge.offset), slot)
+}
+
+/** 8 bytes that the engine fills with a distance. */
+function distanceOf(symbol: GraphSymbol, to: Resolution & { to: 'patch' }, making: Making): Block {
+  const key = `distance ${keyOf(to, making)}`
+  const known = making.pointers.get(key)
+  if (known !== undefined) return known
+  const block = made(`distance.${symbol.name}`, 'rodata', '.rodata.pointers', 8, new Uint8Array(8))
+  addEdge(block, { offset: 0, kind: 'tpoff64', addend: 0, target: symbol }, to, making)
+  making.pointers.set(key, block)
+  making.made.push(block)
+  return block
 }
 
 const isI32 = (value: number): boolean => value === (value | 0)

@@ -6,7 +6,7 @@
  *   general dynamic   66 48 8d 3d [x@tlsgd]  66 66 48 e8 [__tls_get_addr]    or 66 48 ff 15 [its slot]
  *   local dynamic     48 8d 3d [x@tlsld]     e8 [__tls_get_addr]             or ff 15, 67 e8
  *   initial exec      48 8b xx [x@gottpoff], 48 03 xx [x@gottpoff]
- *   descriptor        48 8d 05 [x@tlsdesc]   …   ff 10
+ *   descriptor        48 8d 05 [x@tlsdesc]   …   ff 10                        or into another register and from there to %rax
  */
 import { viewOf } from '../../binary/struct.ts'
 import type { SlotAccess } from '../architecture.ts'
@@ -30,6 +30,22 @@ const THREAD_POINTER = [0x64, 0x48, 0x8b, 0x04, 0x25, 0, 0, 0, 0] as const
 
 /** `xchg %ax, %ax`. */
 const NOTHING = [0x66, 0x90] as const
+
+/** The register that `lea x@tlsdesc(%rip)` sets: %rax as a rule, but gcc may go through another one. */
+function descriptorRegister(content: Uint8Array, field: number): number | undefined {
+  const [rex, opcode, modrm = 0] = content.subarray(field - 3, field)
+  if ((rex !== 0x48 && rex !== 0x4c) || opcode !== 0x8d || (modrm & 0xc7) !== 0x05) return undefined
+  return (rex === 0x4c ? 8 : 0) + ((modrm >> 3) & 7)
+}
+
+function toDistance(content: Uint8Array, field: number, distance: number): boolean {
+  const register = descriptorRegister(content, field)
+  if (register === undefined) return false
+  // mov $distance, %reg
+  content.set([register < 8 ? 0x48 : 0x49, 0xc7, 0xc0 + (register & 7)], field - 3)
+  viewOf(content).setInt32(field, distance, true)
+  return true
+}
 
 /**
  * Rewrites the access whose field is at `field` into one by a distance from the thread pointer, in place. `distance` is that of the variable
@@ -57,11 +73,7 @@ export function toLocalExec(kind: EdgeKind, content: Uint8Array, field: number, 
       return true
     }
     case 'tlsdesc32':
-      if (content[field - 3] !== 0x48 || content[field - 2] !== 0x8d || content[field - 1] !== 0x05) return false
-      // mov $distance, %rax
-      content.set([0x48, 0xc7, 0xc0], field - 3)
-      view.setInt32(field, distance, true)
-      return true
+      return toDistance(content, field, distance)
     case 'tlsdesccall':
       if (content[field] !== 0xff || content[field + 1] !== 0x10) return false
       content.set(NOTHING, field)
@@ -83,8 +95,8 @@ export function toInitialExec(kind: EdgeKind, content: Uint8Array, field: number
       content.set([...THREAD_POINTER, 0x48, 0x03, 0x05, 0, 0, 0, 0], field - 4)
       return { field: field + 8, kind: 'pcrel32' }
     case 'tlsdesc32':
-      if (!is(-3, 0x48, 0x8d, 0x05)) return undefined
-      // mov slot(%rip), %rax
+      if (descriptorRegister(content, field) === undefined) return undefined
+      // mov slot(%rip), %reg
       content[field - 2] = 0x8b
       return { field, kind: 'pcrel32' }
     case 'tlsdesccall':

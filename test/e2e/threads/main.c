@@ -1,4 +1,4 @@
-/* Three threads count, each for itself, and print what they have come to. */
+/* Three threads count, each for itself, and print what they have come to. Now and then a fourth comes, counts once and goes. */
 #include "counter.h"
 
 #include <pthread.h>
@@ -6,14 +6,35 @@
 #include <stdio.h>
 #include <time.h>
 
-static void *count(void *number)
+static void print(int number)
 {
     char line[160];
+    counter_next(number, line, sizeof line);
+    puts(line);
+    fflush(stdout);
+}
+
+static void *count(void *number)
+{
     for (;;) {
-        counter_next((int)(intptr_t)number, line, sizeof line);
-        puts(line);
-        fflush(stdout);
+        print((int)(intptr_t)number);
         nanosleep(&(struct timespec){ .tv_nsec = 20000000 }, NULL);
+    }
+}
+
+static void *once(void *number)
+{
+    print((int)(intptr_t)number);
+    return NULL;
+}
+
+static void *come_and_go(void *number)
+{
+    for (;;) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, once, number);
+        pthread_join(thread, NULL);
+        nanosleep(&(struct timespec){ .tv_nsec = 30000000 }, NULL);
     }
 }
 
@@ -22,5 +43,6 @@ int main(void)
     pthread_t thread;
     pthread_create(&thread, NULL, count, (void *)1);
     pthread_create(&thread, NULL, count, (void *)2);
+    pthread_create(&thread, NULL, come_and_go, (void *)4);
     count((void *)3);
 }

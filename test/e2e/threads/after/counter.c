@@ -8,6 +8,30 @@ __thread long counter_visible = 1000;
 static __thread char filling[24] = "filling";
 static __thread unsigned long own;
 
+#ifdef FRESH
+/* In a library, offsets in one block of variables that were there and of new ones do not go together. */
+#ifdef LIBRARY
+#define APART __attribute__((noinline))
+#else
+#define APART
+#endif
+/* What the fix brings: one with a value, one of this file alone. */
+__thread long counter_fresh = 500;
+static __thread struct { long calls; char name[16]; } late = { 0, "late" };
+
+APART static long fresh(void)
+{
+    late.calls += 1;
+    counter_fresh += 1;
+    return late.name[0] == 'l' && late.calls == counter_fresh - 500 ? counter_fresh : -1;
+}
+#else
+static long fresh(void)
+{
+    return 0;
+}
+#endif
+
 int counter_next(int thread, char *into, size_t capacity)
 {
     static __thread unsigned long within = 7000;
@@ -17,6 +41,6 @@ int counter_next(int thread, char *into, size_t capacity)
     own += 1;
     within += 1;
     filling[8] = (char)thread;
-    return snprintf(into, capacity, "new %d %lu %ld %lu %lu %d %s", thread, counter_shared, counter_visible + 100000, own, within,
-                    filling[8], filling);
+    return snprintf(into, capacity, "new %d %lu %ld %lu %lu %d %ld %s", thread, counter_shared, counter_visible + 100000, own, within,
+                    filling[8], fresh(), filling);
 }
