@@ -8,6 +8,7 @@ import { buildMigration } from '../engine/migration.ts'
 import { buildPair } from '../engine/pair.ts'
 import { buildSeries } from '../engine/series.ts'
 import { build } from '../engine/target.ts'
+import { buildThreads, MAKES } from '../engine/threads.ts'
 import { compileTarget, GCC_FOR_ARM64 } from '../process/programs.ts'
 
 if (process.env.HOTPATCH_BRING === undefined) throw new Error('HOTPATCH_BRING names no folder')
@@ -29,3 +30,8 @@ for (const { compiler, flags } of FLAVOURS.plain.arm64)
   buildPair({ sources: 'awkward', files: ['main.c', 'work.c'], compiler, flags }).bytes()
 
 for (const name of ['borrowed', 'edges']) compileTarget({ source: `${name}.c`, name, options: [], compiler: GCC_FOR_ARM64 })
+
+for (const make of MAKES['elf-arm64']) {
+  const { patch } = buildThreads(make)
+  for (const side of ['after', 'later'] as const) patch(side)
+}

@@ -25,6 +25,7 @@ export const SUITES: readonly Suite[] = [
   { file: 'engine/callout' },
   { file: 'engine/supersede' },
   { file: 'engine/awkward' },
+  { file: 'engine/threads' },
   { file: 'process/borrow' },
   { file: 'process/kill' },
   { file: 'process/edges' },

@@ -25,8 +25,31 @@ APART static long fresh(void)
     counter_fresh += 1;
     return late.name[0] == 'l' && late.calls == counter_fresh - 500 ? counter_fresh : -1;
 }
+
+#ifdef LATER
+__thread long counter_later = 900;
+
+static long later(void)
+{
+    counter_later += 1;
+    return counter_later;
+}
+#endif
 #else
 static long fresh(void)
+{
+    return 0;
+}
+#endif
+
+#ifdef LATER
+#define VERSION "later"
+#else
+#define VERSION "new"
+#endif
+
+#if !defined FRESH || !defined LATER
+static long later(void)
 {
     return 0;
 }
@@ -41,6 +64,6 @@ int counter_next(int thread, char *into, size_t capacity)
     own += 1;
     within += 1;
     filling[8] = (char)thread;
-    return snprintf(into, capacity, "new %d %lu %ld %lu %lu %d %ld %s", thread, counter_shared, counter_visible + 100000, own, within,
-                    filling[8], fresh(), filling);
+    return snprintf(into, capacity, VERSION " %d %lu %ld %lu %lu %d %ld %ld %s", thread, counter_shared, counter_visible + 100000, own, within,
+                    filling[8], fresh(), later(), filling);
 }

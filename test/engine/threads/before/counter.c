@@ -17,6 +17,6 @@ int counter_next(int thread, char *into, size_t capacity)
     own += 1;
     within += 1;
     filling[8] = (char)thread;
-    return snprintf(into, capacity, "old %d %lu %ld %lu %lu %d %ld %s", thread, counter_shared, counter_visible, own, within,
-                    filling[8], 0L, filling);
+    return snprintf(into, capacity, "old %d %lu %ld %lu %lu %d %ld %ld %s", thread, counter_shared, counter_visible, own, within,
+                    filling[8], 0L, 0L, filling);
 }
