@@ -37,6 +37,20 @@ describe('validateHotPatchTable', () => {
     expect(ofChunks(...chunks)).toBe('valid')
   })
 
+  it('takes distances of thread-local variables, of those that the image has', () => {
+    const threadLocal = { rva: 0x2000, size: 0x20, distances: [{ rva: 0x2100, target: 0x2000 }] }
+    const table = (...chunks: HotPatchChunk[]) => sampleTable(sampleBase(FUNCTION, ...chunks))
+    expect(outcome(table(inverse('OWN_THREAD32', [0x1001, 0x2000], [0x1010, 0x2020])), { threadLocal })).toBe('valid')
+    expect(outcome(table(inverse('OWN_THREAD32', [0x1001, 0x2021])), { threadLocal })).toMatch(
+      /refers to RVA 0x2021, outside of the patch image's thread-local data/,
+    )
+    expect(outcome(table(inverse('OWN_THREAD32', [0x1001, 0])))).toMatch(/outside of the patch image's thread-local data/)
+    expect(outcome(table(inverse('ABSOLUTE', [0x20fc, 0])), { threadLocal })).toMatch(
+      /a thread-local relocation both write|and a thread-local relocation/,
+    )
+    expect(outcome(table(inverse('OWN_THREAD_HIGH12', [0x1000, 0x2000])), { threadLocal })).toMatch(/is in a patch image for x64/)
+  })
+
   it.each<[string, HotPatchChunk, string]>([
     [
       'outside of the segments',

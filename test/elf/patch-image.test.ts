@@ -6,6 +6,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { buildPatch } from '../../src/builder/build.ts'
+import { threadLocalModule } from '../../src/engine/thread-local/module.ts'
+import { buildThreads, MAKES } from '../engine/threads.ts'
 
 const fixture = (name: string): string => fileURLToPath(new URL(`../../src/builder/elf/fixtures/${name}`, import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'hotpatch-elf-'))
@@ -70,5 +72,42 @@ describe.each(['g++-12', 'clang++-19'])('a patch image made of objects of %s', (
     const stripped = join(folder, `${compiler}-stripped.so`)
     expect(run('llvm-strip-19', '--strip-sections', patch, '-o', stripped)).toMatchObject({ complaints: '', status: 0 })
     expect(run(loader, stripped, 'pick').output).toContain('pick is pick, with unwind data')
+  })
+})
+
+describe('a patch image with thread-local variables', () => {
+  const patch = join(folder, 'threads.so')
+  beforeAll(() => {
+    const [make] = MAKES.elf
+    if (make === undefined) throw new Error('no program')
+    const built = buildThreads(make)
+    writeFileSync(patch, built.patch('after'))
+    rmSync(built.folder, { recursive: true })
+  })
+
+  test.each([
+    ['readelf', '-aW'],
+    ['objdump', '-dr'],
+    ['llvm-readobj-19', '--all'],
+  ])('%s %s has no complaint', (command, ...flags) => {
+    expect(run(command, ...flags, patch)).toMatchObject({ complaints: '', status: 0 })
+  })
+
+  test('readelf shows them with their offsets in the block', () => {
+    const { output } = run('readelf', '-lsW', patch)
+    expect(output).toMatch(/ TLS +0x\w+ 0x\w+ 0x\w+ 0x000020 0x000020 R/)
+    expect(output).toMatch(/: 0000000000000008 +24 TLS +LOCAL +DEFAULT +\d+ late\n/)
+    expect(output).toMatch(/: 0000000000000000 +8 TLS +GLOBAL PROTECTED +\d+ counter_fresh\n/)
+  })
+
+  test("the C library's loader takes it, and the module that the engine makes of it", () => {
+    expect(run(loader, patch, '__nothing')).toEqual({ output: '__nothing is nothing\n', complaints: '', status: 0 })
+    const module = join(folder, 'module.so')
+    const content = Uint8Array.from({ length: 40 }, (_, i) => i)
+    writeFileSync(module, threadLocalModule('x64', { content, alignment: 16 }, 3).bytes)
+    const { output, status } = run(loader, module, 'hotpatch_thread_local_distance')
+    expect({ output, status }).toEqual({ output: 'hotpatch_thread_local_distance is hotpatch_thread_local_distance\n', status: 0 })
+    expect(run('readelf', '-aW', '--lint', module)).toMatchObject({ complaints: '', status: 0 })
+    expect(run('llvm-readobj-19', '--all', module)).toMatchObject({ complaints: '', status: 0 })
   })
 })

@@ -86,12 +86,92 @@ describe('thread-local variables of the base image', () => {
     const after = coff([uses(2, 'fresh'), ...others, fresh])
     expect(refusal({ before: side(1), after, link: { format: 'pe' } }).sort()).toEqual(['TLS_CHANGED fresh', 'TLS_UNSUPPORTED f'])
   })
+})
 
-  it('a new one is refused', () => {
-    const uses = (to: string): BlockSpec => f(1, [...LOAD], [{ at: 3, kind: 'gottpoff32', to }])
-    const fresh: BlockSpec = { name: 'fresh', kind: 'tls', content: 8 }
-    expect(refusal({ before: [uses('mine'), ...others], after: [uses('fresh'), ...others, fresh], link: inProgram })).toContain(
-      'TLS_CHANGED fresh',
-    )
+describe('new thread-local variables', () => {
+  const others: BlockSpec[] = [{ name: 'mine', kind: 'tls', content: [5, 6, 7, 8] }]
+  const fresh: BlockSpec = { name: 'fresh', kind: 'tls', content: [1, 0, 0, 0, 0, 0, 0, 0], alignment: 8 }
+  const inProgram: LinkOptions = { isProgram: true, threadLocal: { fromThreadPointer: -16 } }
+  /** Of a library that has a slot with the number of its module. */
+  const library: LinkOptions = {
+    imports: { __tls_get_addr: 'lazy' },
+    threadLocal: { slots: [{ holds: 'module', rva: 0xf900, name: undefined, offset: undefined }] },
+  }
+  const GD = [0x66, 0x48, 0x8d, 0x3d, ...FIELD32, 0x66, 0x66, 0x48, 0xe8, ...FIELD32]
+  const LD = [0x48, 0x8d, 0x3d, ...FIELD32, 0xe8, ...FIELD32]
+  // mov x@dtpoff(%rax), %ecx
+  const OFFSET = [0x8b, 0x88, ...FIELD32]
+  const bytesOf = ({ plan }: Planned): string => Buffer.from(plan?.blocks[0]?.content?.subarray(9) ?? []).toString('hex')
+  const both = (body: number[], edges: BlockSpec['edges'], link: LinkOptions = inProgram, variable = fresh) => ({
+    before: [f(1, []), ...others],
+    after: [f(2, body, edges), ...others, variable],
+    link,
+  })
+
+  it('are in the patch; local exec has the distance in its code, by a record', () => {
+    const result = run(both([0x64, 0x8b, 0x04, 0x25, ...FIELD32], [{ at: 4, kind: 'tpoff32', to: 'fresh', addend: 4 }]))
+    expect(leads(result.plan, 'f')).toEqual(['tpoff32 patch fresh+4'])
+  })
+
+  it.each<[string, number[], BlockSpec['edges'], LinkOptions, RegExp]>([
+    ['initial exec', [...LOAD], [{ at: 3, kind: 'gottpoff32', to: 'fresh' }], inProgram, /^488b05/],
+    [
+      'general dynamic, without its call',
+      GD,
+      [
+        { at: 4, kind: 'tlsgd32', to: 'fresh' },
+        { at: 12, kind: 'branch32', to: '__tls_get_addr' },
+      ],
+      library,
+      /^64488b042500000000480305/,
+    ],
+    [
+      'a descriptor',
+      [0x48, 0x8d, 0x05, ...FIELD32, 0xff, 0x10],
+      [
+        { at: 3, kind: 'tlsdesc32', to: 'fresh' },
+        { at: 7, kind: 'tlsdesccall', to: 'fresh', addend: 0 },
+      ],
+      library,
+      /^488b05000000006690/,
+    ],
+  ])('%s: through a pointer with the distance', (_title, body, edges, link, expected) => {
+    const result = run(both(body, edges, link))
+    expect(leads(result.plan, 'f')).toEqual(['pcrel32 patch distance.fresh'])
+    expect(leads(result.plan, 'distance.fresh')).toEqual(['tpoff64 patch fresh'])
+    expect(bytesOf(result)).toMatch(expected)
+  })
+
+  const localDynamic = (...names: string[]): BlockSpec['edges'] => [
+    { at: 3, kind: 'tlsld32', to: names[0] as string },
+    { at: 8, kind: 'branch32', to: '__tls_get_addr' },
+    ...names.map((to, i) => ({ at: 14 + 6 * i, kind: 'dtpoff32', to, addend: 0 }) as const),
+  ]
+
+  it('local dynamic: what it counts from becomes the thread pointer', () => {
+    for (const link of [inProgram, library]) {
+      const result = run(both([...LD, ...OFFSET], localDynamic('fresh'), { ...library, ...link }))
+      expect(leads(result.plan, 'f')).toEqual(['dtpoff32 patch fresh'])
+      expect(bytesOf(result)).toMatch(/^66666664488b0425000000008b88/)
+    }
+  })
+
+  it('local dynamic beside a variable of before: in a program alone', () => {
+    const mixed = (link: LinkOptions) => both([...LD, ...OFFSET, ...OFFSET], localDynamic('mine', 'fresh'), { ...library, ...link })
+    expect(leads(run(mixed(inProgram)).plan, 'f')).toEqual(['dtpoff32 patch fresh'])
+    expect(refusal(mixed(library))).toEqual(['TLS_UNSUPPORTED f'])
+  })
+
+  it('are refused with an address as their initial value, and outside of themselves', () => {
+    const pointing: BlockSpec = { ...fresh, edges: [{ at: 0, kind: 'abs64', to: 'f' }] }
+    const use: BlockSpec['edges'] = [{ at: 3, kind: 'gottpoff32', to: 'fresh' }]
+    expect(refusal(both([...LOAD], use, inProgram, pointing))).toEqual(['TLS_CHANGED fresh'])
+    expect(refusal(both([...LOAD], [{ at: 3, kind: 'gottpoff32', to: 'fresh', addend: 60 }]))).toEqual(['REFERENCE_UNSUPPORTED f'])
+  })
+
+  it('of another size than before are refused', () => {
+    const wider: BlockSpec = { name: 'mine', kind: 'tls', content: 8 }
+    const uses = (v: number): BlockSpec => f(v, [...LOAD], [{ at: 3, kind: 'gottpoff32', to: 'mine' }])
+    expect(refusal({ before: [uses(1), ...others], after: [uses(2), wider], link: inProgram })).toEqual(['TLS_CHANGED mine'])
   })
 })

@@ -38,6 +38,7 @@ export const PATCH_RVA = {
   indirect: 0x28,
   self: 0x30,
   imports: 0x40,
+  threadLocal: 0x180,
 } as const
 
 /** What the variable's neighbour, an import slot, holds. */
@@ -128,6 +129,8 @@ export interface PatchOptions {
   readonly escapes?: Manifest['escapes']
   /** Names that it imports, each into a pointer of its read-only memory, from PATCH_RVA.imports on. */
   readonly imports?: readonly { readonly name: string; readonly library: string }[]
+  /** Thread-local variables of 8 bytes, with what each begins with; a pointer with the distance of each lies at PATCH_RVA.imports. */
+  readonly threadLocals?: Readonly<Record<string, number>>
 }
 
 export type FunctionName = (typeof NAMES)[number]
@@ -141,7 +144,10 @@ export function newPatch({
   callout = false,
   escapes,
   imports = [],
+  threadLocals = {},
 }: PatchOptions = {}): PatchImage {
+  const variables = Object.entries(threadLocals)
+  const initial = Uint8Array.from(variables.flatMap(([, value]) => [value, 0, 0, 0, 0, 0, 0, 0]))
   const readOnly = new Uint8Array(0x1000).fill(content, 0x100)
   const code = new Uint8Array(0x1000).fill(0xcc)
   // mov eax,imm32; ret
@@ -211,7 +217,10 @@ export function newPatch({
         patchSize: 6,
         redirect: KINDS[name],
       })),
-      added: data,
+      added: [
+        ...data,
+        ...variables.map(([name], i) => ({ name, kind: 'thread-local' as const, patchRva: PATCH_RVA.threadLocal + 8 * i, size: 8 })),
+      ],
       ...(callout ? { callout: PATCH_RVA.callout } : {}),
       ...(escapes ? { escapes } : {}),
       imports: [],
@@ -219,6 +228,16 @@ export function newPatch({
     relativeRelocations: [{ rva: PATCH_RVA.self, addend: 0x1000n }],
     libraries: [...new Set(imports.map(({ library }) => library))],
     imports: imports.map(({ name, library }, i) => ({ rva: PATCH_RVA.imports + 8 * i, name, library, version: undefined })),
+    threadLocal:
+      variables.length === 0
+        ? undefined
+        : {
+            rva: PATCH_RVA.threadLocal,
+            size: initial.length,
+            alignment: 8,
+            content: initial,
+            distances: variables.map((_, i) => ({ rva: PATCH_RVA.imports + 8 * i, target: PATCH_RVA.threadLocal + 8 * i })),
+          },
     unwind: { kind: 'eh_frame', rva: 0x800, size: 0x40, headerRva: 0x880 },
     fileSha256: new Uint8Array(32).fill(content + sequence * 16),
   }
