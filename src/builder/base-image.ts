@@ -70,6 +70,8 @@ export interface ImportSlot {
    * lazy: a JUMP_SLOT, which may still point back into the PLT: good for calls, not for comparing pointers.
    */
   readonly binding: 'eager' | 'lazy'
+  /** Of the image's own indirect function that the slot is for: the RVA of its resolver, whose answer the slot holds. */
+  readonly resolver?: number
 }
 
 export interface ThreadLocalData {

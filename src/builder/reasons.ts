@@ -124,7 +124,7 @@ export const REASONS = {
     'compile both builds with the same -fcf-protection or -mbranch-protection',
   ),
   IFUNC: refuse(
-    'an indirect function (IFUNC) changed; its resolver has run already',
+    'an indirect function (IFUNC) is new or changed, or the base image has no slot with what it has chosen; its resolver has run already',
     'change the implementations that it chooses between, not the resolver',
   ),
   STARTUP_CHANGED: judgement(

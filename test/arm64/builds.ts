@@ -29,6 +29,9 @@ for (const { compiler, flags } of FLAVOURS.unstopped.arm64)
 for (const { compiler, flags } of FLAVOURS.plain.arm64)
   buildPair({ sources: 'awkward', files: ['main.c', 'work.c'], compiler, flags }).bytes()
 
+for (const { compiler, flags } of FLAVOURS.indirect.arm64)
+  buildPair({ sources: 'indirect', files: ['main.c', 'work.c', 'shared.c'], compiler, flags }).bytes()
+
 for (const name of ['borrowed', 'edges']) compileTarget({ source: `${name}.c`, name, options: [], compiler: GCC_FOR_ARM64 })
 
 for (const make of MAKES['elf-arm64']) {

@@ -26,6 +26,7 @@ export const SUITES: readonly Suite[] = [
   { file: 'engine/supersede' },
   { file: 'engine/awkward' },
   { file: 'engine/threads' },
+  { file: 'engine/indirect' },
   { file: 'process/borrow' },
   { file: 'process/kill' },
   { file: 'process/edges' },

@@ -20,7 +20,7 @@ interface ByProcessor {
   readonly arm64: readonly Expected[]
 }
 
-export type Kind = 'linux' | 'series' | 'migration' | 'busy' | 'unstopped' | 'passing' | 'plain' | 'killed' | 'killedSeries'
+export type Kind = 'linux' | 'series' | 'migration' | 'busy' | 'unstopped' | 'passing' | 'indirect' | 'plain' | 'killed' | 'killedSeries'
 
 const ARM64_GCC = GCC_FOR_ARM64
 /** Pointer authentication and landing pads: `paciasp` and `bti c` at entries. */
@@ -89,6 +89,20 @@ export const FLAVOURS: Readonly<Record<Kind, ByProcessor>> = {
       { compiler: 'clang++-19', flags: ['-fpatchable-function-entry=5'] },
     ],
     arm64: [],
+  },
+  /** A static program has the C library's indirect functions in it. */
+  indirect: {
+    x64: [
+      { compiler: 'gcc', flags: ['-fPIE', '-pie'] },
+      { compiler: 'gcc', flags: ['-fno-pie', '-no-pie'] },
+      { compiler: 'gcc', flags: ['-fno-pie', '-static'] },
+      { compiler: 'gcc', flags: ['-fPIE', '-static-pie'] },
+      { compiler: 'clang-19', flags: ['-fPIE', '-pie', '-fuse-ld=lld', '-Wno-unused-command-line-argument'] },
+    ],
+    arm64: [
+      { compiler: ARM64_GCC, flags: [PROTECTED, '-fPIE', '-pie'] },
+      { compiler: ARM64_GCC, flags: ['-fno-pie', '-static'] },
+    ],
   },
   /** What is compiled in one way only. */
   plain: { x64: [{ compiler: 'gcc', flags: [] }], arm64: [{ compiler: ARM64_GCC, flags: [PROTECTED] }] },

@@ -4,6 +4,7 @@ import { ET, PF, PT, SHF, SHT } from '../../binary/elf/definitions.ts'
 import { identityWords, textSha256 } from '../../binary/elf/identity.ts'
 import { imageFloor } from '../../binary/elf/memory.ts'
 import { type ElfFile, type ElfSection, isAllocated, readElf } from '../../binary/elf/reader.ts'
+import type { ElfRelocation } from '../../binary/elf/relocations.ts'
 import { HotpatchError } from '../../errors.ts'
 import type { BaseIdentity } from '../../patch/identity.ts'
 import type { BaseImage, BaseSection, ImportSlot } from '../base-image.ts'
@@ -114,7 +115,7 @@ function segmentSections(elf: ElfFile, floor: bigint): BaseSection[] {
 const OF_EXCEPTIONS = /^(_ZTI|__\w+_personality_)/
 
 /**
- * Slots that hold another module's address: JUMP_SLOTs, GLOB_DATs, and pointers that the program cannot have changed since: in what
+ * Slots that hold another module's address, or what an indirect function of its own has chosen: JUMP_SLOTs, GLOB_DATs, IRELATIVEs, and pointers that the program cannot have changed since: in what
  * is read-only after relocation, or for exception tables.
  */
 function importSlots(elf: ElfFile, floor: bigint, machine: ElfMachine): ImportSlot[] {
@@ -125,10 +126,15 @@ function importSlots(elf: ElfFile, floor: bigint, machine: ElfMachine): ImportSl
   const isConstant = (address: number): boolean =>
     relro.some(({ vaddr, memsz }) => address >= Number(vaddr) && address + 8 <= Number(vaddr) + memsz)
   const slots: ImportSlot[] = []
-  for (const { offset, type, symbol, addend } of [...ordinary, ...plt]) {
+  for (const { offset, type, symbol, addend } of [...ordinary, ...plt, ...ofStaticProgram(elf)]) {
+    const rva = offset - Number(floor)
+    if (type === machine.irelative && addend !== undefined) {
+      const resolver = addend - Number(floor)
+      slots.push({ name: `*0x${resolver.toString(16)}`, library: undefined, rva, binding: 'eager', resolver })
+      continue
+    }
     const target = symbols[symbol]
     if (!target || target.name === '') continue
-    const rva = offset - Number(floor)
     if (type === machine.jumpSlot) slots.push({ name: target.name, library: undefined, rva, binding: callBinding })
     else if (type === machine.globDat) slots.push({ name: target.name, library: undefined, rva, binding: 'eager' })
     else if (
@@ -140,6 +146,13 @@ function importSlots(elf: ElfFile, floor: bigint, machine: ElfMachine): ImportSl
       slots.push({ name: target.name, library: undefined, rva, binding: 'eager' })
   }
   return slots
+}
+
+/** What its start code relocates, having no loader: between symbols that the linker puts around it (`__rela_iplt_start`), and in sections of its own. */
+function ofStaticProgram(elf: ElfFile): readonly ElfRelocation[] {
+  if (elf.dynamic() !== undefined) return []
+  const tables = elf.sections.filter((s) => s.type === SHT.RELA && s.flags & SHF.ALLOC)
+  return [...new Set(tables.map((table) => table.info))].flatMap((section) => elf.relocations(section))
 }
 
 function relocatedFields(elf: ElfFile, floor: bigint): Set<number> {

@@ -18,6 +18,7 @@ export interface ElfMachine {
   readonly jumpSlot: number
   readonly globDat: number
   readonly copy: number
+  readonly irelative: number
   /** Of slots for thread-local data: the module's number, a distance from the thread pointer, a descriptor, an offset in the module's block. */
   readonly threadLocal: { readonly module: number; readonly distance: number; readonly descriptor: number; readonly offset: number }
   /** From the thread pointer to the block of a program, whose segment PT_TLS is given ("ELF Handling For Thread-Local Storage", 3). */
@@ -85,6 +86,7 @@ const x64 = (): ElfMachine => ({
   jumpSlot: R_X86_64.JUMP_SLOT,
   globDat: R_X86_64.GLOB_DAT,
   copy: R_X86_64.COPY,
+  irelative: R_X86_64.IRELATIVE,
   threadLocal: {
     module: R_X86_64.DTPMOD64,
     distance: R_X86_64.TPOFF64,
@@ -169,6 +171,7 @@ const arm64 = (): ElfMachine => ({
   jumpSlot: R_AARCH64.JUMP_SLOT,
   globDat: R_AARCH64.GLOB_DAT,
   copy: R_AARCH64.COPY,
+  irelative: R_AARCH64.IRELATIVE,
   threadLocal: {
     module: R_AARCH64.TLS_DTPMOD,
     distance: R_AARCH64.TLS_TPREL,

@@ -33,6 +33,8 @@ export interface Locator {
    * for it: good for calls (`calls`), not for its address.
    */
   seenAs(name: string, graphs: Iterable<LinkGraph>, calls: boolean): readonly number[]
+  /** The resolvers of the indirect functions that they call by this name. */
+  resolversSeen(name: string, graphs: Iterable<LinkGraph>): readonly number[]
   /** How well an object's functions agree with the base image. */
   agreement(graph: LinkGraph): { readonly same: number; readonly different: number }
 }
@@ -156,6 +158,23 @@ export function locator(base: BaseImage): Locator {
     return rva === undefined ? missing('its bytes are nowhere') : { found: true, rva, how: 'content' }
   }
 
+  const placesSeen = (name: string, graphs: Iterable<LinkGraph>, calls: boolean): ReadonlySet<number> => {
+    const places = new Set<number>()
+    for (const graph of graphs) {
+      if (!graph.symbols.some((s) => s.name === name && s.block === undefined)) continue
+      for (const block of graph.blocks) {
+        if (block.kind !== 'code') continue
+        const uses = block.edges.filter((e) => e.target.name === name && tells(e) && (calls || !isBranchKind(e.kind)))
+        const place = uses.length === 0 ? undefined : find(graph, block)
+        if (place?.found !== true) continue
+        for (const edge of uses) {
+          const seen = seenTarget(block, edge, base, place.rva)
+          if (seen?.at === 'rva') places.add(seen.rva)
+        }
+      }
+    }
+    return places
+  }
   return {
     base,
     find,
@@ -174,23 +193,8 @@ export function locator(base: BaseImage): Locator {
     },
     functionsAt: (rva) => functions.get(rva) ?? [],
     slots: (name) => slotsByName.get(unversioned(name)) ?? [],
-    seenAs(name, graphs, calls) {
-      const places = new Set<number>()
-      for (const graph of graphs) {
-        if (!graph.symbols.some((s) => s.name === name && s.block === undefined)) continue
-        for (const block of graph.blocks) {
-          if (block.kind !== 'code') continue
-          const uses = block.edges.filter((e) => e.target.name === name && tells(e) && (calls || !isBranchKind(e.kind)))
-          const place = uses.length === 0 ? undefined : find(graph, block)
-          if (place?.found !== true) continue
-          for (const edge of uses) {
-            const seen = seenTarget(block, edge, base, place.rva)
-            if (seen?.at === 'rva' && importBehind(base, seen.rva) === undefined) places.add(seen.rva)
-          }
-        }
-      }
-      return [...places]
-    },
+    seenAs: (name, graphs, calls) => [...placesSeen(name, graphs, calls)].filter((rva) => importBehind(base, rva) === undefined),
+    resolversSeen: (name, graphs) => [...placesSeen(name, graphs, true)].flatMap((rva) => importBehind(base, rva)?.resolver ?? []),
     agreement(graph) {
       let known = agreements.get(graph)
       if (known === undefined) {

@@ -319,10 +319,36 @@ function changedElsewhere(edge: Edge, unit: Block, offset: number, context: Cont
   return ofAnotherModule(edge, context) ?? inPatch
 }
 
-function targetOfIfunc(edge: Edge, { locator }: Context): Outcome {
-  const slots = locator.slots(edge.target.name)
-  if (slots.length > 0) return { to: 'import', name: edge.target.name, slots }
-  return nowhere('IFUNC', `it calls ${edge.target.name}, which chooses its implementation when the program is loaded`)
+/** An indirect function: through a slot in which the base image has what it has chosen. */
+function targetOfIfunc(edge: Edge, context: Context): Outcome {
+  const { name } = edge.target
+  const { base } = context.locator
+  const named = context.locator.slots(name)
+  const resolver = named.length > 0 ? undefined : resolverOf(edge, context)
+  const slots = resolver === undefined ? named : base.importSlots.filter((slot) => slot.resolver === resolver)
+  if (slots.length > 0) return { to: 'import', name, slots }
+  return nowhere(
+    'IFUNC',
+    `it uses ${name}, which chooses its implementation when the program is loaded, and ${base.name} has no slot for it`,
+  )
+}
+
+/** Where the base image has the resolver, in RVAs. */
+function resolverOf({ target }: Edge, { locator, twins, graphBefore, visibleAfter, visibleIdentical }: Context): number | undefined {
+  const [own] = visibleAfter.get(target.name) ?? []
+  const block = target.block ?? own?.block
+  const twin = block === undefined ? undefined : twins.after.get(block)
+  const graph = twin === undefined ? undefined : graphBefore.get(twin)
+  if (block !== undefined) {
+    const finding = twin === undefined || graph === undefined ? undefined : locator.findAnyCopy(graph, twin)
+    return finding?.found === true ? finding.rva + (target.block === undefined ? (own?.symbol.offset ?? 0) : target.offset) : undefined
+  }
+  const places = new Set(locator.visible(target.name).flatMap(({ kind, rva }) => (kind === 'ifunc' ? [rva] : [])))
+  const [place, ...others] = places
+  if (place !== undefined) return others.length === 0 ? place : undefined
+  const elsewhere = visibleIdentical(target.name)
+  const finding = elsewhere === undefined ? undefined : locator.findAnyCopy(elsewhere.graph, elsewhere.block)
+  return elsewhere !== undefined && finding?.found === true ? finding.rva + elsewhere.symbol.offset : undefined
 }
 
 /** The twin's place in the base image, where the symbol of the edge has the same offset as before. */
@@ -368,6 +394,10 @@ function targetOfName(edge: Edge, context: Context): Outcome {
         : { to: 'base', rva: symbol.rva }
   const slots = importSlots(target.name, locator)
   if (slots !== undefined) return slots
+  // Of a static program that may lie anywhere the linker has made the C library's own local.
+  const isHidden = symbol?.kind === 'ifunc' && visible.length === 1
+  if (isHidden && locator.resolversSeen(target.name, beforeGraphs(context.program)).includes(symbol.rva))
+    return targetOfIfunc(edge, context)
   // No symbol table tells: where the old functions find it, there it is.
   if (!locator.base.lacks(target.name, false)) {
     const [seen, ...others] = locator.seenAs(target.name, beforeGraphs(context.program), isBranchKind(edge.kind))
