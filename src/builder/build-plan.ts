@@ -19,6 +19,7 @@ import type { PatchPlan } from './plan.ts'
 import type { Program } from './program.ts'
 import { type Reason, refuses, sortReasons } from './reasons.ts'
 import type { BuildReport, BuiltFunction } from './report.ts'
+import { settle } from './settle.ts'
 import { addedBlocks, importsOf, ownImportsOf } from './tables.ts'
 
 export interface Planned {
@@ -66,7 +67,8 @@ export interface Unjudged {
 export function judged({ plan, report }: Planned, { blockers, accepted }: Judged): Planned {
   // What a person has looked into.
   if (blockers.length > 0) throw refusal(blockers)
-  return { plan: plan && { ...plan, accepted }, report: { ...report, accepted } }
+  if (plan === undefined) return { plan, report: { ...report, accepted } }
+  return { plan: { ...plan, accepted }, report: { ...report, accepted, diff: settle(report.diff, accepted) } }
 }
 
 export function planFor(program: Program, found: Difference, { places, naming, libraries, neighbours }: PlanFor): Unjudged {

@@ -92,6 +92,7 @@ function itemOf({ kind, change, name, file, before, after, reasons }: Change): D
     sizeBefore: sizeOf(before),
     sizeAfter: sizeOf(after),
     patchable: !reasons.some(refuses),
+    accepted: false,
     reasons: sortReasons(reasons),
   }
 }
@@ -99,7 +100,7 @@ function itemOf({ kind, change, name, file, before, after, reasons }: Change): D
 function typeItem({ change, reasons }: JudgedLayout): DiffItem {
   const [file = ''] = change.files
   const { key: name, sizeBefore, sizeAfter } = change
-  return { name, file, kind: 'type', change: 'changed', sizeBefore, sizeAfter, patchable: !reasons.some(refuses), reasons }
+  return { name, file, kind: 'type', change: 'changed', sizeBefore, sizeAfter, patchable: !reasons.some(refuses), accepted: false, reasons }
 }
 
 /** Without a base image: all code that differs, and what is new. */

@@ -13,8 +13,10 @@ export interface DiffItem {
   /** Bytes; undefined where it did not exist. */
   readonly sizeBefore: number | undefined
   readonly sizeAfter: number | undefined
-  /** false: at least one reason refuses it. */
+  /** false: at least one reason refuses it that nobody has accepted. */
   readonly patchable: boolean
+  /** Patchable since a person has accepted what refuses it. */
+  readonly accepted: boolean
   readonly reasons: readonly Reason[]
 }
 
@@ -39,8 +41,11 @@ export interface DiffReport {
     /** Objects that differ and of which one side or both have no debug information. */
     readonly without: readonly string[]
   }
-  /** same: nothing differs that a process could notice. */
-  readonly outcome: 'same' | 'patchable' | 'refused'
+  /**
+   * same: nothing differs that a process could notice. accepted: a patch was made since a person has accepted what refuses it. Without a base
+   * image this is about all objects, of a patch that was made about its base image.
+   */
+  readonly outcome: 'same' | 'patchable' | 'accepted' | 'refused'
   /** What could not be read or represented, in words. */
   readonly notes: readonly string[]
 }

@@ -46,6 +46,7 @@ const diff = z.strictObject({
       sizeBefore: bytes.optional(),
       sizeAfter: bytes.optional(),
       patchable: z.boolean(),
+      accepted: z.boolean().describe('patchable since --accept let through what refuses it'),
       reasons: z.array(reason),
     }),
   ),
@@ -61,7 +62,9 @@ const diff = z.strictObject({
     compared: count.describe('objects that differ and whose debug information was read'),
     without: z.array(text).describe('objects that differ and have no debug information: their types were not compared'),
   }),
-  outcome: z.enum(['same', 'patchable', 'refused']),
+  outcome: z
+    .enum(['same', 'patchable', 'accepted', 'refused'])
+    .describe('accepted: a patch was made since --accept let through what refuses it'),
   notes: z.array(text),
 })
 

@@ -60,7 +60,7 @@ const itemRow = (item: DiffItem): string[] => [
 ]
 
 const verdict = ({ outcome, items }: DiffReport): string =>
-  outcome === 'patchable'
+  outcome === 'patchable' || outcome === 'accepted'
     ? good('This can be hotpatched.')
     : outcome === 'same'
       ? 'Nothing needs a patch.'
