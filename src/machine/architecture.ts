@@ -55,8 +55,31 @@ export interface CodeReading {
   readonly originOf: (code: Uint8Array, field: number, start?: number) => number
   /** Numbers that the code computes with, as far as they stand in instructions and do not move the stack pointer. */
   readonly constants: (code: Uint8Array) => readonly bigint[]
+  /**
+   * Every use of a number from 128 on (smaller ones stand in instructions for too many other things), frames' sizes aside. A product is not seen that
+   * is computed by shifts and additions alone.
+   */
+  readonly constantUses: (code: Uint8Array, value: number) => readonly ConstantUse[]
   /** Whether code works at an address, of which the low 12 bits count: some processors have errata. */
   readonly mayLieAt: (code: Uint8Array, address: number) => boolean
+}
+
+/** Where code has a number. */
+export interface ConstantUse {
+  /**
+   * The instructions by whose references is known what is called next: the call itself, the load of the pointer that it goes through, and the load of
+   * where that lies. Empty: nothing is called.
+   */
+  readonly namedBy: readonly CodeRange[]
+  /** Whether the second argument of that call is zero. */
+  readonly zeroSecond: boolean
+  /** Whether the number is for that call, and for nothing else. */
+  readonly isItsArgument: boolean
+}
+
+export interface CodeRange {
+  readonly offset: number
+  readonly length: number
 }
 
 /** An instruction that refers to what lies outside of the code it is in. */

@@ -5,7 +5,7 @@ import { unnumbered } from '../names.ts'
 import { primarySymbol } from '../places.ts'
 import { Allocators } from './allocators.ts'
 import { fieldsOf, type LayoutChange } from './compare.ts'
-import { type ConstantUse, constantUses, LEAST_TELLING } from './constants.ts'
+import { LEAST_TELLING, type SizeUse, sizeUses } from './constants.ts'
 import type { FunctionUse, Use, Uses } from './uses.ts'
 
 /** A change of a struct, class or union, and everything that rules look at. */
@@ -65,7 +65,7 @@ function framesOnly(layout: LayoutCase): Verdict | undefined {
   if (visible.length > 0) return lacking(`${namesOf(visible)} can be given one by other modules`)
   const staying = [...uses.frames, ...uses.parameters].filter((use) => !isSwitched(use, layout.switched))
   if (staying.length > 0) return lacking(`${namesOf(staying)} does not switch`)
-  const made = allocationOf(layout.before.size, graphs)
+  const made = allocationOf(layout.key, layout.before.size, graphs)
   if (made !== undefined) return lacking(made)
   return safe(`it lies in frames of ${namesOf(uses.frames)} alone, which switch while no thread is inside`)
 }
@@ -93,18 +93,15 @@ const isVisible = (use: FunctionUse): boolean =>
   use.info.external && blocksOf(use).some((block) => block.symbols.some((s) => s.binding !== 'local' && !s.hidden && s.kind !== 'section'))
 
 /** Why objects of this size may also come from an allocator; undefined: no allocator is told it. Small numbers tell nothing. */
-function allocationOf(size: number, graphs: readonly LinkGraph[]): string | undefined {
+function allocationOf(key: string, size: number, graphs: readonly LinkGraph[]): string | undefined {
   if (size < LEAST_TELLING) return undefined
-  const unsearched = unsearchedCode(graphs)
-  if (unsearched !== undefined) return unsearched
-  const use = graphs.flatMap((graph) => constantUses(graph, size)).find(({ callee }) => /alloc/i.test(callee?.name ?? ''))
-  return use && `${use.callee?.name} is told its size in ${use.block.name}`
-}
-
-/** constantUses reads x64's code alone. */
-function unsearchedCode(graphs: readonly LinkGraph[]): string | undefined {
-  const other = graphs.find((graph) => graph.machine !== 'x64')
-  return other && `code for ${other.machine} is not searched for its size`
+  const knowing = new Set(graphs.filter((graph) => (graph.types?.()?.definitions(key).length ?? 0) > 0))
+  const uses = graphs.flatMap((graph) => sizeUses(graph, size))
+  const allocated = uses.find(({ callee }) => /alloc/i.test(callee?.name ?? ''))
+  if (allocated !== undefined) return `${allocated.callee?.name} is told its size in ${allocated.block.name}`
+  // Where the type is known, the number is its size: what is done with it must be seen.
+  const unclear = uses.find(({ graph, callee, isItsArgument }) => knowing.has(graph) && !(isItsArgument && callee !== undefined))
+  return unclear && `${unclear.block.name} has its size (${size}) ${purposeOf(unclear)}`
 }
 
 /** New members where the old layout has padding, which every old object has as zero. */
@@ -114,8 +111,6 @@ function zeroPadding(layout: LayoutCase): Verdict | undefined {
   if (!change.members.every(({ what, after }) => what === 'added' && after !== undefined && isPadding(before, after))) return undefined
   const { uses, graphs } = layout.everywhere()
   if (uses.frames.length > 0) return lacking(`it also lies in frames (of ${namesOf(uses.frames)}), which begin as they are`)
-  const unsearched = unsearchedCode(graphs)
-  if (unsearched !== undefined) return lacking(unsearched)
   const silent = graphs.find((graph) => graph.types?.() === undefined && graph.blocks.length > 0)
   if (silent !== undefined) return lacking(`${silent.path} has no debug information`)
   const filled = uses.statics.find((use) => !beginsAsZero(use, graphs))
@@ -166,7 +161,7 @@ function zeroedOnly(key: string, size: number, uses: Uses, graphs: readonly Link
       )
       for (const each of name === key && sizes.size > 0 ? [size] : sizes) {
         if (each < LEAST_TELLING) return `${each} bytes are too few to find in code where they are allocated`
-        for (const use of constantUses(graph, each)) {
+        for (const use of sizeUses(graph, each)) {
           if (!givesZeros(use, allocators)) return `${use.block.name} has the size of ${name} (${each}) ${purposeOf(use)}`
           made.push(`${use.callee?.name} in ${use.block.name}`)
         }
@@ -176,7 +171,8 @@ function zeroedOnly(key: string, size: number, uses: Uses, graphs: readonly Link
   return made
 }
 
-const givesZeros = ({ callee, zeroSecond }: ConstantUse, allocators: Allocators): boolean =>
-  callee !== undefined && ((callee.name === 'memset' && zeroSecond) || allocators.zeroes(callee))
+const givesZeros = ({ callee, zeroSecond, isItsArgument }: SizeUse, allocators: Allocators): boolean =>
+  isItsArgument && callee !== undefined && ((callee.name === 'memset' && zeroSecond) || allocators.zeroes(callee))
 
-const purposeOf = ({ callee }: ConstantUse): string => (callee === undefined ? 'in a computation' : `for ${callee.name}`)
+const purposeOf = ({ callee, isItsArgument }: SizeUse): string =>
+  callee === undefined || !isItsArgument ? 'in a computation' : `for ${callee.name}`

@@ -1,6 +1,7 @@
 /** ARM64 as a record: what the builder and the engine know of the processor. */
 import type { Architecture } from '../architecture.ts'
 import { fallsThrough, hasErratum843419, isPadding, outwardReferences } from './code.ts'
+import { constantUses } from './constant-uses.ts'
 import { constantsIn } from './constants.ts'
 import { ehFrameTable, frameTable, leafTable } from './frames.ts'
 import { excuse, isAccess, seen, slotOfStub, throughSlot } from './linking.ts'
@@ -30,6 +31,7 @@ export const ARM64: Architecture = {
     outwardReferences,
     originOf: () => 0,
     constants: constantsIn,
+    constantUses,
     mayLieAt: (code, address) => !hasErratum843419(code, address),
   },
   linking: {

@@ -2,7 +2,7 @@
  * Numbers in ARM64 code: what MOVZ, MOVN and the MOVKs behind them put into a register, with other instructions between them as compilers schedule
  * them, and bit masks that are moved (ORR with the zero register). Up to 16 bits that an instruction holds beside its registers are not looked at.
  */
-import { decodeWord, INSTRUCTION_SIZE, mayName, wordAt } from './instructions.ts'
+import { decodeWord, INSTRUCTION_SIZE, mayName, mayWrite, wordAt } from './instructions.ts'
 
 const [INVERTED, ZEROED, KEPT] = [0x12800000, 0x52800000, 0x72800000]
 /** ORR Rd, zr, #mask. */
@@ -35,6 +35,24 @@ export function constantsIn(code: Uint8Array): bigint[] {
     if (value !== undefined) found.push(value)
     loading.delete(register)
   }
+}
+
+/** What each wide move, or moved bit mask, leaves in its register, by the instruction's offset. */
+export function widelyMoved(code: Uint8Array): Map<number, bigint> {
+  const moved = new Map<number, bigint>()
+  const held = new Map<number, bigint>()
+  for (let offset = 0; offset + INSTRUCTION_SIZE <= code.length; offset += INSTRUCTION_SIZE) {
+    const word = wordAt(code, offset)
+    const begun = begins(word)
+    const kept = (word & OPERATION) === KEPT ? held.get(word & 31) : undefined
+    const value = begun ?? (kept === undefined ? undefined : (kept & ~(0xffffn << shiftOf(word))) | partOf(word))
+    for (const register of [...held.keys()]) if (mayWrite(word, register)) held.delete(register)
+    if (value === undefined) continue
+    const whole = BigInt.asIntN(widthOf(word), value)
+    held.set(word & 31, whole)
+    moved.set(offset, whole)
+  }
+  return moved
 }
 
 /** What an instruction that begins a constant puts into its register; undefined: it does not. */

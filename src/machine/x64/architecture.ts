@@ -1,5 +1,6 @@
 /** x64 as a record: what the builder and the engine know of the processor. */
 import type { Architecture } from '../architecture.ts'
+import { constantUses } from './constant-uses.ts'
 import { constantsIn } from './constants.ts'
 import { ehFrameTable } from './eh-frame-table.ts'
 import { instructionEnd } from './fields.ts'
@@ -33,6 +34,7 @@ export const X64: Architecture = {
     outwardReferences,
     originOf: (code, field, start) => instructionEnd(code, field, start) - field,
     constants: constantsIn,
+    constantUses,
     mayLieAt: () => true,
   },
   linking: {
