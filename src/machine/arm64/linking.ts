@@ -1,6 +1,7 @@
 /**
  * What linkers do to ARM64 code ("ELF for the Arm 64-bit Architecture", 5.7.14 and 5.9; binutils, lld): pages and offsets that are near become
- * ADR, loads from the GOT additions, thread-local sequences simpler ones; for Cortex-A53 a load or store may become a branch to a copy.
+ * ADR, loads from the GOT additions, thread-local sequences simpler ones; for Cortex-A53 a load or store may become a branch to a copy, or the ADRP in
+ * front of it an ADR of the same page.
  */
 import type { LinkedImage, LinkedReference, SeenTarget } from '../architecture.ts'
 import { EDGE_KINDS, type EdgeKind } from '../edges.ts'
@@ -72,7 +73,7 @@ export function seen({ kind, place, addend, siblings }: LinkedReference, image: 
       return distance === undefined ? undefined : { at: 'rva', rva: place + distance - addend }
     case 'page21':
     case 'gotpage21': {
-      if (form === 'adr') return { at: 'rva', rva: place + (distance as number) - addend }
+      if (form === 'adr' && pageIn(place, word) === undefined) return { at: 'rva', rva: place + (distance as number) - addend }
       const rest = siblings().find((other) => other.kind === (kind === 'page21' ? 'pageoff12' : 'gotpageoff12'))
       return rest && seenAsPage(image, { place, word, addend, isSlot: kind === 'gotpage21' }, place + rest.distance)
     }
@@ -101,10 +102,16 @@ function seenAsPage(image: LinkedImage, page: PageReference, restPlace: number):
 
 /** What an ADRP at `place` and the ADD, load or store that goes with it address. */
 function pageTarget(place: number, word: number, rest: number): number | undefined {
-  const { form, distance } = decodeWord(word)
+  const page = pageIn(place, word)
   const offset = offsetOf(rest)
-  if (form !== 'adrp' || offset === undefined) return undefined
-  return Math.floor(place / PAGE) * PAGE + (distance as number) + offset
+  return page === undefined || offset === undefined ? undefined : page + offset
+}
+
+/** The page that an ADRP at `place` gives, or the ADR that GNU ld writes in its place where erratum 843419 is to be avoided. */
+export function pageIn(place: number, word: number): number | undefined {
+  const { form, distance = 0 } = decodeWord(word)
+  if (form === 'adrp') return Math.floor(place / PAGE) * PAGE + distance
+  return form === 'adr' && (place + distance) % PAGE === 0 ? place + distance : undefined
 }
 
 /** Where a linker's range extension leads: ADRP x16, ADD x16, BR x16. */
