@@ -19,6 +19,7 @@ import { afterGraphs, beforeGraphs, type Definition, definitionsIn, mentioning, 
 import { type Reason, type ReasonCode, reason } from '../reasons.ts'
 import type { Choice, ChosenFunction } from './choose.ts'
 import type { Classified } from './classify.ts'
+import { isCopy } from './copies.ts'
 import type { Locator } from './locate.ts'
 import { type Neighbours, NO_NEIGHBOURS } from './neighbours.ts'
 import { sectionAt } from './prove.ts'
@@ -209,7 +210,11 @@ function definitionOf(
     return before === undefined || locator.agreement(before).different === 0
   })
   const strong = ofBase.filter((d) => d.symbol.binding !== 'weak' && d.block.comdat === undefined)
-  return strong.length > 1 ? 'ambiguous' : (strong[0] ?? ofBase[0] ?? found[0])
+  const [first, ...others] = strong
+  if (first === undefined) return ofBase[0] ?? found[0]
+  if (!others.every((other) => isCopy(first.block, other.block, twins))) return 'ambiguous'
+  const patchedObjects = new Set([...chosen.values()].map(({ graphAfter }) => graphAfter))
+  return strong.find((d) => patchedObjects.has(d.graph)) ?? first
 }
 
 function targetOfBlock(edge: Edge, user: Block, block: Block, offset: number, context: Context): Outcome {
