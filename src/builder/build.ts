@@ -33,13 +33,25 @@ export type BuildOutcome =
  * The same inputs give the same bytes, whatever the folders are called and in whichever order they are listed.
  * Throws REFUSED (all reasons in its facts), ACCEPT_UNMATCHED, FILE_UNREADABLE, FORMAT_UNKNOWN and what readers throw for damaged files.
  */
-export const buildPatch = (options: BuildOptions): BuildOutcome => writeTogether([planPatch(options)])[0] as BuildOutcome
+export const buildPatch = (options: BuildOptions): BuildOutcome => writeTogether(planPatches([options]))[0] as BuildOutcome
 
-/** All of buildPatch but the patch image itself. Throws as that. */
-export function planPatch(options: BuildOptions): Planned {
+/** As it is planned: what goes on around the plan of the image with this index. */
+type Around = (index: number, make: () => Planned) => Planned
+
+/**
+ * All of buildPatch but the patch images themselves, for images that each have objects of their own. Files with symbols, taken from the first options, may
+ * be any one's of the images. Throws as buildPatch.
+ */
+export function planPatches(all: readonly BuildOptions[], around: Around = (_index, make) => make()): Planned[] {
+  const { bases, notes } = readBases(
+    all.map(({ base }) => base),
+    all[0]?.symbols ?? [],
+  )
+  return all.map((options, i) => around(i, () => planOn(bases[i] as BaseImage, options, notes)))
+}
+
+function planOn(base: BaseImage, options: BuildOptions, notes: readonly string[]): Planned {
   const program = readProgram(options.before, options.after, options.sourceDiff)
-  const { bases, notes } = readBases([options.base], options.symbols ?? [])
-  const [base] = bases as [BaseImage]
   const { plan, report: planned } = buildPlan(program, base, options, options.accept, librariesFor(base, options.libraries ?? []))
   return { plan, report: { ...planned, notes } }
 }

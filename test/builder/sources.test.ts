@@ -1,12 +1,13 @@
 /** `hotpatch build --source` with real build systems and compilers: two builds, the right images, and a patch that a live process takes. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { cpSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { hotpatchHere } from '../../demo/target.ts'
 import { clone, workshop } from '../../tools/places.ts'
+import { mustRun } from '../../tools/run.ts'
 import { type Document, json } from '../e2e/hotpatch.ts'
 
 const projects = join(clone, 'test/builder/sources')
@@ -82,6 +83,43 @@ describe('make, gcc', () => {
     cpSync(join(place, 'work-server-so/before/images/server'), join(shipped, 'server'))
     const document = await built({ ...common, diff: 'both.patch', out: 'shipped.so', more: ['--base', join(shipped, 'server')] })
     expect(names(document)).toEqual(['shortened'])
+  })
+
+  test('both images shipped stripped, each with a debug file: patches for both, which a live process takes in one stop', async () => {
+    const folder = join(place, 'stripped')
+    const images = ['server', 'libcount.so'].map((name) => join(folder, name))
+    for (const image of images) {
+      cpSync(join(place, 'work-both-/before/images', basename(image)), image)
+      await mustRun('objcopy', ['--only-keep-debug', image, `${image}.debug`])
+      await mustRun('strip', [image])
+    }
+    const more = images.flatMap((image) => ['--base', image, '--symbols', `${image}.debug`])
+    const document = await built({ ...common, diff: 'both.patch', out: 'of-stripped/', more })
+    expect(document).toMatchObject({ outcome: 'built', exit: 0 })
+    const all = [document.result, ...document.result.others]
+    expect(
+      all.map(({ report }) => [report.base.name, report.base.symbols, report.functions.map(({ found }: { found: string }) => found)]),
+    ).toEqual(images.map((image) => [basename(image), `${image}.debug`, ['symbol']]))
+    const server = start(images[0] as string)
+    try {
+      const live = (verb: string, ...args: string[]) => json(verb, '--pid', `${server.pid}`, ...args)
+      await server.until(/^32 \d+$/)
+      const applied = await live('apply', '--allow-unsigned', ...all.map(({ file }) => file))
+      expect(applied).toMatchObject({ outcome: 'applied', exit: 0 })
+      expect(applied.result.patches[0].stop).toEqual(applied.result.patches[1].stop)
+      await server.until(/^31 \d+$/)
+      expect(await live('rollback', ...all.flatMap(({ report }) => ['--id', report.id]))).toMatchObject({ outcome: 'rolled-back', exit: 0 })
+      await server.until(/^32 \d+$/)
+    } finally {
+      server.stop()
+    }
+  })
+
+  test('a debug file that is of neither image is refused, and nothing is written', async () => {
+    const more = ['--base', 'server', '--base', 'libcount.so', '--symbols', join(place, 'work-both-/before/images/tool')]
+    const document = await built({ ...common, diff: 'both.patch', out: 'of-none/', more })
+    expect(document).toMatchObject({ outcome: 'error', exit: 6, error: { code: 'SYMBOLS_MISMATCH' } })
+    expect(existsSync(join(place, 'of-none'))).toBe(false)
   })
 
   test('a comment: nothing to patch', async () => {

@@ -33,7 +33,7 @@ export interface Update {
   readonly idle: string
 }
 
-export async function buildUpdateSubject(target: Target, place: string, strip: readonly string[] = []): Promise<Update> {
+export async function buildUpdateSubject(target: Target, place: string): Promise<Update> {
   const { library: libraryName, compile, shared, program } = MAKES[target.name]
   const flags = ['-O2', '-g', '-ffunction-sections', '-fdata-sections', `-ffile-prefix-map=${clone}=.`, ...compile]
   rmSync(place, { recursive: true, force: true })
@@ -47,10 +47,10 @@ export async function buildUpdateSubject(target: Target, place: string, strip: r
   const object = (name: (typeof OBJECTS)[number]) => join(folders.before, `${name}.o`)
   const image = (name: string) => join(place, `${name}${target.programSuffix}`)
   const library = join(place, libraryName)
-  await mustRun(target.compiler, ['-shared', object('lib'), '-o', library, ...shared, ...strip])
-  await mustRun(target.compiler, [object('app'), object('parse'), object('loop'), library, '-o', image('app'), ...program, ...strip])
-  await mustRun(target.compiler, [object('tool'), object('parse'), object('loop'), '-o', image('tool'), ...strip])
-  await mustRun(target.compiler, ['-shared', object('loop'), '-o', join(place, `idle-${libraryName}`), ...strip])
+  await mustRun(target.compiler, ['-shared', object('lib'), '-o', library, ...shared])
+  await mustRun(target.compiler, [object('app'), object('parse'), object('loop'), library, '-o', image('app'), ...program])
+  await mustRun(target.compiler, [object('tool'), object('parse'), object('loop'), '-o', image('tool')])
+  await mustRun(target.compiler, ['-shared', object('loop'), '-o', join(place, `idle-${libraryName}`)])
   return { folders, app: image('app'), library, tool: image('tool'), idle: join(place, `idle-${libraryName}`) }
 }
 

@@ -1,12 +1,12 @@
 /** `hotpatch build --source`: both builds, the images that the fix concerns, and a patch for each. */
 import { existsSync } from 'node:fs'
 import { basename } from 'node:path'
-import { writeTogether } from '../../builder/build.ts'
+import { planPatches, writeTogether } from '../../builder/build.ts'
 import { HotpatchError } from '../../errors.ts'
 import { buildTwice, type TwiceBuilt } from '../../sources/two-builds.ts'
 import type { Answer } from '../answer.ts'
 import { dim } from '../words.ts'
-import { type BuildFlags, type BuildInputs, patchIds, plan } from './build.ts'
+import { type BuildFlags, type BuildInputs, optionsFor, patchIds } from './build.ts'
 import { answerFor } from './build-update.ts'
 import { isFolder, makeFolder, patchFiles } from './patch-files.ts'
 
@@ -35,9 +35,11 @@ export async function buildFromSource(flags: BuildFlags, command: readonly strin
           flags,
         )
   // One that is refused refuses all: nothing is written before all are made.
-  const outcomes = inputs.map(({ image, ...input }, i) => {
+  const options = inputs.map((input, i) => optionsFor(input, { ...flags, ...(ids[i] !== undefined && { id: ids[i] }) }))
+  const outcomes = planPatches(options, (i, make) => {
+    const { image } = inputs[i] as Chosen
     progress(`making the patch for ${image.name}: ${image.different.length} of its objects differ`)
-    return namingImage(image.name, inputs.length, () => plan(input, { ...flags, ...(ids[i] !== undefined && { id: ids[i] }) }))
+    return namingImage(image.name, inputs.length, make)
   })
   const makeRoom = () => (isFolder(flags.out) ? makeFolder(flags.out) : undefined)
   const answer = answerFor(writeTogether(outcomes), files, makeRoom, builds.work)

@@ -1,7 +1,6 @@
 import { basename, extname } from 'node:path'
 import type { Acceptance } from '../../builder/acceptances.ts'
-import { type BuildOptions, buildPatch, planPatch } from '../../builder/build.ts'
-import type { Planned } from '../../builder/build-plan.ts'
+import { type BuildOptions, buildPatch } from '../../builder/build.ts'
 import type { BuildReport } from '../../builder/report.ts'
 import { HotpatchError } from '../../errors.ts'
 import { writeOutput } from '../../files.ts'
@@ -61,14 +60,11 @@ export function givenInputs({
   return { before, after, bases: base }
 }
 
-const optionsFor = (inputs: BuildInputs, flags: BuildFlags): BuildOptions => ({
+export const optionsFor = (inputs: BuildInputs, flags: BuildFlags): BuildOptions => ({
   ...buildSettings(flags),
   ...inputs,
   id: flags.id ?? defaultId(inputs.base, flags.sequence),
 })
-
-/** A patch that is still to be written. */
-export const plan = (inputs: BuildInputs, flags: BuildFlags): Planned => planPatch(optionsFor(inputs, flags))
 
 /** What holds for every patch image of a call. */
 export const buildSettings = (flags: BuildFlags) => ({
