@@ -12,16 +12,16 @@ const RUNS = 7
 /** Milliseconds from process start to exit. */
 const LIMIT = 1000
 
-export function measureBuilder(): Figure[] {
+export async function measureBuilder(): Promise<Figure[]> {
   const start = timed('node', ['-e', '0'])
   const figures: Figure[] = [{ name: 'start of Node alone', value: start, unit: 'ms', runs: RUNS }]
-  for (const target of ['elf-x64', 'pe-x64'] as const) figures.push(...overObjects(target))
+  for (const target of ['elf-x64', 'pe-x64'] as const) figures.push(...(await overObjects(target)))
   return figures
 }
 
-function overObjects(target: TargetName): Figure[] {
+async function overObjects(target: TargetName): Promise<Figure[]> {
   const suffix = target === 'pe-x64' ? ['.exe', '.dll'] : ['', '.so']
-  const { before, after, images } = builtEntry(ENTRY, target)
+  const { before, after, images } = await builtEntry(ENTRY, target)
   const image = images.find(({ file }) => file === `mosquitto${suffix[0]}`)
   if (image === undefined) throw new Error(`the build of ${ENTRY} has no broker`)
   const [old, new_] = [join(before, image.objects), join(after, image.objects)]

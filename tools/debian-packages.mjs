@@ -46,6 +46,7 @@ export const PACKAGES = [
   need('mingw-w64-common', ['arm64'], 'the headers of Windows'),
   need('g++-aarch64-linux-gnu', ['cves'], 'compiles C++ for ARM64; cmake asks for it'),
   need('libc6-dev-arm64-cross', ['arm64'], 'the C library for ARM64'),
+  need('qemu-user', ['cves'], 'runs what nginx’ configure script compiles for ARM64'),
   need('autoconf', ['cves'], 'sqlite3, squid'),
   need('automake', ['cves'], 'sqlite3, squid'),
   need('libtool', ['cves'], 'sqlite3, squid'),

@@ -7,6 +7,7 @@ import { imagesOf, recipeOf, type Step, stepOf } from './recipes.ts'
 import { advance, positionOf, rangeOf, restart } from './series.ts'
 import { shell } from './shell.ts'
 import { type KeptImage, keepImages, keepObjects } from './snapshot.ts'
+import { sysrootFor } from './sysroot.ts'
 import { environmentFor, type TargetName } from './targets.ts'
 
 export interface BuiltEntry {
@@ -24,19 +25,19 @@ export interface BuiltEntry {
 const CONFIGURED = '.hotpatch-configured'
 
 /** The builds that are kept from an earlier time, or new ones. */
-export function builtEntry(id: string, target: TargetName): BuiltEntry {
+export async function builtEntry(id: string, target: TargetName): Promise<BuiltEntry> {
   const record = join(outputOf(id, target), 'built.json')
   return existsSync(record) ? JSON.parse(readFileSync(record, 'utf8')) : buildEntry(entryOf(id), target)
 }
 
-export function buildEntry(entry: CorpusEntry, target: TargetName): BuiltEntry {
+export async function buildEntry(entry: CorpusEntry, target: TargetName): Promise<BuiltEntry> {
   const [output, tree] = [outputOf(entry.id, target), treeOf(entry.package, target)]
   rmSync(output, { recursive: true, force: true })
   mkdirSync(output, { recursive: true })
   const [before, after, log] = [join(output, 'before'), join(output, 'after'), join(output, 'log.txt')]
-  const env = environmentFor(target, tree)
+  const env = environmentFor(target, tree, await sysrootFor(entry.package, target))
   const rules = imagesOf(entry.package)
-  const step = (which: Step) => timed(() => runStep(entry.package, target, which, tree, log))
+  const step = (which: Step) => timed(() => runStep(entry.package, target, which, { tree, log, env }))
 
   const range = moveBefore(entry, tree)
   const configured = join(tree, CONFIGURED)
@@ -66,9 +67,15 @@ function moveBefore(entry: CorpusEntry, tree: string): { before: number; after: 
   return range
 }
 
-function runStep(name: string, target: TargetName, which: Step, tree: string, log: string): void {
+interface Where {
+  readonly tree: string
+  readonly log: string
+  readonly env: Readonly<Record<string, string>>
+}
+
+function runStep(name: string, target: TargetName, which: Step, { tree, log, env }: Where): void {
   const script = stepOf(name, target, which)
-  if (script !== undefined) shell(script, { cwd: join(tree, recipeOf(name).folder ?? ''), env: environmentFor(target, tree), log })
+  if (script !== undefined) shell(script, { cwd: join(tree, recipeOf(name).folder ?? ''), env, log })
 }
 
 function timed(work: () => void): number {

@@ -36,7 +36,7 @@ async function main([command = '', ...args]: readonly string[]): Promise<number>
   if (command === 'servers') return runServers(args)
   if (command === 'list') return list(what)
   if (command === 'trees') return trees(entryOf(what))
-  if (command === 'build' && isTarget(target)) return report(buildEntry(entryOf(what), target))
+  if (command === 'build' && isTarget(target)) return report(await buildEntry(entryOf(what), target))
   if (command === 'package' && isTarget(target)) return wholePackage(what, target)
   return usage()
 }
@@ -82,14 +82,14 @@ function report({ id, target, before, images, different, seconds }: BuiltEntry):
   return 0
 }
 
-function wholePackage(name: string, target: BuiltEntry['target']): number {
+async function wholePackage(name: string, target: BuiltEntry['target']): Promise<number> {
   const scratch = scratchTree(name)
   const entries = corpus.filter((entry) => entry.package === name && entry.targets.includes(target))
   const position = (entry: CorpusEntry) => rangeOf(scratch, entry).before
   let failures = 0
   for (const entry of [...entries].sort((a, b) => position(a) - position(b)))
     try {
-      report(buildEntry(entry, target))
+      report(await buildEntry(entry, target))
     } catch (error) {
       failures++
       say(`${entry.id} ${target}: ${error instanceof Error ? error.message : error}`)

@@ -26,10 +26,14 @@ interface Recipe {
   readonly folder?: string
   readonly configure?: Script
   readonly build: Script
+  /** Debian's packages for ARM64 that it is compiled and linked with there. */
+  readonly arm64?: readonly string[]
   readonly images: readonly ImageRule[]
 }
 
 const image = (file: string, objects: string): ImageRule => ({ file, objects })
+
+const OPENSSL = ['libssl-dev', 'libssl3'] as const
 
 const off = (...names: string[]) => names.map((name) => `-D${name}=OFF`)
 const on = (...names: string[]) => names.map((name) => `-D${name}=ON`)
@@ -37,6 +41,11 @@ const on = (...names: string[]) => names.map((name) => `-D${name}=ON`)
 /** zlib's headers without the host's other headers, which a cross compiler must not see. */
 const ZLIB_HEADERS =
   '[ -d _zinc ] || { mkdir _zinc; cp /usr/include/zlib.h /usr/include/zconf.h /usr/include/*/zconf.h _zinc/ 2>/dev/null || true; }'
+
+const NGINX = [
+  './configure --prefix=/opt/hotpatch-cves/nginx --with-cc-opt="$CFLAGS" --with-http_ssl_module --with-http_v2_module',
+  '--with-http_mp4_module --with-http_dav_module --with-mail --with-mail_ssl_module --with-stream --with-stream_ssl_module',
+].join(' ')
 
 const RECIPES: Readonly<Record<string, Recipe>> = {
   cjson: {
@@ -194,6 +203,7 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
     version: '0.10.6-0+deb12u2',
     configure: cmake('.', off('WITH_GSSAPI', 'WITH_EXAMPLES', 'UNIT_TESTING', 'WITH_ZLIB')),
     build: ninja(),
+    arm64: OPENSSL,
     images: [image('_b/lib/libssh.so', '_b/src/CMakeFiles/ssh.dir')],
   },
 
@@ -203,9 +213,10 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
       ...off('BUILD_TESTING', 'HTTP_ONLY', 'USE_LIBIDN2', 'CURL_USE_LIBPSL', 'CURL_USE_LIBSSH2', 'CURL_ZLIB', 'CURL_BROTLI'),
       ...off('USE_NGHTTP2', 'ENABLE_MANUAL'),
       ...on('CURL_DISABLE_LDAP', 'CURL_DISABLE_LDAPS', 'ENABLE_WEBSOCKETS'),
-      '$(case $TARGET in pe*) echo -DCURL_USE_SCHANNEL=ON;; elf-arm64) echo -DCURL_ENABLE_SSL=OFF;; *) echo -DCURL_USE_OPENSSL=ON;; esac)',
+      '$(case $TARGET in pe*) echo -DCURL_USE_SCHANNEL=ON;; *) echo -DCURL_USE_OPENSSL=ON;; esac)',
     ]),
     build: ninja(),
+    arm64: OPENSSL,
     images: [image('_b/lib/libcurl.so', '_b/lib'), image('_b/lib/libcurl.dll', '_b/lib'), image('_b/src/curl$EXE', '_b/src')],
   },
 
@@ -218,17 +229,17 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
   nginx: {
     version: '1.22.1-9+deb12u9',
     configure: {
-      'elf-x64': [
-        './configure --prefix=/opt/hotpatch-cves/nginx --with-cc-opt="$CFLAGS" --with-http_ssl_module --with-http_v2_module',
-        '--with-http_mp4_module --with-http_dav_module --with-mail --with-mail_ssl_module --with-stream --with-stream_ssl_module',
-      ].join(' '),
-      'pe-x64': [
-        './configure --crossbuild=win32 --with-cc=$CC --with-cc-opt="$CFLAGS -Wno-error -D__NO_MINGW_LFS -DFD_SETSIZE=1024" --prefix=',
-        '--without-http_rewrite_module --without-http_gzip_module --with-select_module --with-http_mp4_module',
-        '--with-http_dav_module --with-mail',
+      'elf-x64': NGINX,
+      // It runs what it compiles, and takes the machine that it runs on for the target.
+      'elf-arm64': [
+        `sed -i 's/^    NGX_MACHINE=.*/    NGX_MACHINE=aarch64/' configure;`,
+        String.raw`sed -i "s#-c \$NGX_AUTOTEST#-c \"$RUN \$NGX_AUTOTEST\"#; s#\([^ ]\)\$NGX_AUTOTEST#\1$RUN \$NGX_AUTOTEST#;`,
+        String.raw`s#if \$NGX_AUTOTEST #if $RUN \$NGX_AUTOTEST #" auto/feature auto/types/sizeof auto/endianness;`,
+        `${NGINX} --with-cc=$CC --with-ld-opt="$LDFLAGS"`,
       ].join(' '),
     },
-    build: { 'elf-x64': 'make -j2', 'pe-x64': 'make -j2' },
+    build: 'make -j2',
+    arm64: [...OPENSSL, 'libpcre2-dev', 'libpcre2-8-0', 'zlib1g-dev', 'zlib1g', 'libcrypt-dev', 'libcrypt1'],
     images: [image('objs/nginx$EXE', 'objs')],
   },
 
@@ -253,7 +264,9 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
     version: '3.40.1-2+deb12u2',
     configure: [
       'autoreconf -fi >/dev/null 2>&1 || true;',
-      './configure --disable-tcl --disable-amalgamation --disable-static --disable-readline CFLAGS="$CFLAGS"',
+      './configure $HOSTARG --disable-tcl --disable-amalgamation --disable-static --disable-readline CFLAGS="$CFLAGS";',
+      // Debian's Makefile compiles the parser generator for the target, and runs it.
+      String.raw`sed -i '/^lemon\$(TEXE):/,+1s/$(LTLINK)/$(BCC)/' Makefile`,
     ].join(' '),
     build: 'make -j2 $NOREGEN libsqlite3.la',
     images: [image('.libs/libsqlite3.so', '.libs')],
@@ -272,9 +285,10 @@ const RECIPES: Readonly<Record<string, Recipe>> = {
     version: '5.7-2+deb12u6',
     configure: [
       '[ -x configure ] || ./bootstrap.sh;',
-      './configure --enable-auth-digest=file --enable-auth-basic=fake --disable-external-acl-helpers',
+      './configure $HOSTARG --enable-auth-digest=file --enable-auth-basic=fake --disable-external-acl-helpers',
       '--enable-log-daemon-helpers=file --disable-arch-native --without-gnutls --without-libxml2 --without-expat --disable-esi',
       '--disable-translation CFLAGS="$CFLAGS" CXXFLAGS="$CFLAGS"',
+      '$([ $TARGET = elf-arm64 ] && echo BUILDCXX=g++ BUILDCXXFLAGS=-O1)',
     ].join(' '),
     build: [
       'make -C src/anyp -j2 $NOREGEN; make -C lib -j2 $NOREGEN; make -C src/auth/digest -j2 $NOREGEN || true;',

@@ -53,12 +53,14 @@ function gnu(
   }
 }
 
+export const TRIPLE_OF_ARM64 = 'aarch64-linux-gnu'
+
 const ELF = { EXE: '', SO: '.so', LDSH: '-shared -fPIC', PIC: '-fPIC' }
 const PE = { EXE: '.exe', SO: '.dll', LDSH: '-shared', PIC: '' }
 
 export const toolchains: Readonly<Record<TargetName, Toolchain>> = {
   'elf-x64': gnu(undefined, ELF, ''),
-  'elf-arm64': gnu('aarch64-linux-gnu', ELF, '-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64'),
+  'elf-arm64': gnu(TRIPLE_OF_ARM64, ELF, '-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64'),
   'pe-x64': gnu(
     'x86_64-w64-mingw32',
     PE,
@@ -69,11 +71,31 @@ export const toolchains: Readonly<Record<TargetName, Toolchain>> = {
 
 export const isTarget = (name: string): name is TargetName => Object.hasOwn(toolchains, name)
 
-/** The environment of a recipe's commands that work in `tree`. The two builds of an entry are made with the same. */
-export function environmentFor(target: TargetName, tree: string): Record<string, string> {
-  const CFLAGS = `-O2 -g -ffunction-sections -fdata-sections -ffile-prefix-map=${tree}=.`
+/** What compilers, linkers and cmake are told of libraries that lie below `root` as they would below `/`. */
+function found(root: string): { readonly compiler: string; readonly linker: string; readonly cmake: string } {
+  const [headers, libraries] = [`${root}/usr/include`, `${root}/usr/lib/${TRIPLE_OF_ARM64}`]
   return {
-    ...toolchains[target],
+    compiler: ` -isystem ${headers} -isystem ${headers}/${TRIPLE_OF_ARM64}`,
+    linker: `-L${libraries} -Wl,-rpath-link=${libraries}`,
+    cmake: ` -DCMAKE_FIND_ROOT_PATH=/usr/${TRIPLE_OF_ARM64};${root}`,
+  }
+}
+
+const NOTHING = { compiler: '', linker: '', cmake: '' }
+
+/**
+ * The environment of a recipe's commands that work in `tree`. The two builds of an entry are made with the same.
+ * @param sysroot of libraries for ARM64
+ */
+export function environmentFor(target: TargetName, tree: string, sysroot: string | undefined): Record<string, string> {
+  const { compiler, linker, cmake } = sysroot === undefined ? NOTHING : found(sysroot)
+  const CFLAGS = `-O2 -g -ffunction-sections -fdata-sections -ffile-prefix-map=${tree}=.${compiler}`
+  const toolchain = toolchains[target]
+  return {
+    ...toolchain,
+    ...(target === 'elf-arm64' ? { RUN: `qemu-aarch64 -L /usr/${TRIPLE_OF_ARM64}` } : {}),
+    CMAKE: `${toolchain.CMAKE}${cmake}`,
+    ...(sysroot === undefined ? {} : { LDFLAGS: linker }),
     TARGET: target,
     TREE: tree,
     CFLAGS,

@@ -12,6 +12,8 @@ import { siteHere } from './hosts.ts'
 import { siteInMachine } from './machine.ts'
 import { outputOf } from './places.ts'
 import type { Site } from './site.ts'
+import type { KeptImage } from './snapshot.ts'
+import { librariesIn, sysrootFor } from './sysroot.ts'
 import type { TargetName } from './targets.ts'
 
 export type Outcome =
@@ -43,9 +45,11 @@ const part = (outcome: Outcome, more: Partial<Part> = {}): Part => ({ outcome, f
 export async function tryEntry(entry: CorpusEntry, target: TargetName): Promise<Trial> {
   const parts: Part[] = []
   try {
-    const built = builtEntry(entry.id, target)
+    const built = await builtEntry(entry.id, target)
     if (built.images.length === 0) parts.push(await tryObjects(built))
-    for (const image of built.images) parts.push(await tryImage(built, image.file, image.objects))
+    const sysroot = await sysrootFor(entry.package, target)
+    const libraries = sysroot === undefined ? [] : librariesIn(sysroot)
+    for (const image of built.images) parts.push(await tryImage(built, image, libraries))
   } catch (error) {
     parts.push(part('failed', { detail: error instanceof Error ? error.message : String(error) }))
   }
@@ -89,12 +93,18 @@ async function tryObjects({ before, after }: BuiltEntry): Promise<Part> {
   return part('refused', { reasons: reasonsOf(items.flatMap(({ reasons }) => reasons)) })
 }
 
-async function tryImage({ id, target, before, after }: BuiltEntry, file: string, objects: string): Promise<Part> {
+/** @param libraries in which names are looked for that the image does not import */
+async function tryImage(
+  { id, target, before, after }: BuiltEntry,
+  { file, objects }: KeptImage,
+  libraries: readonly string[],
+): Promise<Part> {
   const patch = join(outputOf(id, target), 'patches', `${file}.hotpatch`)
   mkdirSync(join(patch, '..'), { recursive: true })
   rmSync(patch, { force: true })
+  const given = libraries.flatMap((path) => ['--library', path])
   const [from, to, base] = [join(before, objects), join(after, objects), join(before, file)]
-  const built = answered(await hotpatchHere(['build', '--before', from, '--after', to, '--base', base, '-o', patch, '--json']))
+  const built = answered(await hotpatchHere(['build', '--before', from, '--after', to, '--base', base, '-o', patch, ...given, '--json']))
   if (built.outcome === 'nothing-to-patch') return part('nothing')
   if (built.error?.code === 'REFUSED') return part('refused', { reasons: reasonsOf(built.error.facts?.reasons ?? []) })
   if (built.exit !== 0) return part('failed', { detail: `build of ${file}: ${words(built)}` })

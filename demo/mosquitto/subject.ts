@@ -30,8 +30,8 @@ export const mosquittoSubject: Subject = {
   start,
 }
 
-function buildsFor(target: Target): Builds {
-  const { before, after, images } = builtEntry(ENTRY, target.corpus)
+async function buildsFor(target: Target): Promise<Builds> {
+  const { before, after, images } = await builtEntry(ENTRY, target.corpus)
   const broker = images.find(({ file }) => file === `mosquitto${target.programSuffix}`)
   if (broker === undefined) throw new Error(`the build of ${ENTRY} has no broker`)
   const place = join(workshop, 'demo', 'mosquitto', target.name)

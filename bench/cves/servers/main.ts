@@ -63,7 +63,7 @@ async function passes(subject: ServerSubject, target: Target): Promise<boolean> 
 
 /** What was seen, step by step. Throws where it is not what must be. */
 async function shown(subject: ServerSubject, target: Target, place: string): Promise<string[]> {
-  const built = builtEntry(subject.entry, target.corpus)
+  const built = await builtEntry(subject.entry, target.corpus)
   const patch = join(place, `fix${target.patchSuffix}`)
   await buildPatch(subject, built, patch)
   const port = await freePort()
