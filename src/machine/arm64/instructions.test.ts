@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { offsetOf } from './fields.ts'
-import { decodeWord, type Flow, type Form, isLandingPad, isSigning, offsetScale } from './instructions.ts'
+import { decodeWord, type Flow, type Form, isLandingPad, isSigning, mayWrite, offsetScale } from './instructions.ts'
 
 interface Listed {
   readonly address: number
@@ -100,6 +100,24 @@ describe.each(['instructions', 'sample-libc'])('%s', (name) => {
       checked++
     }
     expect(checked).toBeGreaterThan(20)
+  })
+
+  test('loads write what they load, and the register that they move; stores only the latter', () => {
+    let checked = 0
+    for (const { word, mnemonic, operands } of all) {
+      const [, kind = '', pair] = /^(ld|st)(?:n?(p)(?:sw)?|u?r(?:s?[bhw])?|tr(?:s?[bhw])?)$/.exec(mnemonic) ?? []
+      const general = (text = ''): number[] => (/^[wx]\d+$/.test(text) ? [Number(text.slice(1))] : [])
+      const [first, second] = operands.split(', ')
+      const base = /\[(x\d+)(?:, #-?\d+\]!|\], #-?\d+)/.exec(operands)?.[1]
+      if (kind === '' || !operands.includes('[')) continue
+      const loaded = kind === 'ld' ? [...general(first), ...(pair ? general(second) : [])] : []
+      const written = new Set([...loaded, ...general(base)])
+      // 31 is the stack pointer for an address, and nothing for a value.
+      const told = Array.from({ length: 31 }, (_, register) => register).filter((register) => mayWrite(word, register))
+      expect([mnemonic, operands, told]).toEqual([mnemonic, operands, [...written].sort((a, b) => a - b)])
+      checked++
+    }
+    expect(checked).toBeGreaterThan(name === 'sample-libc' ? 100 : 5)
   })
 
   test('offsets of loads, stores and additions are in bytes', () => {

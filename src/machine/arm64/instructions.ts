@@ -150,15 +150,49 @@ export const mayName = (word: number, register: number): boolean => NAMES.some((
 const NAMES = [0, 5, 10, 16]
 
 /**
- * Whether a general register may be another after an instruction that is no call. By C4.1's op0: what loads and stores may write any register that it
- * names (and exclusives and atomics some that they do not), anything else the one in its lowest bits.
+ * Whether a general register may be another after an instruction that is no call. Of the common loads and stores (C4.1.66) the register that is loaded and the
+ * one that moves are known; of others by op0 any that is named (and exclusives and atomics write some that they do not name); anything else writes the one in its
+ * lowest bits.
  */
 export function mayWrite(word: number, register: number): boolean {
   if (decodeWord(word).flow === 'branch') return false
   const isLoadStore = (word & 0x0a000000) === 0x08000000
+  if (!isLoadStore) return (word & 31) === register
+  const access = accessOf(word)
+  if (access !== undefined)
+    return (access.loads && access.registers.includes(register)) || (access.moves && ((word >>> 5) & 31) === register)
   const isExclusive = (word & 0x3f000000) === 0x08000000
   const isAtomic = (word & 0x3b200c00) >>> 0 === 0x38200000
-  return isExclusive || isAtomic || (isLoadStore ? mayName(word, register) : (word & 31) === register)
+  return isExclusive || isAtomic || mayName(word, register)
+}
+
+interface Access {
+  /** General registers that are loaded, or stored. */
+  readonly registers: readonly number[]
+  readonly loads: boolean
+  /** The register with the address is another one behind it. */
+  readonly moves: boolean
+}
+
+/** Of the loads and stores that compilers use most: of one register with an immediate or a register, of two. */
+function accessOf(word: number): Access | undefined {
+  const isVector = (word & 0x04000000) !== 0
+  const mode = (word >>> 10) & 3
+  // LDR, STR and their relatives: [Xn, #unsigned]; [Xn, #signed], [Xn], #n, unprivileged, [Xn, #n]!; [Xn, Rm].
+  if ((word & 0x3b000000) === 0x39000000 || (word & 0x3b200000) === 0x38000000 || (word & 0x3b200c00) === 0x38200800)
+    return {
+      registers: isVector ? [] : [word & 31],
+      loads: ((word >>> 22) & 3) !== 0,
+      moves: (word & 0x3b200000) === 0x38000000 && (mode & 1) === 1,
+    }
+  // LDP, STP: without a hint, [Xn], #n, [Xn, #n], [Xn, #n]!.
+  if ((word & 0x3a000000) === 0x28000000)
+    return {
+      registers: isVector ? [] : [word & 31, (word >>> 10) & 31],
+      loads: (word & 0x00400000) !== 0,
+      moves: (word & 0x00800000) !== 0,
+    }
+  return undefined
 }
 
 export const isNop = (word: number): boolean => word === NOP

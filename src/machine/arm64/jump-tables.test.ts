@@ -1,6 +1,7 @@
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Surroundings } from '../redirect.ts'
-import { decodeWord, placedIn, wordsOf } from './instructions.ts'
+import { decodeWord, mayWrite, placedIn, wordsOf } from './instructions.ts'
 import { jumpTables } from './jump-tables.ts'
 import { planRedirect } from './redirect.ts'
 
@@ -132,6 +133,96 @@ describe('a table is not read', () => {
     expect(tablesOf(WITH_BYTES, around(FOUR, 1), [8])).toEqual([])
     expect(tablesOf(WITH_BYTES, around(FOUR, 1), [32])).toHaveLength(1)
   })
+})
+
+/** adrp x19; add x19; cbz x2 (out); cmp w0, #3; b.hi (out); ldrb w1, [x19, w0, uxtw]; adr x0; add x1; br x1; nop; b (cmp); ldp x19, x20, [sp, #16]; ret */
+const LDRB_X19 = 0x38604a61
+const [ADRP_X19, ADD_X19] = [ADRP_X1 | 19, 0x91008273]
+const RESTORE_X19 = 0xa94153f3
+const HOISTED = [ADRP_X19, ADD_X19, 0xb4000122, CMP_W0_3, hi(28), LDRB_X19, ADR_X0, ADD_SXTB, BR_X1, NOP, b(-28), RESTORE_X19, RET].map(
+  (word) => word >>> 0,
+)
+const hoisted = (index: number, word: number): number[] => HOISTED.map((old, i) => (i === index ? word : old))
+const CASES = [0, 1, 1, 0] as const
+
+describe('a table whose address was computed before', () => {
+  test('is read where its register is given nothing else but what the caller had in it', () => {
+    expect(tablesOf(HOISTED, around(CASES, 1))).toEqual([{ adr: 24, targets: [36, 40, 40, 36] }])
+  })
+
+  test.each([
+    ['is given another address as well', hoisted(9, ADD_X19)],
+    ['is loaded from the stack within', hoisted(9, RESTORE_X19)],
+    ['is loaded from elsewhere', hoisted(9, 0xf9400013)],
+    ['is copied', hoisted(9, 0xaa0003f3)],
+    ['has a page from elsewhere', hoisted(0, NOP)],
+    ['is led to between page and rest', hoisted(9, b(-32))],
+    [
+      'holds an argument',
+      HOISTED.map((word) => ({ [ADRP_X19 >>> 0]: ADRP_X1 + 3, [ADD_X19]: 0x91008063, [LDRB_X19]: 0x38604861 })[word] ?? word),
+    ],
+  ])('is not read where the register %s', (_what, words) => expect(tablesOf(words, around(CASES, 1))).toEqual([]))
+
+  test('is not read where something leads into the function', () => expect(tablesOf(HOISTED, around(CASES, 1), [40])).toEqual([]))
+
+  test('is read beside whatever else is done, and never beside what may write the register', () => {
+    fc.assert(
+      fc.property(fc.nat(0xffffffff), (word) => {
+        const { flow, form } = decodeWord(word)
+        fc.pre(flow === 'next' && form !== 'adr')
+        const read = tablesOf(hoisted(9, word), around(CASES, 1)).length > 0
+        expect(read).toBe(!mayWrite(word, 19))
+      }),
+      { numRuns: 2000 },
+    )
+  })
+})
+
+/** cmp w2, #3; b.hi; mov w8, w2; adrp x1; add x1; adr x9; ldrb w10, [x1, x8]; add x9, x9, x10, lsl #2; br x9; three cases; ret */
+const CLANG = [CMP_W2_3, hi(48), 0x2a0203e8, ADRP_X1, ADD_X1, 0x10000089, 0x3868682a, 0x8b0a0929, 0xd61f0120, NOP, NOP, NOP, RET]
+const clang = (index: number, word: number): number[] => CLANG.map((old, i) => (i === index ? word : old))
+
+describe('a table of clang', () => {
+  test('has distances without a sign, and an index without an upper half', () => {
+    expect(tablesOf(CLANG, around([0, 1, 2, 3], 1))).toEqual([{ adr: 20, targets: [36, 40, 44, 48] }])
+    expect(tablesOf(CLANG, around([0, 1, 2, 0xfe - 0x100], 1))).toEqual([])
+    // mov x8, x2: what is above is not known; cmp x2 knows.
+    expect(tablesOf(clang(2, 0xaa0203e8), around([0, 1, 2, 3], 1))).toEqual([])
+    expect(tablesOf(clang(2, 0xaa0203e8).with(0, 0xf1000c5f), around([0, 1, 2, 3], 1))).toHaveLength(1)
+  })
+
+  test('is not read where the copy is one of something else, or is written again', () => {
+    expect(tablesOf(clang(2, 0x2a0303e8), around([0, 1, 2, 3], 1))).toEqual([])
+    expect(tablesOf(clang(3, 0x52800008), around([0, 1, 2, 3], 1))).toEqual([])
+  })
+})
+
+describe('an index that is compared in another register', () => {
+  /** mov w0, w2; nop; cmp w2, #3; b.hi; adrp, add, ldrb [x1, w0], adr, add, br; three cases; ret */
+  const copied = [MOV_W0_W2, NOP, CMP_W2_3, hi(44), ADRP_X1, ADD_X1, LDRB, ADR_X0, ADD_SXTB, BR_X1, NOP, NOP, NOP, RET]
+  const image = around([0, 1, 2, 3], 1)
+
+  test('is known by the copy in front', () => expect(tablesOf(copied, image)).toEqual([{ adr: 28, targets: [40, 44, 48, 52] }]))
+
+  test.each([
+    // mov w2, #1; mov w0, #1; bl
+    ['that one is written behind it', copied.with(1, 0x52800022)],
+    ['the index is written behind it', copied.with(1, 0x52800020)],
+    ['a call comes between', copied.with(1, BL)],
+    ['something leads behind it', copied.with(11, b(-40))],
+    ['it is a copy of something else', copied.with(0, 0x2a0303e0)],
+  ])('is not where %s', (_what, words) => expect(tablesOf(words, image)).toEqual([]))
+
+  test('is not where a table or something from elsewhere leads behind it', () => {
+    expect(tablesOf(copied, around([0, 1, 2, -9], 1))).toEqual([])
+    expect(tablesOf(copied, image, [4])).toEqual([])
+  })
+})
+
+test('the page of a table may be in an ADR, as GNU ld writes it against an erratum', () => {
+  // adr x1, 0x1000 from offset 8.
+  const words = changed(2, 0x10000001 | ((0xff8 >> 2) << 5))
+  expect(tablesOf(words, around(FOUR, 1))).toEqual([{ adr: 20, targets: [32, 36, 40, 0] }])
 })
 
 test('a function is redirected over its first instruction where its table is read and does not lead there', () => {
