@@ -10,7 +10,9 @@ import type { PatchedFunction, PatchPlan } from '../plan.ts'
 import { type Reason, reason } from '../reasons.ts'
 import { bytesBefore, gapsOf, surroundingsOf } from '../redirects.ts'
 import type { Choice, ChosenFunction } from './choose.ts'
-import { fromTemplate, type MadeBlock, type Place, type Synthesized } from './synthesize.ts'
+import type { Place } from './synthesize/copies.ts'
+import { fromTemplate, type MadeBlock } from './synthesize/making.ts'
+import type { Synthesized } from './synthesize.ts'
 
 export interface Naming {
   readonly sequence: number
