@@ -182,6 +182,8 @@ export type SeenTarget =
   | { readonly at: 'rva'; readonly rva: number }
   /** Reached through a slot that the loader fills. */
   | { readonly at: 'slot'; readonly rva: number }
+  /** Thread-local: from the start of the module's block. */
+  | { readonly at: 'block'; readonly offset: number }
 
 /** Walking the stacks of stopped threads. Registers have DWARF's numbers of the processor. */
 export interface Unwinding {

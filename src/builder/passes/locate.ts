@@ -215,7 +215,7 @@ export function locator(base: BaseImage): Locator {
 const SHORTEST_ANCHOR = 12
 
 /** Of thread-local data COFF's fields alone tell where they lead. */
-const tells = (edge: Edge): boolean => !isThreadLocal(edge) || edge.kind === 'secrel32'
+const tells = (edge: Edge): boolean => !isThreadLocal(edge) || edge.kind === 'secrel32' || edge.kind === 'secrelhi12'
 
 const append = <K, T>(map: Map<K, T[]>, key: K, value: T): void => {
   const known = map.get(key)

@@ -29,8 +29,10 @@ export function seenTarget(block: Block, edge: Edge, base: BaseImage, rva: numbe
       const value = view.getBigUint64(0, true)
       return value === 0n ? undefined : { at: 'rva', rva: Number(value - base.preferredBase) - edge.addend }
     }
-    default:
-      return architectureOf(base.machine).linking.seen({ ...referenceOf(block, edge), place }, base)
+    default: {
+      const seen = architectureOf(base.machine).linking.seen({ ...referenceOf(block, edge), place }, base)
+      return seen?.at === 'block' ? base.threadLocal && { at: 'rva', rva: base.threadLocal.rva + seen.offset } : seen
+    }
   }
 }
 

@@ -7,6 +7,7 @@ import { readTlsDirectory } from '../../binary/pe/directories.ts'
 import { directory, readPe } from '../../binary/pe/reader.ts'
 import { viewOf } from '../../binary/struct.ts'
 import { HotpatchError } from '../../errors.ts'
+import { offsetOf } from '../../machine/arm64/fields.ts'
 import { decode } from '../../machine/x64/decode.ts'
 import { placeImage } from '../../patch/place.ts'
 import { readPatchImage } from '../../patch/read.ts'
@@ -99,6 +100,51 @@ describe.each(LINKED)('$folder/$image', ({ folder, image }) => {
     const pe = readPe(new Uint8Array(readFileSync(path)))
     const index = Number((readTlsDirectory(pe)?.AddressOfIndex ?? 0n) - pe.optionalHeader.ImageBase)
     expect(references).toEqual([BASE_AT + BigInt(index)])
+  })
+})
+
+describe('ARM64: clang-tls-arm64/lld.dll', () => {
+  const folder = 'clang-tls-arm64'
+  const path = fixture(`${folder}/lld.dll`)
+  /** The two halves of the offset of each variable, apart from what the object adds. */
+  const halves = (block: Block, code: Uint8Array): Record<string, number[]> => {
+    const seen: Record<string, number[]> = {}
+    for (const { kind, offset, addend, target } of block.edges) {
+      if (kind !== 'secrelhi12' && kind !== 'secrello12') continue
+      const word = viewOf(code).getUint32(offset, true)
+      const half = kind === 'secrelhi12' ? ((word >>> 10) & 0xfff) * 4096 : (offsetOf(word) ?? Number.NaN) - addend
+      seen[`${kind} ${target.name}`] = [...new Set([...(seen[`${kind} ${target.name}`] ?? []), half])]
+    }
+    return seen
+  }
+
+  it('has every variable where the old function has it', () => {
+    const built = patched(folder, path)
+    if (built.outcome !== 'built') throw new Error(built.outcome)
+    const patch = readPatchImage(built.image)
+    const [f] = patch.manifest.functions
+    const text = patch.segments.find(({ protection }) => protection === 'rx')
+    if (f === undefined || text === undefined) throw new Error('no function')
+    const before = counterIn(folder, 'before')
+    const old = halves(before, readBase(path).bytes(f.rva, before.size) as Uint8Array)
+    expect(Object.keys(old).length).toBe(10)
+    expect(halves(counterIn(folder, 'after'), text.content.subarray(f.patchRva - text.rva))).toEqual(old)
+    const lows = Object.entries(old).filter(([name]) => name.startsWith('secrello12'))
+    expect(new Set(lows.flatMap(([, places]) => places)).size).toBe(5)
+  })
+
+  it('is refused where the old function has one elsewhere', () => {
+    const data = new Uint8Array(readFileSync(path))
+    const low = counterIn(folder, 'before').edges.find((e) => e.kind === 'secrello12' && e.target.name === 'visible')
+    const function_ = readBase(path).symbols.find((s) => s.name === 'counter_next')
+    const section = readPe(data).sections.find((s) => (function_?.rva ?? 0) >= s.rva && (function_?.rva ?? 0) < s.rva + s.size)
+    const at = (section?.fileOffset ?? 0) + (function_?.rva ?? 0) - (section?.rva ?? 0) + (low?.offset ?? 0)
+    viewOf(data).setUint32(at, viewOf(data).getUint32(at, true) ^ (1 << 12), true)
+    const changed = join(work, 'arm64.dll')
+    writeFileSync(changed, data)
+    expect(() => patched(folder, changed)).toThrow(
+      expect.objectContaining({ code: 'REFUSED', detail: expect.stringMatching(/SYMBOL_MISSING: .* refers to visible/) }),
+    )
   })
 })
 

@@ -77,6 +77,12 @@ export function seen({ kind, place, addend, siblings }: LinkedReference, image: 
       const rest = siblings().find((other) => other.kind === (kind === 'page21' ? 'pageoff12' : 'gotpageoff12'))
       return rest && seenAsPage(image, { place, word, addend, isSlot: kind === 'gotpage21' }, place + rest.distance)
     }
+    case 'secrelhi12': {
+      const low = siblings().find((other) => other.kind === 'secrello12')
+      const rest = low && wordIn(image, place + low.distance)
+      const offset = rest === undefined ? undefined : offsetOf(rest)
+      return offset === undefined ? undefined : { at: 'block', offset: ((word >>> 10) & 0xfff) * PAGE + offset - addend }
+    }
     default:
       return undefined
   }
