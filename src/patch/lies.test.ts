@@ -38,9 +38,9 @@ function isTaken(file: Uint8Array): PatchImage | undefined {
 }
 
 /** Bytes written by a record in the patch image. */
-const WIDTHS: Readonly<Record<string, number>> = { ABSOLUTE: 8, INDIRECT: 8, REL32: 4, ABSOLUTE32: 4, OWN_ABSOLUTE32: 4 }
+const WIDTHS: Readonly<Record<string, number>> = { ABSOLUTE: 8, INDIRECT: 8, REL32: 4, ABSOLUTE32: 4, OWN_ABSOLUTE32: 4, OWN_THREAD32: 4 }
 
-function liesOf({ table, segments, manifest }: PatchImage): string[] {
+function liesOf({ table, segments, manifest, threadLocal }: PatchImage): string[] {
   const lies: string[] = []
   const written = new Set<number>()
   const size = manifest.base.imageSize
@@ -55,7 +55,10 @@ function liesOf({ table, segments, manifest }: PatchImage): string[] {
         if (!manifest.functions.some((f) => f.rva === source && f.patchRva === target)) lies.push(`function ${source} that nobody names`)
       } else if (width !== undefined) {
         if (!inverse || !inSegment(source, width)) lies.push(`${type} at ${source}`)
-        if (type !== 'OWN_ABSOLUTE32' && target > size) lies.push(`${type} to ${target}`)
+        if (!type.startsWith('OWN_') && target > size) lies.push(`${type} to ${target}`)
+        const isIn = (v: { patchRva: number; size: number }): boolean => target >= v.patchRva && target <= v.patchRva + v.size
+        const variables = manifest.added.filter(({ kind }) => kind === 'thread-local')
+        if (type === 'OWN_THREAD32' && (threadLocal === undefined || !variables.some(isIn))) lies.push(`${type} to ${target}`)
         for (let i = 0; i < width; i++) {
           if (written.has(source + i)) lies.push(`${source + i} twice`)
           written.add(source + i)
@@ -65,7 +68,7 @@ function liesOf({ table, segments, manifest }: PatchImage): string[] {
   return lies
 }
 
-describe.each(['gnu-ld.so', 'lld-link.dll'])('the table of %s', (name) => {
+describe.each(['gnu-ld.so', 'gnu-ld-threads.so', 'lld-link.dll'])('the table of %s', (name) => {
   const file = fixture(name)
   const { at, size } = tableIn(file)
 

@@ -256,3 +256,42 @@ describe('isPatchImage', () => {
     expect(isPatchImage(pe.subarray(0, 100))).toBe(false)
   })
 })
+
+describe('thread-local variables, as an assembler and GNU ld have them', () => {
+  const threads = fixture('gnu-ld-threads.so')
+
+  it('are read with the pointers that get their distances', () => {
+    const { threadLocal, table } = readPatchImage(threads)
+    expect(threadLocal).toMatchObject({ rva: 0x3040, size: 16, alignment: 8, distances: [{ rva: 0x3038, target: 0x3048 }] })
+    expect([...(threadLocal?.content ?? [])]).toEqual([5, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0])
+    const [record] = table.bases.flatMap(({ chunks }) => chunks.filter(({ type }) => type === 'OWN_THREAD32'))
+    expect(record?.records).toEqual([{ source: 0x1023, target: 0x3048, extras: [0] }])
+  })
+
+  it('are placed by what the process says', () => {
+    const image = readPatchImage(threads)
+    const place = (start: bigint) =>
+      placeImage(image, image.table.bases[0] as HotPatchBase, {
+        imageAddress: 0x10000n,
+        baseAddress: 0x20000n,
+        read: () => new Uint8Array(8),
+        imports: new Map(),
+        fromThreadPointer: (rva) => start + BigInt(rva - 0x3040),
+      })
+    const word = (segments: ReturnType<typeof place>, rva: number): DataView => {
+      const segment = segments.find((s) => rva >= s.rva && rva < s.rva + s.size)
+      return new DataView((segment?.content ?? new Uint8Array()).slice(rva - (segment?.rva ?? 0)).buffer)
+    }
+    const placed = place(-0x100n)
+    expect(word(placed, 0x3038).getBigInt64(0, true)).toBe(-0xf8n)
+    expect(word(placed, 0x1023).getInt32(0, true)).toBe(-0xf8)
+    expect(() => place(-(2n ** 40n))).toThrow(expect.objectContaining({ code: 'PATCH_OUT_OF_REACH' }))
+  })
+
+  it('of which the manifest says something else: refused', () => {
+    const elsewhere = replaced(threads, '"patchRva": 12360', '"patchRva": 12364')
+    expect(outcome(elsewhere)).toContain('PATCH_MANIFEST_MISMATCH: late, at RVA 0x304c')
+    const unnamed = replaced(replaced(threads, '"patchRva": 12352, "size": 8', '"patchRva": 12352, "size": 4'), '12360', '12356')
+    expect(outcome(replaced(unnamed, '12356, "size": 8', '12356, "size": 2'))).toContain('names no thread-local variable at RVA 0x3048')
+  })
+})
