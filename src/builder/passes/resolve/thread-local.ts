@@ -16,12 +16,12 @@ export function targetOfThreadLocal(edge: Edge, user: Block, context: Context): 
   const access = name === MODULE_BASE ? 'local-dynamic' : EDGE_KINDS[edge.kind].access
   const fresh = newThreadLocal(edge, context)
   // What the code has offsets from becomes the thread pointer, where none of them is in the block of a library.
-  const isBlockKnown = base.threadLocal?.fromThreadPointer !== undefined || countsToNewAlone(user, context)
-  if (base.format === 'elf' && access === 'local-dynamic' && isBlockKnown)
+  const isFromThread = (): boolean => base.threadLocal?.fromThreadPointer !== undefined || countsToNewAlone(user, context)
+  if (base.format === 'elf' && access === 'local-dynamic' && isFromThread())
     return { to: 'thread-local', reach: { by: 'distance', distance: 0 } }
   if (fresh !== undefined) {
     if (access === undefined) return tls(name, `, which is new, as ${edge.kind}`)
-    if (access === 'local-dynamic' || (access === 'block-offset' && !isBlockKnown))
+    if (access === 'local-dynamic' || (access === 'block-offset' && !isFromThread()))
       return tls(name, `, which is new, by its distance from variables of ${base.name}: give it __attribute__((tls_model("initial-exec")))`)
     return fresh
   }
