@@ -252,7 +252,7 @@ export const ERRORS = {
   EXPORT_IN_USE: entry(
     'refused',
     'a function that the program exports has another signature in the patch, and another module of the process names it',
-    'restart the process with plug-ins that were made for the fixed program; a module that only holds a longer name with that ending counts as well: ' +
+    'restart the process with plug-ins that were made for the fixed program; a module that holds the name as a text counts, whatever it does with it: ' +
       'then the vendor can keep the function and add one under another name',
   ),
   CONSISTENCY_REQUIRED: entry(

@@ -60,6 +60,8 @@ export interface CodeReading {
    * is computed by shifts and additions alone.
    */
   readonly constantUses: (code: Uint8Array, value: number) => readonly ConstantUse[]
+  /** Of `places`, addresses like `start`, those that code which lies at `start` may make by itself: none is left out, others may be among them. */
+  readonly mayAddress: (code: Uint8Array, start: number, places: ReadonlySet<number>) => ReadonlySet<number>
   /** Whether code works at an address, of which the low 12 bits count: some processors have errata. */
   readonly mayLieAt: (code: Uint8Array, address: number) => boolean
 }

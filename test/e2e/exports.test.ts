@@ -11,7 +11,14 @@ import { json } from './hotpatch.ts'
 const SOURCES = join(clone, 'test/e2e/exports')
 const place = join(workshop, 'e2e', 'exports')
 const at = (name: string): string => join(place, name)
-const PLUGINS = { linked: '-DLINKED', asked: '-DASKED', none: '-DNONE' } as const
+const PLUGINS = {
+  linked: ['gcc', '-DLINKED'],
+  asked: ['gcc', '-DASKED'],
+  merged: ['gcc', '-DMERGED'],
+  table: ['clang-19', '-DTABLE'],
+  longer: ['gcc', '-DLONGER'],
+  none: ['gcc', '-DNONE'],
+} as const
 type Plugin = keyof typeof PLUGINS
 
 const [BEFORE, AFTER] = ['16 6', '5 6']
@@ -33,18 +40,21 @@ describe('a fix that changes the signature of what a program exports', () => {
     expect((await json('inspect', at('again.so'))).result).toMatchObject({ mustBeUnused: ['scale'], consistency: 'patch' })
   })
 
-  test('it comes and goes, and another takes its place, where no plug-in names it', async () => {
-    const running = await start('none')
-    const pid = `${running.pid}`
-    for (const patch of ['first.so', 'second.so']) {
-      expect(await json('apply', '--pid', pid, '--allow-unsigned', at(patch))).toMatchObject({ outcome: 'applied', exit: 0 })
-      await untilLast(running, AFTER)
-    }
-    expect(await json('rollback', '--pid', pid)).toMatchObject({ outcome: 'rolled-back', exit: 0 })
-    await untilLast(running, BEFORE)
-  })
+  test.each(['none', 'longer'] as const)(
+    'it comes and goes, and another takes its place, where no plug-in names it: %s',
+    async (plugin) => {
+      const running = await start(plugin)
+      const pid = `${running.pid}`
+      for (const patch of ['first.so', 'second.so']) {
+        expect(await json('apply', '--pid', pid, '--allow-unsigned', at(patch))).toMatchObject({ outcome: 'applied', exit: 0 })
+        await untilLast(running, AFTER)
+      }
+      expect(await json('rollback', '--pid', pid)).toMatchObject({ outcome: 'rolled-back', exit: 0 })
+      await untilLast(running, BEFORE)
+    },
+  )
 
-  test.each(['linked', 'asked'] as const)('it is refused where a plug-in uses it: %s', async (plugin) => {
+  test.each(['linked', 'asked', 'merged', 'table'] as const)('it is refused where a plug-in uses it: %s', async (plugin) => {
     const running = await start(plugin)
     const pid = `${running.pid}`
     const detail = `${at(`${plugin}.so`)} names scale, whose signature the patch changes`
@@ -64,8 +74,8 @@ async function make(): Promise<void> {
   await mustRun('gcc', [...flags, '-c', join(SOURCES, 'program.c'), '-o', at('before.o')])
   await mustRun('gcc', [...flags, '-DAFTER', '-c', join(SOURCES, 'program.c'), '-o', at('after.o')])
   await mustRun('gcc', ['-rdynamic', at('before.o'), '-o', at('program')])
-  for (const [name, define] of Object.entries(PLUGINS))
-    await mustRun('gcc', [...flags, define, '-fPIC', '-shared', join(SOURCES, 'plugin.c'), '-o', at(`${name}.so`)])
+  for (const [name, [compiler, define]] of Object.entries(PLUGINS))
+    await mustRun(compiler, [...flags, define, '-fPIC', '-shared', join(SOURCES, 'plugin.c'), '-o', at(`${name}.so`)])
   const files = ['--before', at('before.o'), '--after', at('after.o'), '--base', at('program')]
   await json('build', ...files, '-o', at('first.so'), '--id', 'first')
   await json('build', ...files, '-o', at('second.so'), '--id', 'second', '--sequence', '2')

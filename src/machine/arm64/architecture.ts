@@ -5,6 +5,7 @@ import { constantUses } from './constant-uses.ts'
 import { constantsIn } from './constants.ts'
 import { ehFrameTable, frameTable, leafTable } from './frames.ts'
 import { excuse, isAccess, seen, slotOfStub, throughSlot } from './linking.ts'
+import { mayAddress } from './may-address.ts'
 import { encodeRedirect, hasLandingPad, landing, planRedirect } from './redirect.ts'
 import { FRAME_POINTER, LINK_REGISTER, PROGRAM_COUNTER, REGISTER_COUNT, STACK_POINTER } from './registers.ts'
 import { farJump, HPAT_STUB_SIZE, hpatCodePage, pointerJump } from './stubs.ts'
@@ -32,6 +33,7 @@ export const ARM64: Architecture = {
     originOf: () => 0,
     constants: constantsIn,
     constantUses,
+    mayAddress,
     mayLieAt: (code, address) => !hasErratum843419(code, address),
   },
   linking: {

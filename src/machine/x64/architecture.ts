@@ -6,6 +6,7 @@ import { ehFrameTable } from './eh-frame-table.ts'
 import { instructionEnd } from './fields.ts'
 import { frameTable, leafTable, RBP, REGISTER_COUNT, RETURN_ADDRESS, RSP } from './frames.ts'
 import { excuse, isAccess, jumpsThrough, loadInstead, seen, slotOfStub } from './linking.ts'
+import { mayAddress } from './may-address.ts'
 import { outwardReferences } from './outward.ts'
 import { encodeRedirect, fallsThrough, hasLandingPad, isPadding, planRedirect } from './redirect.ts'
 import { encodeNearJump, encodePointerJump, HPAT_STUB_SIZE, hpatCodePage, NEAR_JUMP_SIZE, POINTER_JUMP_SIZE } from './stubs.ts'
@@ -35,6 +36,7 @@ export const X64: Architecture = {
     originOf: (code, field, start) => instructionEnd(code, field, start) - field,
     constants: constantsIn,
     constantUses,
+    mayAddress,
     mayLieAt: () => true,
   },
   linking: {
