@@ -55,12 +55,12 @@ export const LANES: readonly Lane[] = [
     files: /./,
   },
   {
-    key: 'linux-arm64-sve',
+    key: 'linux-arm64-at-once',
     backend: 'linux',
     system: 'Linux, in a machine that QEMU emulates',
-    processor: 'ARM64 with SVE',
+    processor: 'ARM64, both processors at once',
     command: 'npm run test:arm64',
-    report: 'arm64-linux-sve',
+    report: 'arm64-linux-at-once',
     files: /./,
   },
   {

@@ -41,7 +41,8 @@ export const PACKAGES = [
 
   need('g++', ['test', 'cves'], 'compiles C++: exceptions that pass patched functions, squid'),
   need('g++-mingw-w64-x86-64-posix', ['mosquitto-pe'], 'compiles C++ for Windows; mosquitto’s project asks for it'),
-  need('qemu-system-arm', ['arm64'], 'the ARM64 machine that tests run in'),
+  need('qemu-system-arm', ['arm64'], 'libraries for the ARM64 machine’s emulator, which is the backports’ where this one is too old'),
+  need('xz-utils', ['arm64'], 'unpacks the modules of the ARM64 machine’s kernel'),
   need('gcc-aarch64-linux-gnu', ['arm64'], 'compiles for ARM64'),
   need('mingw-w64-common', ['arm64'], 'the headers of Windows'),
   need('g++-aarch64-linux-gnu', ['cves'], 'compiles C++ for ARM64; cmake asks for it'),

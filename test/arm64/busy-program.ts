@@ -17,6 +17,8 @@ export const BUSY_FUNCTIONS = ['slow', 'sorts', 'allocates', 'faults'] as const
 /** The machine has two processors, and those are emulated. */
 export const THREADS = 3
 const LIMIT = 120_000
+/** Milliseconds between two calls, each of which takes one: emulated, an engine can look for a moment without any only a few times in a minute. */
+const OUT_MS = 30
 
 export interface BusyProgram {
   readonly process: Process
@@ -80,6 +82,7 @@ export async function startBusyProgram(exe: string): Promise<BusyProgram> {
     },
   }
   await until('the workers run', () => get('running') === THREADS)
+  set('out_ms', OUT_MS)
   return program
 }
 

@@ -5,26 +5,19 @@
  *
  * Appends a line of JSON to RESULTS for each case as it ends, as the conformance suite does.
  */
-import { appendFileSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { readPatchImage } from '../../src/patch/read.ts'
 import { startBusyProgram } from './busy-program.ts'
 import { ENGINE_CASES } from './engine-cases.ts'
+import { tellCases } from './tell-cases.ts'
 
 const [exe, first, second, results, only = ''] = process.argv.slice(2)
 if (exe === undefined || first === undefined || second === undefined || results === undefined)
   throw new Error('usage: engine-on-windows PROGRAM.EXE FIX-1.DLL FIX-2.DLL RESULTS [NAME]')
 const fixes = [readPatchImage(readFileSync(first)), readPatchImage(readFileSync(second))] as const
 
-for (const { name, run } of ENGINE_CASES) {
-  if (!name.includes(only)) continue
-  const began = performance.now()
-  const error = await startBusyProgram(exe)
-    .then((program) => run(program, fixes).finally(() => program.stop()))
-    .then(
-      () => undefined,
-      (thrown: unknown) => (thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown)),
-    )
-  const milliseconds = Math.round(performance.now() - began)
-  appendFileSync(results, `${JSON.stringify({ name, ...(error === undefined ? {} : { error }), milliseconds })}\n`)
-}
+await tellCases(ENGINE_CASES, only, results, async ({ run }) => {
+  const program = await startBusyProgram(exe)
+  await run(program, fixes).finally(() => program.stop())
+})
 process.exit(0)

@@ -121,7 +121,7 @@ describe.skipIf(!onLinux).each(flavoursHere('busy'))('busy functions, $compiler 
   })
 
   test('without consistency they are patched at once, and finish the old function first', async () => {
-    await stayIn('slow', 1500n)
+    await stayIn('slow', BigInt(within(1500)))
     const before = get('fixed')
     const { stop } = await applyPatch(target, patch, { timeoutMs: 2000, consistency: 'none' })
     expect(stop).toMatchObject({ consistency: 'none', way: 'stop' })

@@ -14,7 +14,7 @@ import { sleep } from './target.ts'
 
 const THREADS = busyThreads(4)
 /** As in linux.test.ts. */
-const STRIDE = rounds(1) === rounds(8) ? 5 : 1
+const STRIDE = rounds(1) === rounds(8) ? 9 : 1
 const onLinux = process.platform === 'linux'
 
 /** Which versions answered within a moment. */

@@ -15,7 +15,7 @@ const READY = '@ready'
 const TIMEOUT_SECONDS = 1800
 
 const SCRIPT = `set -e
-for module in 0 1 2 3 4 5; do insmod /modules/$module.ko; done
+for module in /modules/*.ko; do insmod $module; done
 ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up
 exec node /hotpatch/payload/agent.mjs ${AGENT} ${RELAY}
 `

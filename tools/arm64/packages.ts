@@ -1,4 +1,4 @@
-/** Packages of Debian for ARM64, fetched with an apt state of their own: nothing on the system changes, no lock is taken. */
+/** Packages of Debian, for ARM64 as a rule, fetched with an apt state of their own: nothing on the system changes, no lock is taken. */
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { debianSources, machineSources, suiteSources } from '../apt-sources.ts'
@@ -13,12 +13,15 @@ export interface DebianRequest {
   readonly root: string
   /** Another release than this machine's own. */
   readonly suite?: string
+  /** Default: arm64. */
+  readonly architecture?: 'amd64' | 'arm64'
 }
 
 /** Fetches packages and unpacks them. Throws what apt says, and where the machine's sources name no mirror of Debian. */
-export async function unpackDebian({ folder, names, root, suite }: DebianRequest): Promise<void> {
+export async function unpackDebian({ folder, names, root, suite, architecture = 'arm64' }: DebianRequest): Promise<void> {
   const files = machineSources()
-  const env = await privateApt(folder, suite === undefined ? debianSources(files, 'deb') : suiteSources(files, suite))
+  const sources = suite === undefined ? debianSources(files, 'deb') : suiteSources(files, suite)
+  const env = await privateApt(folder, sources, architecture)
   const wanted = (await Promise.all(names.map((name) => (name.endsWith('*') ? dependencyOf(name.slice(0, -1), env) : [name])))).flat()
   const downloads = join(folder, 'downloads')
   mkdirSync(downloads, { recursive: true })
@@ -27,15 +30,15 @@ export async function unpackDebian({ folder, names, root, suite }: DebianRequest
   for (const file of readdirSync(downloads)) await mustRun('dpkg-deb', ['--extract', join(downloads, file), root])
 }
 
-async function privateApt(folder: string, sources: string): Promise<Record<string, string>> {
+async function privateApt(folder: string, sources: string, architecture: string): Promise<Record<string, string>> {
   for (const name of ['lists/partial', 'cache/archives/partial']) mkdirSync(join(folder, name), { recursive: true })
   writeFileSync(join(folder, 'status'), '')
   writeFileSync(join(folder, 'debian.sources'), sources)
   writeFileSync(
     join(folder, 'apt.conf'),
     [
-      'APT::Architecture "arm64";',
-      'APT::Architectures { "arm64"; };',
+      `APT::Architecture "${architecture}";`,
+      `APT::Architectures { "${architecture}"; };`,
       `Dir::Etc::sourcelist "${join(folder, 'debian.sources')}";`,
       'Dir::Etc::sourceparts "-";',
       `Dir::State::lists "${join(folder, 'lists')}";`,

@@ -1,25 +1,20 @@
 /** What the machine is given to test with: the product and its tests as JavaScript, their programs and patches, and what stands for vitest. */
-import { cpSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { clone, workshop } from '../places.ts'
+import { SUITES } from '../../test/arm64/suites.ts'
+import { clone } from '../places.ts'
 import { mustRun } from '../run.ts'
+import { bundle, bundlePackage } from './bundle.ts'
 import type { CpioWriter } from './cpio.ts'
 
 const COMPILER = 'aarch64-linux-gnu-gcc'
-/** As in test/arm64/tsconfig.json. */
-const COMPILED = join(workshop, 'arm64-tests')
-/** Packages of the test runner, in JavaScript alone. */
-const RUNNER = [
-  '@vitest/runner',
-  '@vitest/expect',
-  '@vitest/spy',
-  '@vitest/utils',
-  '@vitest/pretty-format',
-  '@standard-schema/spec',
-  'chai',
-  'convert-source-map',
-  'pathe',
-  'tinyrainbow',
+/** What tests of both systems start as programs of their own. */
+const STARTED = ['src/process/testing/other-engine']
+const LINUX_SCRIPTS = [
+  'src/process/testing/run-on-linux',
+  'test/arm64/run',
+  ...SUITES.map(({ file }) => `test/${file}.test`),
+  ...['test/engine/follower', 'test/engine/killed-engine', 'test/process/killed-engine', 'test/process/open-as', 'test/process/tracer'],
 ]
 
 export interface ConformanceProgram {
@@ -33,12 +28,21 @@ export const PROGRAMS: readonly ConformanceProgram[] = [
   { file: 'conformance-fixed', what: 'a static program at a fixed address', options: ['-static'] },
 ]
 
-/** Compiles product and tests to JavaScript into `folder`. Throws what the compiler says. */
-export async function makeScripts(folder: string): Promise<void> {
-  rmSync(COMPILED, { recursive: true, force: true })
-  await mustRun('npx', ['tsc', '-p', 'test/arm64/tsconfig.json'], { cwd: clone })
-  cpSync(COMPILED, join(folder, 'dist'), { recursive: true })
+/** Compiles product and tests to JavaScript into `folder`: programs by their names in the clone. Throws what the compiler says. */
+export async function makeScripts(folder: string, names: readonly string[]): Promise<void> {
+  await bundle([...names, ...STARTED], join(folder, 'dist'))
   cpSync(join(clone, 'package.json'), join(folder, 'dist/package.json'))
+  const packages = join(folder, 'node_modules')
+  await bundlePackage(join(clone, 'node_modules/zod/index.cjs'), join(packages, 'zod/index.cjs'), 'cjs')
+  writeFileSync(join(packages, 'zod/package.json'), '{ "main": "index.cjs" }')
+}
+
+/** The same for Linux, with what stands for vitest there. */
+export async function makeLinuxScripts(folder: string): Promise<void> {
+  await makeScripts(folder, LINUX_SCRIPTS)
+  const vitest = join(folder, 'node_modules/vitest')
+  await bundlePackage(join(clone, 'test/arm64/vitest.mjs'), join(vitest, 'index.js'), 'esm')
+  writeFileSync(join(vitest, 'package.json'), '{ "type": "module", "exports": "./index.js" }')
 }
 
 /** Compiles for Linux what the tests start, patches included, into `folder`. Throws what compilers and builder throw. */
@@ -56,14 +60,9 @@ export async function makePrograms(folder: string): Promise<void> {
   await mustRun('npx', ['tsx', 'test/arm64/builds.ts'], { cwd: clone, env: { HOTPATCH_BRING: brought } })
 }
 
-/** Writes what was made into `folder`, and the packages beside the runtime dependencies. */
+/** Writes what was made into `folder`; the runtime dependencies lie beside it. */
 export function writePayload(cpio: CpioWriter, folder: string, script: string): void {
   cpio.file('hotpatch/package.json', Buffer.from('{ "type": "module" }'), 0o644)
-  for (const scope of ['@vitest', '@standard-schema']) cpio.folder(`hotpatch/node_modules/${scope}`)
-  for (const name of RUNNER) cpio.tree(`hotpatch/node_modules/${name}`, join(clone, 'node_modules', name))
-  cpio.folder('hotpatch/node_modules/vitest')
-  cpio.file('hotpatch/node_modules/vitest/package.json', Buffer.from('{ "type": "module", "exports": "./index.js" }'), 0o644)
-  cpio.file('hotpatch/node_modules/vitest/index.js', readFileSync(join(clone, 'test/arm64/vitest.mjs')), 0o644)
   cpio.tree('hotpatch/payload', folder)
   cpio.file('hotpatch/payload/run.sh', Buffer.from(script), 0o755)
 }

@@ -1,10 +1,14 @@
 /** The suites of Windows on ARM64: what they are given, and the shell script that runs them in Wine. */
+import { cpSync } from 'node:fs'
+import { join } from 'node:path'
 import { CONFORMANCE_CASES } from '../../src/process/testing/conformance.ts'
 import { DYING_CASES, WATCHDOG_CASES } from '../../src/process/testing/watchdog-cases.ts'
 import { WINDOWS_CASES } from '../../src/process/testing/windows-cases.ts'
+import { CLI_CASES } from '../../test/arm64/cli-cases.ts'
 import { ENGINE_CASES } from '../../test/arm64/engine-cases.ts'
 import { clone } from '../places.ts'
 import { mustRun } from '../run.ts'
+import { makeScripts } from './payload.ts'
 import { WINDOWS_NODE } from './windows-image.ts'
 import { WINE_PREFIX } from './wine-prefix.ts'
 
@@ -14,7 +18,7 @@ interface WindowsSuite {
   readonly what: string
   /** Their names. */
   readonly tests: readonly string[]
-  /** Below dist/, and its arguments before the file that takes results. */
+  /** In the clone, without its suffix; and its arguments before the file that takes results. */
   readonly program: string
   readonly brought: readonly string[]
 }
@@ -27,19 +31,35 @@ export const WINDOWS_SUITES: readonly WindowsSuite[] = [
     name: 'windows-conformance',
     what: 'a program for Windows, in Wine',
     tests: [...CONFORMANCE_CASES, ...WINDOWS_CASES, ...WATCHDOG_CASES, ...DYING_CASES].map(({ name }) => name),
-    program: 'src/process/testing/run-on-windows.js',
+    program: 'src/process/testing/run-on-windows',
     brought: ['conformance.exe'],
   },
   {
     name: 'windows-engine',
     what: 'the engine, in Wine',
     tests: ENGINE_CASES.map(({ name }) => name),
-    program: 'test/arm64/engine-on-windows.js',
+    program: 'test/arm64/engine-on-windows',
     brought: ENGINE,
+  },
+  {
+    name: 'windows-cli',
+    what: 'the command line, in Wine',
+    tests: CLI_CASES.map(({ name }) => name),
+    program: 'test/arm64/cli-on-windows',
+    brought: ['product/bin/hotpatch', ...ENGINE],
   },
 ]
 
 const PAYLOAD = '/hotpatch/payload'
+
+/** What the suites start besides themselves: engines, and the product's watchdog. */
+const STARTED = ['src/process/windows/watchdog-program', 'src/process/testing/dying-engine']
+
+/** The suites, and beside them the product as it is built. Throws what the compiler says. */
+export async function makeWindowsScripts(folder: string): Promise<void> {
+  await makeScripts(folder, [...WINDOWS_SUITES.map(({ program }) => program), ...STARTED])
+  for (const name of ['package.json', 'bin', 'dist']) cpSync(join(clone, name), join(folder, 'product', name), { recursive: true })
+}
 
 /** Compiles for Windows into `folder`. Throws what compilers throw. */
 export async function makeWindowsPrograms(folder: string): Promise<void> {
@@ -64,7 +84,7 @@ const onDriveZ = (path: string): string => `'Z:${path.replaceAll('/', '\\')}'`
 export function windowsScript(suites: readonly WindowsSuite[], only: string): string {
   const runs = suites.flatMap(({ name, what, program, brought }) => {
     const [results, output] = [`/tmp/${name}.results`, `/tmp/${name}.output`]
-    const files = [`${PAYLOAD}/dist/${program}`, ...brought.map((file) => `${PAYLOAD}/${file}`), results].map(onDriveZ)
+    const files = [`${PAYLOAD}/dist/${program}.js`, ...brought.map((file) => `${PAYLOAD}/${file}`), results].map(onDriveZ)
     return [
       `echo '@suite ${what}'`,
       `: > ${results}`,

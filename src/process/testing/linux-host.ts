@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { linuxBackend } from '../linux/index.ts'
-import { parseStat, parseStatus, readProc } from '../linux/proc.ts'
+import { numbersIn, parseStat, parseStatus, readProc } from '../linux/proc.ts'
 import { startOtherEngine } from './other-engine.ts'
 import type { ConformanceHost, StartedTarget, TargetSymbols } from './target.ts'
 
@@ -44,10 +44,11 @@ async function start(program: string): Promise<StartedTarget> {
   }
 }
 
-/** Its main thread is a zombie while others still end, and memory goes with the last of them. */
+/** Its main thread is a zombie while others still end; memory goes with the last of them, which is listed a moment longer. */
 function hasEnded(pid: number): boolean {
   const state = parseStat(readProc(`/proc/${pid}/stat`) ?? '')?.state
-  return (state === undefined || state === 'Z' || state === 'X') && (readProc(`/proc/${pid}/maps`) ?? '') === ''
+  const isEnding = state === undefined || state === 'Z' || state === 'X'
+  return isEnding && (readProc(`/proc/${pid}/maps`) ?? '') === '' && numbersIn(`/proc/${pid}/task`).length <= 1
 }
 
 async function until(what: string, condition: () => boolean): Promise<void> {
