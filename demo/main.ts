@@ -3,7 +3,7 @@
  *
  *   npm run demo -- [mosquitto] [--target elf|pe|all] [--arch x64|arm64]
  *
- * Without --target: Linux, and Windows where Wine can be had. On arm64: the server, on Linux in an emulated machine. Exit code 0 when everything came out as it must.
+ * Without --target: Linux, and Windows where Wine can be had. On arm64: the server in an emulated machine, without --target on Linux. Exit code 0 when everything came out as it must.
  */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
@@ -12,7 +12,7 @@ import pc from 'picocolors'
 import { heading, verdict } from '../tools/paper.ts'
 import { clone } from '../tools/places.ts'
 import { wineAvailable } from '../tools/wine.mjs'
-import { arm64Target } from './arm64.ts'
+import { arm64Target, arm64WindowsTarget } from './arm64.ts'
 import { mosquittoSubject } from './mosquitto/subject.ts'
 import { printResult } from './result.ts'
 import { serverSubject } from './server/subject.ts'
@@ -30,6 +30,8 @@ interface Wish {
   /** Whether the person asked for exactly these targets, so that none may be left out. */
   readonly strict: boolean
 }
+
+const ON_ARM64: Readonly<Record<TargetName, Target>> = { elf: arm64Target, pe: arm64WindowsTarget }
 
 const TARGETS: Readonly<Record<string, readonly TargetName[]>> = { elf: ['elf'], pe: ['pe'], all: ['elf', 'pe'] }
 
@@ -82,8 +84,10 @@ function understand(args: readonly string[]): Wish | undefined {
   const strict = values.target !== undefined
   if (values.arch === 'x64') return { ...chosen, targets: named.map((name) => targets[name]), strict }
   // What has no ARM64 form yet is not understood, rather than shown on another processor.
-  const shown = chosen === SUBJECTS.server && named.includes('elf') && (named.length === 1 || !strict)
-  return values.arch === 'arm64' && shown ? { ...chosen, targets: [arm64Target], strict: true } : undefined
+  if (values.arch !== 'arm64' || chosen !== SUBJECTS.server) return undefined
+  // Each is a machine of its own, so without --target it is the quicker one.
+  const machines = strict ? named : (['elf'] as const)
+  return { ...chosen, targets: machines.map((name) => ON_ARM64[name]), strict: true }
 }
 
 function parsed(args: readonly string[]) {
@@ -118,7 +122,7 @@ function makeReady(tasks: readonly string[]): string | undefined {
 }
 
 function obstacleOf(target: Target): string | undefined {
-  if (target.name !== 'pe') return undefined
+  if (target !== targets.pe) return undefined
   const wine = wineAvailable()
   return wine.available ? undefined : `no Wine (${wine.reason})`
 }

@@ -58,7 +58,7 @@ class Story {
 
   async tell(): Promise<Told> {
     const { load } = this.live
-    note(`process ${this.live.server.pid}; load: ${this.subject.loadTitle}`)
+    note(`process ${this.live.server.pid}; load: ${this.subject.loadTitle(this.target)}`)
     await this.calm('before', 'open')
 
     load.begin('patch is built and checked')

@@ -24,7 +24,7 @@ export interface Load {
 export interface Subject {
   readonly title: string
   /** What the load consists of, in words: "32 connections". */
-  readonly loadTitle: string
+  loadTitle(target: Target): string
   readonly patchId: string
   readonly description: string
   readonly cves: readonly string[]

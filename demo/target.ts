@@ -27,13 +27,15 @@ export interface Server {
 export interface Target {
   readonly name: TargetName
   readonly title: string
-  /** The target in the names of bench/cves. */
-  readonly corpus: 'elf-x64' | 'elf-arm64' | 'pe-x64'
+  /** The target in the names of bench/cves; undefined: it has no programs for it. */
+  readonly corpus: 'elf-x64' | 'elf-arm64' | 'pe-x64' | undefined
   readonly compiler: string
   readonly compilerFlags: readonly string[]
   readonly linkFlags: readonly string[]
   readonly programSuffix: string
   readonly patchSuffix: string
+  /** What the system can answer beside hotpatch. */
+  readonly bears: 'much' | 'little'
   /** The task of tools/setup.mjs. */
   readonly setup: 'demo-elf' | 'demo-pe' | 'arm64'
   /** How a person would call hotpatch beside such a process. */
@@ -49,6 +51,12 @@ export interface Target {
 /** The keys that are trusted while the demo runs; the machine's own are left alone. */
 export const keys = join(clone, '.cache/demo/keys')
 
+/** Throws where bench/cves has no programs for the target. */
+export function corpusOf({ corpus, title }: Target): NonNullable<Target['corpus']> {
+  if (corpus === undefined) throw new Error(`there are no programs with real holes for ${title}`)
+  return corpus
+}
+
 /** hotpatch of this clone on this system. */
 export const hotpatchHere = (args: readonly string[]): Promise<Ran> =>
   run(process.execPath, [join(clone, 'bin/hotpatch'), ...args], { cwd: clone, timeout: 120_000, env: { HOTPATCH_KEYS: keys } })
@@ -62,6 +70,7 @@ const elf: Target = {
   linkFlags: ['-pthread'],
   programSuffix: '',
   patchSuffix: '.so',
+  bears: 'much',
   setup: 'demo-elf',
   command: ['bin/hotpatch'],
   start: startHere,
@@ -79,6 +88,7 @@ const pe: Target = {
   linkFlags: ['-lws2_32'],
   programSuffix: '.exe',
   patchSuffix: '.dll',
+  bears: 'much',
   setup: 'demo-pe',
   command: ['wine', 'node.exe', 'hotpatch'],
   start: startUnderWine,

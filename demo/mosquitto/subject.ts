@@ -6,7 +6,7 @@ import { builtEntry } from '../../bench/cves/build.ts'
 import { freePort } from '../../tools/free-port.ts'
 import { workshop } from '../../tools/places.ts'
 import type { Builds, Live, Subject } from '../subject.ts'
-import type { Server, Target } from '../target.ts'
+import { corpusOf, type Server, type Target } from '../target.ts'
 import { MosquittoLoad } from './load.ts'
 import { probe } from './probe.ts'
 
@@ -15,7 +15,7 @@ const CLIENTS = 8
 
 export const mosquittoSubject: Subject = {
   title: 'the MQTT broker mosquitto 2.0.11 with CVE-2023-0809',
-  loadTitle: `${CLIENTS} clients that stay connected and must get every message, in order`,
+  loadTitle: () => `${CLIENTS} clients that stay connected and must get every message, in order`,
   patchId: 'mosquitto-CVE-2023-0809',
   description: 'a packet before CONNECT is refused by its type and size',
   cves: ['CVE-2023-0809'],
@@ -31,7 +31,7 @@ export const mosquittoSubject: Subject = {
 }
 
 async function buildsFor(target: Target): Promise<Builds> {
-  const { before, after, images } = await builtEntry(ENTRY, target.corpus)
+  const { before, after, images } = await builtEntry(ENTRY, corpusOf(target))
   const broker = images.find(({ file }) => file === `mosquitto${target.programSuffix}`)
   if (broker === undefined) throw new Error(`the build of ${ENTRY} has no broker`)
   const place = join(workshop, 'demo', 'mosquitto', target.name)

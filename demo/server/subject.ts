@@ -3,14 +3,20 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Builds, Live, Subject } from '../subject.ts'
 import type { Server, Target } from '../target.ts'
 import { buildServer } from './build.ts'
-import { ServerLoad } from './load.ts'
+import { type LoadSettings, ServerLoad } from './load.ts'
 import { probe } from './probe.ts'
 
-const CONNECTIONS = 32
+const LOADS: Readonly<Record<Target['bears'], LoadSettings>> = {
+  much: { connections: 32, pipelined: 4, pause: 10 },
+  little: { connections: 4, pipelined: 2, pause: 400 },
+}
 
 export const serverSubject: Subject = {
   title: 'a server with two memory disclosures (demo/server)',
-  loadTitle: `${CONNECTIONS} connections that stay open, 4 requests each under way`,
+  loadTitle({ bears }) {
+    const { connections, pipelined } = LOADS[bears]
+    return `${connections} connections that stay open, ${pipelined} requests each under way`
+  },
   patchId: 'demo-length-fields',
   description: 'heartbeats and records: the length that a client claims is checked',
   cves: [],
@@ -27,7 +33,7 @@ export const serverSubject: Subject = {
 async function start(target: Target, builds: Builds): Promise<Live> {
   const server = await target.start(builds.base, ['0'])
   try {
-    const load = await ServerLoad.start(await portOf(server), { connections: CONNECTIONS, pipelined: 4, pause: 10 })
+    const load = await ServerLoad.start(await portOf(server), LOADS[target.bears])
     return { server, load, probe: () => probe(load.connections) }
   } catch (error) {
     await server.stop()

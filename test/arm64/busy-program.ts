@@ -18,7 +18,7 @@ export const BUSY_FUNCTIONS = ['slow', 'sorts', 'allocates', 'faults'] as const
 export const THREADS = 3
 const LIMIT = 120_000
 /** Milliseconds between two calls, each of which takes one: emulated, an engine can look for a moment without any only a few times in a minute. */
-const OUT_MS = 30
+const OUT_MS = 100
 
 export interface BusyProgram {
   readonly process: Process

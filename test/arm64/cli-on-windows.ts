@@ -1,7 +1,7 @@
 /**
  * The command line beside processes of Windows on ARM64, steered by a program inside Windows' Node:
  *
- *   node cli-on-windows.js HOTPATCH PROGRAM.EXE FIX-1.DLL FIX-2.DLL RESULTS [PART OF A CASE'S NAME]
+ *   node cli-on-windows.js BUILT JOINED PROGRAM.EXE FIX-1.DLL FIX-2.DLL RESULTS [PART OF A CASE'S NAME]
  *
  * Appends a line of JSON to RESULTS for each case as it ends, as the conformance suite does.
  */
@@ -9,15 +9,22 @@ import { type BusyProgram, startBusyProgram } from './busy-program.ts'
 import { CLI_CASES } from './cli-cases.ts'
 import { tellCases } from './tell-cases.ts'
 
-const [hotpatch, exe, first, second, results, only = ''] = process.argv.slice(2)
-if (hotpatch === undefined || exe === undefined || first === undefined || second === undefined || results === undefined)
-  throw new Error('usage: cli-on-windows HOTPATCH PROGRAM.EXE FIX-1.DLL FIX-2.DLL RESULTS [NAME]')
+const [built, joined, exe, first, second, results, only = ''] = process.argv.slice(2)
+if (
+  built === undefined ||
+  joined === undefined ||
+  exe === undefined ||
+  first === undefined ||
+  second === undefined ||
+  results === undefined
+)
+  throw new Error('usage: cli-on-windows BUILT JOINED PROGRAM.EXE FIX-1.DLL FIX-2.DLL RESULTS [NAME]')
 
 await tellCases(CLI_CASES, only, results, async ({ programs: count, run }) => {
   const programs: BusyProgram[] = []
   try {
     while (programs.length < count) programs.push(await startBusyProgram(exe))
-    await run(programs, { hotpatch, patches: [first, second] })
+    await run(programs, { built, joined, patches: [first, second] })
   } finally {
     for (const program of programs) await program.stop()
   }

@@ -4,8 +4,10 @@ import { join } from 'node:path'
 import { freePort } from '../free-port.ts'
 import { clone } from '../places.ts'
 import type { Ran } from '../run.ts'
-import { ensureImage } from './image.ts'
-import { type RunningMachine, startMachine } from './machine.ts'
+import { ensureImage, type Image } from './image.ts'
+import { type Processors, type RunningMachine, startMachine } from './machine.ts'
+import { ensureWindowsImage } from './windows-image.ts'
+import { PREPARE_WINE } from './wine-prefix.ts'
 
 /** Ports in the machine. */
 const [AGENT, RELAY] = [7000, 7001]
@@ -14,9 +16,11 @@ const READY = '@ready'
 /** Longer than any demo. */
 const TIMEOUT_SECONDS = 1800
 
-const SCRIPT = `set -e
+/** @param prepare lines of a shell script */
+const script = (prepare: readonly string[]): string => `set -e
 for module in /modules/*.ko; do insmod $module; done
 ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up
+${prepare.join('\n')}
 exec node /hotpatch/payload/agent.mjs ${AGENT} ${RELAY}
 `
 
@@ -41,11 +45,16 @@ export interface Arm64Machine {
  * With the product, as it is compiled in dist/, and its dependencies.
  * @throws what fetching the machine's parts throws, and when it does not come up
  */
-export async function startArm64(log: (line: string) => void): Promise<Arm64Machine> {
-  const image = await ensureImage(log)
+export const startArm64 = async (log: (line: string) => void): Promise<Arm64Machine> => start(await ensureImage(log), [], 'at once')
+
+/** The same with Wine in it; its programs are run by wine-programs.ts. */
+export const startArm64Windows = async (log: (line: string) => void): Promise<Arm64Machine> =>
+  start(await ensureWindowsImage(await ensureImage(log), log), PREPARE_WINE, 'in turns')
+
+async function start(image: Image, prepare: readonly string[], processors: Processors): Promise<Arm64Machine> {
   const [agent, relay] = [await freePort(), await freePort()]
   const said: string[] = []
-  const { machine, ready } = await powerOn(image, [agent, relay], said)
+  const { machine, ready } = await powerOn(image, script(prepare), processors, [agent, relay], said)
   const ask = async <T>(what: string, body: unknown, headers: Record<string, string> = {}): Promise<T> => {
     const given = body instanceof Uint8Array ? body : JSON.stringify(body)
     const answer = await fetch(`http://127.0.0.1:${agent}/${what}`, { method: 'POST', body: given, headers })
@@ -76,7 +85,9 @@ export async function startArm64(log: (line: string) => void): Promise<Arm64Mach
 }
 
 async function powerOn(
-  image: Awaited<ReturnType<typeof ensureImage>>,
+  image: Image,
+  script: string,
+  processors: Processors,
   [agent, relay]: readonly [number, number],
   said: string[],
 ): Promise<{ machine: RunningMachine; ready: Promise<void> }> {
@@ -91,11 +102,12 @@ async function powerOn(
       for (const name of ['package.json', 'bin/hotpatch']) cpio.file(`hotpatch/${name}`, readFileSync(join(clone, name)), 0o755)
       cpio.tree('hotpatch/dist', join(clone, 'dist'))
       cpio.file('hotpatch/payload/agent.mjs', readFileSync(new URL('agent.mjs', import.meta.url)), 0o644)
-      cpio.file('hotpatch/payload/run.sh', Buffer.from(SCRIPT), 0o755)
+      cpio.file('hotpatch/payload/run.sh', Buffer.from(script), 0o755)
     },
     {
       line: (text) => (text === READY ? isReady() : void said.push(text)),
       timeoutSeconds: TIMEOUT_SECONDS,
+      processors,
       ports: [
         { here: agent, there: AGENT },
         { here: relay, there: RELAY },

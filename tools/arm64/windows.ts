@@ -10,7 +10,8 @@ import { clone } from '../places.ts'
 import { mustRun } from '../run.ts'
 import { makeScripts } from './payload.ts'
 import { WINDOWS_NODE } from './windows-image.ts'
-import { WINE_PREFIX } from './wine-prefix.ts'
+import { PREPARE_WINE, WINE64 } from './wine-prefix.ts'
+import { onDriveZ } from './wine-programs.ts'
 
 interface WindowsSuite {
   /** As `--suite` has it. */
@@ -46,14 +47,14 @@ export const WINDOWS_SUITES: readonly WindowsSuite[] = [
     what: 'the command line, in Wine',
     tests: CLI_CASES.map(({ name }) => name),
     program: 'test/arm64/cli-on-windows',
-    brought: ['product/bin/hotpatch', ...ENGINE],
+    brought: ['product/bin/hotpatch', 'dist/src/cli/main.js', ...ENGINE],
   },
 ]
 
 const PAYLOAD = '/hotpatch/payload'
 
-/** What the suites start besides themselves: engines, and the product's watchdog. */
-const STARTED = ['src/process/windows/watchdog-program', 'src/process/testing/dying-engine']
+/** What the suites start besides themselves: engines, the product and its watchdog. */
+const STARTED = ['src/cli/main', 'src/process/windows/watchdog-program', 'src/process/testing/dying-engine']
 
 /** The suites, and beside them the product as it is built. Throws what the compiler says. */
 export async function makeWindowsScripts(folder: string): Promise<void> {
@@ -66,33 +67,21 @@ export async function makeWindowsPrograms(folder: string): Promise<void> {
   await mustRun('npx', ['tsx', 'test/arm64/windows-builds.ts', folder], { cwd: clone })
 }
 
-/**
- * Node writes to files: on a pipe it fails with EBADF. Results go to the console as they come. Debian's Wine frees what getenv has said of TMPDIR, and
- * Wine 10 is no Windows that Node knows.
- */
-const PREPARE = [
-  'unset TMPDIR',
-  `export WINEPREFIX=${WINE_PREFIX} WINEARCH=win64 WINEDEBUG=-all WINEDLLOVERRIDES='mscoree,mshtml=;winemenubuilder.exe=d'`,
-  'export NODE_SKIP_PLATFORM_CHECK=1',
-  '/usr/lib/wine/wineserver64 -p',
-  'status=0',
-]
+const quoted = (path: string): string => `'${onDriveZ(path)}'`
 
-const onDriveZ = (path: string): string => `'Z:${path.replaceAll('/', '\\')}'`
-
-/** @param only quoted for the shell */
+/** Node writes to files: on a pipe it fails with EBADF. Results go to the console as they come. @param only quoted for the shell */
 export function windowsScript(suites: readonly WindowsSuite[], only: string): string {
   const runs = suites.flatMap(({ name, what, program, brought }) => {
     const [results, output] = [`/tmp/${name}.results`, `/tmp/${name}.output`]
-    const files = [`${PAYLOAD}/dist/${program}.js`, ...brought.map((file) => `${PAYLOAD}/${file}`), results].map(onDriveZ)
+    const files = [`${PAYLOAD}/dist/${program}.js`, ...brought.map((file) => `${PAYLOAD}/${file}`), results].map(quoted)
     return [
       `echo '@suite ${what}'`,
       `: > ${results}`,
       `{ tail -n +1 -f ${results} & echo $! > /tmp/tail; } | while read -r line; do echo "@result $line"; done &`,
-      `/usr/lib/wine/wine64 ${WINDOWS_NODE} ${files.join(' ')} ${only} > ${output} 2>&1 && ended=@done || { ended=; status=1; cat ${output}; }`,
+      `${WINE64} ${WINDOWS_NODE} ${files.join(' ')} ${only} > ${output} 2>&1 && ended=@done || { ended=; status=1; cat ${output}; }`,
       // The last lines are still on their way.
       'sleep 2; kill $(cat /tmp/tail); wait; echo $ended',
     ]
   })
-  return [...PREPARE, ...runs, 'exit $status', ''].join('\n')
+  return [...PREPARE_WINE, 'status=0', ...runs, 'exit $status', ''].join('\n')
 }

@@ -1,6 +1,23 @@
 /** A Wine prefix by hand: `wineboot` makes a whole one, and takes five minutes where the processor is emulated. */
 
 export const WINE_PREFIX = '/wine'
+export const WINE64 = '/usr/lib/wine/wine64'
+export const WINESERVER = '/usr/lib/wine/wineserver64'
+/** Of every program in it. Wine 10 is no Windows that Node knows. Debian's Wine frees what getenv has said of TMPDIR, which must not be set, either. */
+export const WINE_ENVIRONMENT: Readonly<Record<string, string>> = {
+  WINEPREFIX: WINE_PREFIX,
+  WINEARCH: 'win64',
+  WINEDEBUG: '-all',
+  WINEDLLOVERRIDES: 'mscoree,mshtml=;winemenubuilder.exe=d',
+  NODE_SKIP_PLATFORM_CHECK: '1',
+}
+/** Lines of a shell script that come before the first of them. */
+export const PREPARE_WINE: readonly string[] = [
+  'unset TMPDIR',
+  ...Object.entries(WINE_ENVIRONMENT).map(([name, value]) => `export ${name}='${value}'`),
+  `${WINESERVER} -p`,
+]
+
 const SYSTEM32 = '/drive_c/windows/system32'
 const FOLDERS = [
   ...['', '/dosdevices', '/drive_c', '/drive_c/windows', SYSTEM32, `${SYSTEM32}/drivers`, '/drive_c/windows/temp'],

@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { hotpatchHere, type Target, type TargetName, targets } from '../../../demo/target.ts'
+import { corpusOf, hotpatchHere, type Target, type TargetName, targets } from '../../../demo/target.ts'
 import { freePort } from '../../../tools/free-port.ts'
 import { say, verdict } from '../../../tools/paper.ts'
 import type { Ran } from '../../../tools/run.ts'
@@ -63,7 +63,7 @@ async function passes(subject: ServerSubject, target: Target): Promise<boolean> 
 
 /** What was seen, step by step. Throws where it is not what must be. */
 async function shown(subject: ServerSubject, target: Target, place: string): Promise<string[]> {
-  const built = await builtEntry(subject.entry, target.corpus)
+  const built = await builtEntry(subject.entry, corpusOf(target))
   const patch = join(place, `fix${target.patchSuffix}`)
   await buildPatch(subject, built, patch)
   const port = await freePort()
