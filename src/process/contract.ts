@@ -118,6 +118,8 @@ export type CallArgument = bigint | Uint8Array
 export interface CallOptions {
   /** Milliseconds for the function to return; finding a thread for it may take as long again. */
   readonly deadlineMs: number
+  /** The function has the system load a module. Refused (MAPPING_REFUSED) where the target has forbidden itself a system call that takes. */
+  readonly loadsModules?: boolean
 }
 
 export interface MappedModule {

@@ -9,7 +9,7 @@ import type { MapRequest, Process } from '../../src/process/contract.ts'
 import { linuxBackend } from '../../src/process/linux/index.ts'
 import { parseStat, readProc } from '../../src/process/linux/proc.ts'
 import { VALUE_NEW, VALUE_OLD } from '../../src/process/testing/target.ts'
-import { rounds, script } from '../brought.ts'
+import { rounds, script, within } from '../brought.ts'
 import { compile, isAlive, type Started, startApart, tracerPid, until } from './targets.ts'
 
 interface Edge {
@@ -210,6 +210,24 @@ describe('refusals', () => {
     const error = errorOf(() => mapAndUnmap(edge.process))
     expect([error.code, error.facts.call, error.facts.action]).toEqual(['MAPPING_REFUSED', 'memfd_create', action])
     expect(switchTo(edge, VALUE_NEW).switched).toBe(true)
+    await goesOn(edge)
+    await finish(edge)
+  })
+
+  test('seccomp-load: what loads modules is not called, anything else is', async () => {
+    const edge = await start('seccomp-load')
+    const call = (loadsModules: boolean) => edge.process.call(edge.symbols.value, [], { deadlineMs: within(5000), loadsModules })
+    const error = errorOf(() => call(true))
+    expect([error.code, error.facts.call, error.facts.action]).toEqual(['MAPPING_REFUSED', 'openat', 'KILL_PROCESS'])
+    await goesOn(edge)
+    expect(call(false) & 0xffff_ffffn).toBe(1n)
+    await goesOn(edge)
+    await finish(edge)
+  })
+
+  test.each(['seccomp-allow', 'no-write-execute'])('%s: what loads modules is called', async (mode) => {
+    const edge = await start(mode)
+    expect(edge.process.call(edge.symbols.value, [], { deadlineMs: within(5000), loadsModules: true }) & 0xffff_ffffn).toBe(1n)
     await goesOn(edge)
     await finish(edge)
   })

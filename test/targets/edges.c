@@ -4,6 +4,7 @@
  *   storm          eight threads make and join short-lived threads all the time
  *   exec           becomes `sleep 100` when the word is not 0
  *   seccomp-errno, seccomp-kill, seccomp-allow   memfd_create fails, kills, or is allowed by a filter that looks at it
+ *   seccomp-load   openat kills, as where a program has opened all that it needs
  *   no-write-execute   as MemoryDenyWriteExecute of systemd: mmap with write and execute, and mprotect with execute, fail
  *   atomic         counts as bad every value of the word but 0x1111111111111111 and 0x2222222222222222 (and 0 at first) */
 #define _GNU_SOURCE
@@ -62,10 +63,10 @@ static void filter(struct sock_filter *code, unsigned short length) {
   if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) counters.bad++;
 }
 
-static void filter_memfd(unsigned answer) {
+static void filter_call(unsigned call, unsigned answer) {
   struct sock_filter code[] = {
     BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_memfd_create, 0, 1),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
     BPF_STMT(BPF_RET | BPF_K, answer),
     BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
@@ -92,9 +93,10 @@ static void filter_write_execute(void) {
 int main(int argc, char **argv) {
   const char *mode = argc > 1 ? argv[1] : "";
   pthread_t thread;
-  if (!strcmp(mode, "seccomp-errno")) filter_memfd(SECCOMP_RET_ERRNO | EPERM);
-  if (!strcmp(mode, "seccomp-kill")) filter_memfd(SECCOMP_RET_KILL_PROCESS);
-  if (!strcmp(mode, "seccomp-allow")) filter_memfd(SECCOMP_RET_LOG);
+  if (!strcmp(mode, "seccomp-errno")) filter_call(SYS_memfd_create, SECCOMP_RET_ERRNO | EPERM);
+  if (!strcmp(mode, "seccomp-kill")) filter_call(SYS_memfd_create, SECCOMP_RET_KILL_PROCESS);
+  if (!strcmp(mode, "seccomp-allow")) filter_call(SYS_memfd_create, SECCOMP_RET_LOG);
+  if (!strcmp(mode, "seccomp-load")) filter_call(SYS_openat, SECCOMP_RET_KILL_PROCESS);
   if (!strcmp(mode, "no-write-execute")) filter_write_execute();
   printf("{\"counters\":\"0x%lx\",\"word\":\"0x%lx\",\"value\":\"0x%lx\"}\n", (unsigned long)&counters, (unsigned long)&word, (unsigned long)probe_value);
   fflush(stdout);

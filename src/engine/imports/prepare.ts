@@ -17,12 +17,13 @@ const LOAD_LIBRARY_SEARCH_DEFAULT_DIRS = 0x1000n
 
 /**
  * They stay loaded, also when the patch goes: what they have started nobody can know to be over.
- * Throws LIBRARY_NOT_LOADED; CALL_FAULTED, CALL_TIMEOUT, NO_SAFE_THREAD and what else the process throws.
+ * Throws LIBRARY_NOT_LOADED; CALL_FAULTED, CALL_TIMEOUT, NO_SAFE_THREAD, MAPPING_REFUSED and what else the process throws.
  */
 export function loadLibraries(process: Process, image: PatchImage, libraries: readonly string[]): void {
   const { loader } = modulesOf(process, image)
   for (const library of libraries) {
-    const handle = loader === undefined ? 0n : process.call(loader, argumentsFor(image, library), { deadlineMs: DEADLINE_MS })
+    const handle =
+      loader === undefined ? 0n : process.call(loader, argumentsFor(image, library), { deadlineMs: DEADLINE_MS, loadsModules: true })
     if (handle === 0n)
       throw new HotpatchError('LIBRARY_NOT_LOADED', `process ${process.pid} could not load ${library}`, {
         facts: { pid: process.pid, library },

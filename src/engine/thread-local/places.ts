@@ -59,7 +59,7 @@ export function threadLocalBlockers(process: Process, image: PatchImage, inPlace
 
 /**
  * Where each lies, in the manifest's order; room is made for those that the patch in place does not have.
- * Throws NO_THREAD_LOCAL; CALL_FAULTED, CALL_TIMEOUT, NO_SAFE_THREAD and what else the process throws.
+ * Throws NO_THREAD_LOCAL; CALL_FAULTED, CALL_TIMEOUT, NO_SAFE_THREAD, MAPPING_REFUSED and what else the process throws.
  */
 export function placeThreadLocals(process: Process, image: PatchImage, inPlace: Ledger | undefined): LedgerThreadLocal[] {
   const { threadLocal } = image
@@ -119,7 +119,7 @@ function load(process: Process, image: PatchImage, { soname, bytes }: ThreadLoca
   if (missing !== undefined) throw noRoom(process, `it has no ${missing}`)
   const functions = loaderFunctions(modules)
   const call = (name: (typeof FUNCTIONS)[number], ...args: CallArgument[]): bigint =>
-    process.call(functions[name], args, { deadlineMs: DEADLINE_MS })
+    process.call(functions[name], args, { deadlineMs: DEADLINE_MS, loadsModules: name === 'memfd_create' || name === 'dlopen' })
   if (modules.isLoaded(soname)) unload(call, soname)
   const file = BigInt.asIntN(32, call('memfd_create', text('hotpatch-thread-local'), MFD_CLOEXEC))
   if (file < 0n) throw noRoom(process, 'memfd_create answers an error')

@@ -19,6 +19,7 @@ import type {
 import { findFreePlace, type PlaceRequest } from '../place.ts'
 import type { Target } from './borrow.ts'
 import { callInside } from './call.ts'
+import { requireLoading } from './loading.ts'
 import { lockProcess } from './lock.ts'
 import { mapInto, unmapFrom } from './mapping.ts'
 import { Memory } from './memory.ts'
@@ -132,6 +133,7 @@ export class LinuxProcess implements Process {
   }
 
   call(address: bigint, args: readonly CallArgument[], options: CallOptions): bigint {
+    if (options.loadsModules === true) requireLoading(this.#target())
     return callInside(this.#target(), (request) => this.findPlace(request), address, args, options)
   }
 
