@@ -30,7 +30,9 @@ export class ServerLoad implements Load {
   }
 
   static async start(port: number, settings: LoadSettings): Promise<ServerLoad> {
-    const connections = await Promise.all(Array.from({ length: settings.connections }, () => Connection.open(port)))
+    const connections: Connection[] = []
+    // One after the other: QEMU's listening socket has a backlog of 1, and where several come at once the system ends some.
+    for (let i = 0; i < settings.connections; i++) connections.push(await Connection.open(port))
     const load = new ServerLoad(connections, settings)
     connections.forEach((connection, index) => {
       load.loops.push(load.run(connection, index))
