@@ -150,6 +150,24 @@ describe('thread-local variables that a patch brings', () => {
   })
 })
 
+test('where loading and what comes after it both fail, the first failure is told', async () => {
+  const target = targetWith()
+  withLoader(target)
+  const { onCall } = target
+  const failing = new Map([
+    [LIBC + BigInt(FUNCTIONS.dlopen), 'CALL_TIMEOUT'],
+    [LIBC + BigInt(FUNCTIONS.close), 'NO_SAFE_THREAD'],
+  ] as const)
+  target.onCall = (address, args) => {
+    const code = failing.get(address)
+    if (code !== undefined) throw new HotpatchError(code, 'for the test')
+    return onCall?.(address, args) ?? 0n
+  }
+  const before = snapshot(target)
+  await expect(applyPatch(open(target), first)).rejects.toMatchObject({ code: 'CALL_TIMEOUT', cause: { code: 'NO_SAFE_THREAD' } })
+  expect([snapshot(target), ownRegions(target)]).toEqual([before, []])
+})
+
 describe('an engine that dies while it makes room', async () => {
   const fresh = (): FakeTarget => {
     const target = targetWith()

@@ -10,7 +10,7 @@ import { viewOf } from '../../binary/struct.ts'
 import { HotpatchError } from '../../errors.ts'
 import type { PatchImage, PatchThreadLocal } from '../../patch/image.ts'
 import type { CallArgument, Process } from '../../process/contract.ts'
-import { type Blocker, blocker } from '../blockers.ts'
+import { type Blocker, blocker, blockerOf } from '../blockers.ts'
 import { byUniqueKey } from '../carry.ts'
 import { findLedgers } from '../find-ledgers.ts'
 import type { LoadedModules } from '../imports/modules.ts'
@@ -52,9 +52,13 @@ function variablesOf({ manifest, threadLocal }: PatchImage, module: string, star
 export function threadLocalBlockers(process: Process, image: PatchImage, inPlace: Ledger | undefined): Blocker[] {
   if (image.threadLocal === undefined) return []
   if (inPlace !== undefined && placesKept(image, inPlace).every((place) => place !== undefined)) return []
-  const missing = missingFunctions(modulesOf(process, image))
-  if (missing.length === 0) return []
-  return [blocker('NO_THREAD_LOCAL', '', `the process has no ${missing.join(', ')}: a static program has no loader that could give room`)]
+  try {
+    const missing = missingFunctions(modulesOf(process, image))
+    if (missing.length === 0) return []
+    return [blocker('NO_THREAD_LOCAL', '', `the process has no ${missing.join(', ')}: a static program has no loader that could give room`)]
+  } catch (error) {
+    return [blockerOf(error, '')]
+  }
 }
 
 /**
@@ -123,20 +127,38 @@ function load(process: Process, image: PatchImage, { soname, bytes }: ThreadLoca
   if (modules.isLoaded(soname)) unload(call, soname)
   const file = BigInt.asIntN(32, call('memfd_create', text('hotpatch-thread-local'), MFD_CLOEXEC))
   if (file < 0n) throw noRoom(process, 'memfd_create answers an error')
+  return tryThenClose(
+    () => {
+      for (let at = 0; at < bytes.length; at += CHUNK) {
+        const chunk = bytes.subarray(at, at + CHUNK)
+        if (call('pwrite', file, chunk, BigInt(chunk.length), BigInt(at)) !== BigInt(chunk.length))
+          throw noRoom(process, 'pwrite answers an error')
+      }
+      const handle = call('dlopen', text(pathOf(file, soname)), RTLD_NOW)
+      if (handle === 0n) throw noRoom(process, `its loader does not load a module with ${image.threadLocal?.size} bytes of them`)
+      const slot = call('dlsym', handle, text(DISTANCE_SLOT))
+      if (slot === 0n) throw noRoom(process, `its loader does not find ${DISTANCE_SLOT}`)
+      return viewOf(process.read(slot, 8)).getBigInt64(0, true)
+    },
+    () => void call('close', file),
+  )
+}
+
+/** Where both fail, the first failure is the one to tell. */
+function tryThenClose<T>(action: () => T, close: () => void): T {
+  let result: T
   try {
-    for (let at = 0; at < bytes.length; at += CHUNK) {
-      const chunk = bytes.subarray(at, at + CHUNK)
-      if (call('pwrite', file, chunk, BigInt(chunk.length), BigInt(at)) !== BigInt(chunk.length))
-        throw noRoom(process, 'pwrite answers an error')
+    result = action()
+  } catch (error) {
+    try {
+      close()
+    } catch (second) {
+      if (error instanceof Error && error.cause === undefined) error.cause = second
     }
-    const handle = call('dlopen', text(pathOf(file, soname)), RTLD_NOW)
-    if (handle === 0n) throw noRoom(process, `its loader does not load a module with ${image.threadLocal?.size} bytes of them`)
-    const slot = call('dlsym', handle, text(DISTANCE_SLOT))
-    if (slot === 0n) throw noRoom(process, `its loader does not find ${DISTANCE_SLOT}`)
-    return viewOf(process.read(slot, 8)).getBigInt64(0, true)
-  } finally {
-    call('close', file)
+    throw error
   }
+  close()
+  return result
 }
 
 /** From an apply before, whose patch has gone. */
