@@ -158,10 +158,10 @@ test('where loading and what comes after it both fail, the first failure is told
     [LIBC + BigInt(FUNCTIONS.dlopen), 'CALL_TIMEOUT'],
     [LIBC + BigInt(FUNCTIONS.close), 'NO_SAFE_THREAD'],
   ] as const)
-  target.onCall = (address, args) => {
+  target.onCall = (address, ...rest) => {
     const code = failing.get(address)
     if (code !== undefined) throw new HotpatchError(code, 'for the test')
-    return onCall?.(address, args) ?? 0n
+    return onCall?.(address, ...rest) ?? 0n
   }
   const before = snapshot(target)
   await expect(applyPatch(open(target), first)).rejects.toMatchObject({ code: 'CALL_TIMEOUT', cause: { code: 'NO_SAFE_THREAD' } })
