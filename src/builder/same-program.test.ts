@@ -1,6 +1,5 @@
 /** Objects that differ in nothing that a process could notice are told from those that do without being parsed. */
 import { readFileSync } from 'node:fs'
-import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Elf64_Shdr } from '../binary/elf/definitions.ts'
 import { isAllocated, readElf } from '../binary/elf/reader.ts'
@@ -60,17 +59,15 @@ describe.each(Object.entries(OBJECTS))('%s', (_name, bytes) => {
     }
     const original = shape(bytes)
     let same = 0
-    fc.assert(
-      fc.property(fc.nat(bytes.length - 1), (at) => {
-        const other = changed(bytes, at)
-        if (!sameObject(bytes, other)) return
-        same += 1
-        const now = shape(other)
-        // Damage to headers of what does not matter is found when the object is read, if it ever is.
-        if (typeof now !== 'string') expect(now).toEqual(original)
-      }),
-      { numRuns: 400 },
-    )
+    // Each byte, not a sample: those that do not matter are few (60 of 4,024 in clang's ELF object).
+    for (let at = 0; at < bytes.length; at++) {
+      const other = changed(bytes, at)
+      if (!sameObject(bytes, other)) continue
+      same += 1
+      const now = shape(other)
+      // Damage to headers of what does not matter is found when the object is read, if it ever is.
+      if (typeof now !== 'string') expect(now, `byte ${at}`).toEqual(original)
+    }
     expect(same).toBeGreaterThan(0)
   })
 })
