@@ -19,9 +19,10 @@ describe.skipIf(process.platform !== 'linux')('thread-local data', () => {
     for (const end of toEnd.splice(0).reverse()) await end()
   })
 
+  /** @param from where in its output the search begins; the result is where it ended */
   async function lines(started: Started, version: string, from: number): Promise<number> {
-    await until(`every thread has written a "${version}" line`, () => haveAll(linesOf(started.output()).slice(from), version))
-    return linesOf(started.output()).length
+    await until(`every thread has written a "${version}" line`, () => haveAll(linesOf(started.output().slice(from)), version))
+    return started.output().lastIndexOf('\n') + 1
   }
 
   test.each(HERE)('$title ($compiler.0)', async (make) => {

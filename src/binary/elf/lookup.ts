@@ -5,11 +5,9 @@
 import { HotpatchError } from '../../errors.ts'
 import { type Struct, viewOf } from '../struct.ts'
 import { DT, Elf64_Sym, GnuHashHeader, SHN, STB, VERSYM_HIDDEN } from './definitions.ts'
-import { dynamicStrings } from './dynamic.ts'
 import type { ElfMemoryImage } from './memory.ts'
 import { gnuHash } from './tables.ts'
 import { sysvHash } from './version-tables.ts'
-import { readVersions } from './versions.ts'
 
 export interface FoundSymbol {
   /** Address by the program headers. */
@@ -104,7 +102,5 @@ function versionAt(image: ElfMemoryImage, index: number): Pick<FoundSymbol, 'ver
   const versym = value(image, DT.VERSYM)
   if (versym === undefined) return { version: undefined, hidden: false }
   const raw = viewOf(image.space.at(versym + BigInt(index * 2), 2, 'DT_VERSYM')).getUint16(0, true)
-  const entries = image.dynamic?.entries ?? []
-  const version = readVersions(image.space, entries, dynamicStrings(image.space, entries), index + 1)(index)
-  return { version: version?.name, hidden: (raw & VERSYM_HIDDEN) !== 0 }
+  return { version: image.versionNames().get(raw & ~VERSYM_HIDDEN)?.name, hidden: (raw & VERSYM_HIDDEN) !== 0 }
 }

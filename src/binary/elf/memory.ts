@@ -16,6 +16,7 @@ import {
 import { buildIdOf, type ElfNote, readNotes } from './notes.ts'
 import { type ElfSegment, readHeader, readSegments } from './reader.ts'
 import { type ElfSymbol, readSymbols } from './symbols.ts'
+import { readVersionNames, type VersionName } from './versions.ts'
 
 export interface ElfMemoryImage {
   readonly header: Of<typeof Elf64_Ehdr>
@@ -32,6 +33,8 @@ export interface ElfMemoryImage {
   /** Throws TRUNCATED, MALFORMED. */
   dynamicRelocations(): DynamicRelocations
   dynamicSymbols(): ElfSymbol[]
+  /** Read once. Throws TRUNCATED, MALFORMED. */
+  versionNames(): ReadonlyMap<number, VersionName>
 }
 
 const PAGE = 0x1000n
@@ -80,6 +83,7 @@ export function readElfFromMemory(base: bigint, read: (address: bigint, length: 
   const notes = segments.filter((s) => s.type === PT.NOTE).flatMap((s) => readNotes(s.data(), s.align))
   const dynamicSegment = segments.find((s) => s.type === PT.DYNAMIC)
   const entries = dynamicSegment ? readEntries(dynamicSegment.data()).map((entry) => unbiased(entry, space, bias)) : []
+  let versions: ReadonlyMap<number, VersionName> | undefined
   const relocations = (): DynamicRelocations => readDynamicRelocations(space, entries)
   return {
     header,
@@ -96,6 +100,10 @@ export function readElfFromMemory(base: bigint, read: (address: bigint, length: 
         name: dynamicStrings(space, entries),
         extendedIndices: undefined,
       }),
+    versionNames: () => {
+      versions ??= readVersionNames(space, entries, dynamicStrings(space, entries))
+      return versions
+    },
   }
 }
 

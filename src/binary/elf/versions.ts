@@ -27,7 +27,31 @@ export function readVersions(
   const versym = value(DT.VERSYM)
   if (versym === undefined || symbolCount === 0) return () => undefined
   const indices = viewOf(space.at(versym, symbolCount * 2, 'DT_VERSYM'))
-  const names = new Map<number, { name: string; library: string | undefined }>()
+  const names = readVersionNames(space, entries, strings)
+  return (index) => {
+    if (index >= symbolCount) return undefined
+    const raw = indices.getUint16(index * 2, true)
+    const known = names.get(raw & ~VERSYM_HIDDEN)
+    if (known === undefined) return undefined
+    return { ...known, hidden: known.library !== undefined || (raw & VERSYM_HIDDEN) !== 0 }
+  }
+}
+
+/** What the number of a version stands for. */
+export interface VersionName {
+  readonly name: string
+  /** Of a reference: the soname of the library that is to have it. */
+  readonly library: string | undefined
+}
+
+/** By what a symbol's entry in DT_VERSYM says without VERSYM_HIDDEN. Throws TRUNCATED, MALFORMED. */
+export function readVersionNames(
+  space: AddressedBytes,
+  entries: readonly DynamicEntry[],
+  strings: StringTable,
+): ReadonlyMap<number, VersionName> {
+  const value = (tag: number): bigint | undefined => entries.find((e) => e.tag === tag)?.value
+  const names = new Map<number, VersionName>()
 
   /** Walks a list whose records tell the distance to the next; never backwards, never without end. */
   const walk = (start: bigint, size: number, what: string, visit: (data: Uint8Array, at: bigint) => number): void => {
@@ -63,12 +87,5 @@ export function readVersions(
       }
       return definition.vd_next
     })
-
-  return (index) => {
-    if (index >= symbolCount) return undefined
-    const raw = indices.getUint16(index * 2, true)
-    const known = names.get(raw & ~VERSYM_HIDDEN)
-    if (known === undefined) return undefined
-    return { ...known, hidden: known.library !== undefined || (raw & VERSYM_HIDDEN) !== 0 }
-  }
+  return names
 }

@@ -2,7 +2,7 @@
 import { HotpatchError } from '../../errors.ts'
 import { PTRACE, RSEQ_CS_OFFSET, RseqConfiguration, RseqCs } from '../../os/linux/definitions.ts'
 import { libc, pinned, sleepMicroseconds } from '../../os/linux/libc.ts'
-import { findGadgets, type Gadgets } from './gadgets.ts'
+import type { CodeSearch, Gadgets } from './gadgets.ts'
 import { machine } from './host-machine.ts'
 import type { BackFrame, ThreadState } from './machine.ts'
 import type { Memory } from './memory.ts'
@@ -13,6 +13,7 @@ import { awaitStop, detach, isEventStop, isInterruption, lastStatus, leaveBehind
 export interface Target {
   readonly pid: number
   readonly memory: Memory
+  readonly code: CodeSearch
   maps(): Mapping[]
 }
 
@@ -48,7 +49,7 @@ export function borrowThread(
   releaseStragglers()
   const { pid } = target
   const maps = target.maps()
-  const gadgets = findGadgets(maps, target.memory, machine.hasShadowStack(pid))
+  const gadgets = target.code.gadgets(maps, machine.hasShadowStack(pid))
   const reasons = new Map<number, string>()
   for (;;) {
     const tids = numbersIn(`/proc/${pid}/task`)

@@ -19,6 +19,7 @@ import type {
 import { findFreePlace, type PlaceRequest } from '../place.ts'
 import type { Target } from './borrow.ts'
 import { callInside } from './call.ts'
+import { CodeSearch } from './gadgets.ts'
 import { requireLoading } from './loading.ts'
 import { lockProcess } from './lock.ts'
 import { mapInto, unmapFrom } from './mapping.ts'
@@ -43,6 +44,7 @@ export class LinuxProcess implements Process {
   readonly incarnation: string
   readonly #folder: string
   readonly #memory: Memory
+  readonly #code: CodeSearch
   readonly #programHeaders: bigint | undefined
 
   constructor(pid: number) {
@@ -52,6 +54,7 @@ export class LinuxProcess implements Process {
     this.incarnation = stat.startTime
     this.#folder = `/proc/${pid}`
     this.#memory = this.#withPermission('opened', () => new Memory(pid))
+    this.#code = new CodeSearch(this.#memory)
     try {
       refuseTraced(pid, `${this.#folder}/status`)
       const auxv = this.#withPermission('read', () => readProcBytes(`${processFolder(pid)}/auxv`))
@@ -154,7 +157,7 @@ export class LinuxProcess implements Process {
   }
 
   #target(): Target {
-    return { pid: this.pid, memory: this.#memory, maps: () => this.#maps() }
+    return { pid: this.pid, memory: this.#memory, code: this.#code, maps: () => this.#maps() }
   }
 
   /** Throws PROCESS_GONE: a process that has ended maps nothing, a zombie neither. */

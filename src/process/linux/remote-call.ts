@@ -13,7 +13,6 @@ import { PTRACE } from '../../os/linux/definitions.ts'
 import { libc } from '../../os/linux/libc.ts'
 import { ADDRESS_END, SYS } from '../../os/linux/syscalls.ts'
 import { type Borrowed, borrowThread, type Target } from './borrow.ts'
-import { findRestorers } from './gadgets.ts'
 import { machine } from './host-machine.ts'
 import type { ThreadState } from './machine.ts'
 import { processFolder } from './proc.ts'
@@ -65,7 +64,7 @@ export type CallOutcome = (typeof CallOutcome)[keyof typeof CallOutcome]
  * Throws NO_SAFE_THREAD when no thread is fit, PROCESS_GONE, PROCESS_TRACED, PERMISSION_DENIED.
  */
 export function callFunction(target: Target, address: bigint, args: readonly bigint[], within: number): CallOutcome {
-  const restorers = findRestorers(target.maps(), target.memory)
+  const restorers = target.code.restorers(target.maps())
   const borrowed = borrowThread(target, performance.now() + within, (_, state) => whyUnfit(target, state, restorers))
   const { tid, state, frame, gadgets } = borrowed
   const request = { at: address, stackPointer: frame.stackPointer, returnTo: gadgets.restorer, args }
