@@ -5,18 +5,20 @@ import { HotpatchError } from '../errors.ts'
 export const REMOTE_CALL_BLOCK = {
   /** In: the function's address. */
   fn: 0x00,
-  /** In: four integer or pointer arguments, 8 bytes apart. */
+  /** In: eight integer or pointer arguments, 8 bytes apart, of which code for System V's convention hands over the first four. */
   args: 0x08,
   /** Out: what the function returned, the whole register. */
-  result: 0x28,
+  result: 0x48,
   /** Out: 1 once `result` is there. */
-  done: 0x30,
-  size: 0x38,
+  done: 0x50,
+  size: 0x58,
 } as const
+
+const ARGUMENTS = 8
 
 /** The bytes of a REMOTE_CALL_BLOCK before the call. */
 export function encodeRemoteCallBlock(fn: bigint, args: readonly bigint[]): Uint8Array {
-  if (args.length > 4) throw new HotpatchError('DEFECT', `a remote call has at most 4 arguments, not ${args.length}`)
+  if (args.length > ARGUMENTS) throw new HotpatchError('DEFECT', `a remote call has at most ${ARGUMENTS} arguments, not ${args.length}`)
   const block = new Uint8Array(REMOTE_CALL_BLOCK.size)
   const view = new DataView(block.buffer)
   view.setBigUint64(REMOTE_CALL_BLOCK.fn, fn, true)

@@ -70,7 +70,7 @@ export interface Process {
   lock(): () => void
 
   /**
-   * Calls a function of the target with up to four arguments, on a thread that is made for it (Windows) or on one that waits with no lock of
+   * Calls a function of the target with up to four arguments (Windows: eight), on a thread that is made for it (Windows) or on one that waits with no lock of
    * the allocator, the loader or the unwinder and is in no signal handler (Linux); no other thread is stopped. Bytes as an argument
    * lie in writable memory for the time of the call; the function gets their address. Answers what it returned, the whole register.
    * Throws CALL_TIMEOUT: it may still be at work, and comes to its end by itself. CALL_FAULTED: it raised a signal or ended its thread (on
@@ -149,6 +149,8 @@ export interface Region {
 export interface ThreadSummary {
   readonly id: number
   readonly name: string
+  /** Windows: address of its TEB. undefined: it has none yet, or none any more. */
+  readonly teb?: bigint | undefined
 }
 
 export interface MapRequest {

@@ -35,5 +35,5 @@ it('the remote call reads and writes where the block has its fields', () => {
     [...assembly.matchAll(/\[x19(?:, #(\d+))?\]/g)].map((match) => Number(match[1] ?? 0)),
   )
   const { fn, args, result, done } = REMOTE_CALL_BLOCK
-  expect(fields).toEqual([fn, args, args + 16, result, done])
+  expect(fields).toEqual([fn, args, args + 16, args + 32, args + 48, result, done])
 })

@@ -17,7 +17,7 @@ export function assembleWords(words: readonly Word[]): Uint8Array {
 }
 
 /**
- * Calls one function with up to four arguments and keeps its result. Its own argument (x0) is the address of a REMOTE_CALL_BLOCK. It returns 0.
+ * Calls one function with up to eight arguments and keeps its result. Its own argument (x0) is the address of a REMOTE_CALL_BLOCK. It returns 0.
  * As a thread's start routine on Windows and as a function on Linux: both take arguments and give results as AAPCS64 says; x18 is not
  * touched. It has no unwind data: an exception that leaves the called function ends the process.
  */
@@ -29,10 +29,12 @@ export const ARM64_REMOTE_CALL: readonly Word[] = [
   [0xf9400270, 'ldr x16, [x19]'],
   [0xa9408660, 'ldp x0, x1, [x19, #8]'],
   [0xa9418e62, 'ldp x2, x3, [x19, #24]'],
+  [0xa9429664, 'ldp x4, x5, [x19, #40]'],
+  [0xa9439e66, 'ldp x6, x7, [x19, #56]'],
   [0xd63f0200, 'blr x16'],
-  [0xf9001660, 'str x0, [x19, #40]'],
+  [0xf9002660, 'str x0, [x19, #72]'],
   [0xd2800028, 'mov x8, #0x1'],
-  [0xf9001a68, 'str x8, [x19, #48]'],
+  [0xf9002a68, 'str x8, [x19, #80]'],
   [0x52800000, 'mov w0, #0x0'],
   [0xf9400bf3, 'ldr x19, [sp, #16]'],
   [0xa8c27bfd, 'ldp x29, x30, [sp], #32'],

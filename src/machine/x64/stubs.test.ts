@@ -85,8 +85,8 @@ describe('remote calls', () => {
   it('lay out their block', () => {
     const block = encodeRemoteCallBlock(0x1122334455667788n, [1n, -1n])
     expect(block.length).toBe(REMOTE_CALL_BLOCK.size)
-    expect(block).toEqual(hex(`8877665544332211 0100000000000000 ffffffffffffffff ${'00'.repeat(32)}`))
-    expect(() => encodeRemoteCallBlock(0n, [1n, 2n, 3n, 4n, 5n])).toThrowError(expect.objectContaining({ code: 'DEFECT' }))
+    expect(block).toEqual(hex(`8877665544332211 0100000000000000 ffffffffffffffff ${'00'.repeat(64)}`))
+    expect(() => encodeRemoteCallBlock(0n, [1n, 2n, 3n, 4n, 5n, 6n, 7n, 8n, 9n])).toThrowError(expect.objectContaining({ code: 'DEFECT' }))
   })
 })
 

@@ -78,32 +78,40 @@ export function encodePointerJump(at: bigint, slot: bigint): Uint8Array {
 }
 
 /**
- * A Windows thread's start routine: calls one function with up to four arguments and keeps its result. The thread's parameter (rcx) is
+ * A Windows thread's start routine: calls one function with up to eight arguments and keeps its result. The thread's parameter (rcx) is
  * the address of a REMOTE_CALL_BLOCK. It returns 0 and so ends the thread.
  *
  * The Windows x64 convention: rbx belongs to the caller; a called function finds rsp 8 below a multiple of 16 and 32 bytes of home space
- * above its return address. It has no unwind data: an exception that leaves the called function ends the process.
+ * above its return address, and above that what comes behind the fourth argument. It has no unwind data: an exception that leaves the called function ends the process.
  */
 export const REMOTE_CALL: readonly Line[] = [
   line([0x53], 'push rbx'),
-  line([0x48, 0x83, 0xec, 0x20], 'sub rsp,20h'),
+  line([0x48, 0x83, 0xec, 0x40], 'sub rsp,40h'),
   line([0x48, 0x89, 0xcb], 'mov rbx,rcx'),
+  line([0x48, 0x8b, 0x43, 0x28], 'mov rax,[rbx+28h]'),
+  line([0x48, 0x89, 0x44, 0x24, 0x20], 'mov [rsp+20h],rax'),
+  line([0x48, 0x8b, 0x43, 0x30], 'mov rax,[rbx+30h]'),
+  line([0x48, 0x89, 0x44, 0x24, 0x28], 'mov [rsp+28h],rax'),
+  line([0x48, 0x8b, 0x43, 0x38], 'mov rax,[rbx+38h]'),
+  line([0x48, 0x89, 0x44, 0x24, 0x30], 'mov [rsp+30h],rax'),
+  line([0x48, 0x8b, 0x43, 0x40], 'mov rax,[rbx+40h]'),
+  line([0x48, 0x89, 0x44, 0x24, 0x38], 'mov [rsp+38h],rax'),
   line([0x48, 0x8b, 0x03], 'mov rax,[rbx]'),
   line([0x48, 0x8b, 0x4b, 0x08], 'mov rcx,[rbx+8]'),
   line([0x48, 0x8b, 0x53, 0x10], 'mov rdx,[rbx+10h]'),
   line([0x4c, 0x8b, 0x43, 0x18], 'mov r8,[rbx+18h]'),
   line([0x4c, 0x8b, 0x4b, 0x20], 'mov r9,[rbx+20h]'),
   line([0xff, 0xd0], 'call rax'),
-  line([0x48, 0x89, 0x43, 0x28], 'mov [rbx+28h],rax'),
-  line([0x48, 0xc7, 0x43, 0x30, 0x01, 0x00, 0x00, 0x00], 'mov qword ptr [rbx+30h],1'),
+  line([0x48, 0x89, 0x43, 0x48], 'mov [rbx+48h],rax'),
+  line([0x48, 0xc7, 0x43, 0x50, 0x01, 0x00, 0x00, 0x00], 'mov qword ptr [rbx+50h],1'),
   line([0x31, 0xc0], 'xor eax,eax'),
-  line([0x48, 0x83, 0xc4, 0x20], 'add rsp,20h'),
+  line([0x48, 0x83, 0xc4, 0x40], 'add rsp,40h'),
   line([0x5b], 'pop rbx'),
   line([0xc3], 'ret'),
 ]
 
 /**
- * The same as a function of the System V convention: its one argument (rdi) is the address of a REMOTE_CALL_BLOCK. A called function finds
+ * The same with up to four arguments, as a function of the System V convention: its own argument (rdi) is the address of a REMOTE_CALL_BLOCK. A called function finds
  * rsp 8 below a multiple of 16; rbx belongs to the caller. It has no unwind data either.
  */
 export const REMOTE_CALL_SYSV: readonly Line[] = [
@@ -115,8 +123,8 @@ export const REMOTE_CALL_SYSV: readonly Line[] = [
   line([0x48, 0x8b, 0x53, 0x18], 'mov rdx,[rbx+18h]'),
   line([0x48, 0x8b, 0x4b, 0x20], 'mov rcx,[rbx+20h]'),
   line([0xff, 0xd0], 'call rax'),
-  line([0x48, 0x89, 0x43, 0x28], 'mov [rbx+28h],rax'),
-  line([0x48, 0xc7, 0x43, 0x30, 0x01, 0x00, 0x00, 0x00], 'mov qword ptr [rbx+30h],1'),
+  line([0x48, 0x89, 0x43, 0x48], 'mov [rbx+48h],rax'),
+  line([0x48, 0xc7, 0x43, 0x50, 0x01, 0x00, 0x00, 0x00], 'mov qword ptr [rbx+50h],1'),
   line([0x5b], 'pop rbx'),
   line([0xc3], 'ret'),
 ]

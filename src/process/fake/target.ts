@@ -39,6 +39,8 @@ export interface FakeThread {
   stackPointer: bigint
   /** Of the others, by DWARF number; 0 where nothing is said. */
   readonly registers?: ReadonlyMap<number, bigint>
+  /** As a thread of Windows has one. */
+  readonly teb?: bigint
 }
 
 export interface FakeOptions {
@@ -150,7 +152,7 @@ export class FakeTarget {
   }
 
   threadSummaries(): ThreadSummary[] {
-    return this.threads.map(({ id, name }) => ({ id, name }))
+    return this.threads.map(({ id, name, teb }) => ({ id, name, teb }))
   }
 
   /** As the target's loader does it, without a step in the log. Throws PLACE_TAKEN. */
@@ -158,6 +160,13 @@ export class FakeTarget {
     this.#modules.push(module)
     for (const { offset, size, protection, content } of module.segments)
       this.addMapping(module.base + BigInt(offset), size, protection, content, module.path)
+  }
+
+  /** The same the other way: the module and its memory are gone. */
+  removeModule(base: bigint): void {
+    const at = this.#modules.findIndex((module) => module.base === base)
+    for (const { offset, size } of at < 0 ? [] : (this.#modules.splice(at, 1)[0]?.segments ?? []))
+      this.removeMappings(base + BigInt(offset), size)
   }
 
   /** Adds memory without a step in the log. Throws PLACE_TAKEN. */

@@ -12,6 +12,8 @@ import { CallOutcome, callFunction } from './remote-call.ts'
 
 const CODE = process.arch === 'arm64' ? assembleWords(ARM64_REMOTE_CALL) : assemble(REMOTE_CALL_SYSV)
 
+const MOST_ARGUMENTS = 4
+
 export function callInside(
   target: Target,
   find: (request: PlaceRequest) => bigint | undefined,
@@ -19,6 +21,7 @@ export function callInside(
   args: readonly CallArgument[],
   { deadlineMs }: CallOptions,
 ): bigint {
+  if (args.length > MOST_ARGUMENTS) throw new HotpatchError('DEFECT', `a call has at most ${MOST_ARGUMENTS} arguments, not ${args.length}`)
   const { code, block } = mapCall(find, (request) => mapInto(target, request), CODE, address, args)
   const outcome = attempt(target, code, block, deadlineMs)
   const what = `the function at 0x${address.toString(16)} of process ${target.pid}`

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { u64 } from '../../binary/struct.ts'
 import { win32 } from '../../os/windows/kernel32.ts'
 import { nt } from '../../os/windows/ntdll.ts'
-import type { Process } from '../contract.ts'
+import type { CallArgument, Process } from '../contract.ts'
 import { WindowsProcess } from '../windows/process.ts'
 import { callRemote, ntdllFunction } from '../windows/remote-call.ts'
 import type { Target } from '../windows/target.ts'
@@ -23,7 +23,7 @@ function targetOf(process: Process): Target {
   return process.target
 }
 
-const call = (process: Process, name: string, ...args: bigint[]): bigint => {
+const call = (process: Process, name: string, ...args: CallArgument[]): bigint => {
   const target = targetOf(process)
   return callRemote(target, ntdllFunction(target, name), args, 5_000)
 }
@@ -74,6 +74,15 @@ const CALLING: readonly ConformanceCase[] = [
       }
       assert.ok(process.regions().every((region) => !region.name.includes('hotpatch:')))
       assert.ok(process.regions().length <= regions + 4, `${process.regions().length - regions} regions are left behind`)
+    },
+  },
+  {
+    name: 'a call hands over eight arguments',
+    async run({ process }) {
+      const format = Buffer.from('%d %d %d %d %d\0')
+      const into = new Uint8Array(64)
+      assert.equal(call(process, '_snprintf', into, 64n, format, 1n, 22n, 333n, 4444n, 55555n) & 0xffff_ffffn, 19n)
+      assert.equal(call(process, '_snprintf', into, 64n, format, 55555n, 4444n, 333n, 22n, 333_333n) & 0xffff_ffffn, 24n)
     },
   },
   {

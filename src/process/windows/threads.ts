@@ -52,10 +52,13 @@ export const threadHasEnded = (thread: ThreadHandle): boolean => win32.WaitForSi
  * Whether it has got as far as having a TEB, before its first instruction. In Wine a thread is listed before it exists, and when its
  * maker is suspended in that moment, asking for its context would wait forever. On Windows every listed thread has begun.
  */
-export function threadHasBegun(thread: ThreadHandle): boolean {
+export const threadHasBegun = ({ handle }: ThreadHandle): boolean => tebOf(handle) !== 0n
+
+/** 0n: it has none yet. undefined: the system does not say. */
+function tebOf(handle: Handle): bigint | undefined {
   const information = new Uint8Array(THREAD_BASIC_INFORMATION.size)
-  const status = nt.NtQueryInformationThread(thread.handle, ThreadBasicInformation, information, information.length, null)
-  return status !== STATUS.STATUS_SUCCESS || THREAD_BASIC_INFORMATION.readAt(information, 0).TebBaseAddress !== 0n
+  const status = nt.NtQueryInformationThread(handle, ThreadBasicInformation, information, information.length, null)
+  return status === STATUS.STATUS_SUCCESS ? THREAD_BASIC_INFORMATION.readAt(information, 0).TebBaseAddress : undefined
 }
 
 /** How often it is suspended; undefined: the system does not say, or it has ended. */
@@ -70,7 +73,9 @@ export function threadsOf(target: Target): ThreadSummary[] {
   const threads: ThreadHandle[] = []
   try {
     for (const thread of openThreads(target, 'look')) threads.push(thread)
-    return threads.filter((thread) => !threadHasEnded(thread)).map(({ id, handle }) => ({ id, name: nameOf(handle) }))
+    return threads
+      .filter((thread) => !threadHasEnded(thread))
+      .map(({ id, handle }) => ({ id, name: nameOf(handle), teb: tebOf(handle) || undefined }))
   } finally {
     for (const { handle } of threads) win32.CloseHandle(handle)
   }
