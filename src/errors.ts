@@ -237,7 +237,7 @@ export const ERRORS = {
   NO_THREAD_LOCAL: entry(
     'refused',
     "the process cannot make room in its threads for the patch's new thread-local variables",
-    'a program that is not static has a loader that can; the C library keeps little room for what comes later (glibc: 512 bytes, see its tunable glibc.rtld.optional_static_tls), and musl none: hold the new state in an ordinary variable or in shadow data',
+    'see the particulars: a program that is not static has a loader that can; the C library keeps little room for what comes later (glibc: 512 bytes, see its tunable glibc.rtld.optional_static_tls), and musl none; on Windows the process must be able to write into its folder for temporary files and to load a DLL from there. Else hold the new state in an ordinary variable or in shadow data',
   ),
   SEQUENCE_NOT_HIGHER: entry(
     'refused',

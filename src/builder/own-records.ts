@@ -5,10 +5,17 @@ import type { ChunkType } from '../patch/table.ts'
 /** 32-bit addresses. */
 export const OWN_ABSOLUTE32_KINDS: ReadonlySet<EdgeKind> = new Set(['abs32', 'abs32s'])
 
-/** Distances from the thread pointer to variables that the patch brings. An offset from the thread pointer instead of the module's block is one. */
+/**
+ * Where variables are that the patch brings: distances from the thread pointer (ELF; an offset from there instead of the module's block is one), or a
+ * module's number and offsets in its block (PE).
+ */
 export const OWN_THREAD_RECORDS: ReadonlyMap<EdgeKind, ChunkType & `OWN_THREAD${string}`> = new Map([
   ['tpoff32', 'OWN_THREAD32'],
   ['dtpoff32', 'OWN_THREAD32'],
   ['tprelhi12', 'OWN_THREAD_HIGH12'],
   ['tprello12', 'OWN_THREAD_LOW12'],
+  ['secrel32', 'OWN_THREAD32'],
+  ['secrelhi12', 'OWN_THREAD_HIGH12'],
+  ['secrello12', 'OWN_THREAD_LOW12'],
+  ['tlsindex32', 'OWN_THREAD_INDEX'],
 ] as const)

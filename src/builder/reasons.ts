@@ -37,12 +37,12 @@ export const REASONS = {
     'add a table under a new name and use it in the functions that the fix changes',
   ),
   TLS_CHANGED: refuse(
-    'thread-local data changed, or was added where a patch cannot bring any (PE), or with an address as its initial value; every running thread has its block already',
-    'keep thread-local variables as they are; of ELF new ones are let through, begin them with a number; else hold new state in shadow data attached to an object of the thread, or in an ordinary variable',
+    'thread-local data changed, or was added with an address as its initial value or a wide alignment (PE: more than 16 bytes); every running thread has its block already',
+    'keep thread-local variables as they are; new ones are let through, begin them with a number; else hold new state in shadow data attached to an object of the thread, or in an ordinary variable',
   ),
   TLS_UNSUPPORTED: refuse(
-    'a function that would be patched uses thread-local data to which nothing in the base image leads, or new ones together with those of a library by their distance',
-    'see the particulars; a new variable of a library may need __attribute__((tls_model("initial-exec"))); else move the change into a function that uses no thread-local variable (errno is none)',
+    'a function that would be patched uses thread-local data to which nothing in the base image leads, or new ones together with those of a library or of a PE image by their distance',
+    'see the particulars; a new variable of a library may need __attribute__((tls_model("initial-exec"))), one of PE a function of its own with __attribute__((noinline)); else move the change into a function that uses no thread-local variable (errno is none)',
   ),
 
   // Types of what lives in the running process.

@@ -35,6 +35,7 @@ export function tableFor(plan: PatchPlan, rvaOf: RvaOf): HotPatchTable {
     OWN_THREAD32: [],
     OWN_THREAD_HIGH12: [],
     OWN_THREAD_LOW12: [],
+    OWN_THREAD_INDEX: [],
   }
   for (const block of plan.blocks) {
     for (const edge of block.edges) {

@@ -11,7 +11,7 @@ import type { Ledger, LedgerBody, LedgerFunction, LedgerSegment, LedgerThreadLoc
 import { encodeLedger } from './ledger-codec.ts'
 import { hashPage, stubAddress } from './memory-check.ts'
 import { MAPPING_NAME, PAGE, STUB_SIZE, STUBS_PER_PAGE } from './pages.ts'
-import { distanceAt } from './thread-local/places.ts'
+import { placesIn } from './thread-local/places.ts'
 
 export interface Contents {
   readonly ledger: LedgerBody
@@ -42,7 +42,7 @@ export function makeContents(
       baseAddress: base.module.base,
       read: (address, length) => process.read(address, length),
       imports,
-      fromThreadPointer: (rva) => distanceAt(threadLocal, rva),
+      threadLocal: placesIn(threadLocal),
     }),
     image.imageSize,
   )

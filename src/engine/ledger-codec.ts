@@ -38,14 +38,14 @@ export function ledgerSize(body: Pick<LedgerBody, 'functions' | 'sites' | 'segme
 const recordsSize = (functions: number, sites: number, segments: number, hashes: number): number =>
   LEDGER_HEADER.size + functions * LEDGER_FUNCTION.size + sites * LEDGER_SITE.size + segments * LEDGER_SEGMENT.size + hashes * HASH_BYTES
 
-/** A distance has as many digits whatever it is: a ledger's size is known before it. */
+/** A distance or number has as many digits whatever it is: a ledger's size is known before it. */
 const DISTANCE_DIGITS = 16
 const MODULE_LENGTH = 48
 
 function encodeNames({ names, functions }: Pick<LedgerBody, 'functions' | 'names'>): Uint8Array {
   const whole = {
     ...names,
-    threadLocal: names.threadLocal.map(({ name, file, rva, size, module, offset, distance }) => ({
+    threadLocal: names.threadLocal.map(({ name, file, rva, size, module, offset, distance, index }) => ({
       name,
       file,
       rva,
@@ -53,6 +53,7 @@ function encodeNames({ names, functions }: Pick<LedgerBody, 'functions' | 'names
       module: module.padEnd(MODULE_LENGTH),
       offset: String(offset).padStart(DISTANCE_DIGITS),
       distance: BigInt.asUintN(64, distance).toString(16).padStart(DISTANCE_DIGITS, '0'),
+      ...(index === undefined ? {} : { index: String(index).padStart(DISTANCE_DIGITS) }),
     })),
     data: names.data.map(({ name, file, rva, size }) => ({ name, file, rva, size })),
     functions: functions.map(({ name, file, fragments }) => ({
@@ -335,15 +336,16 @@ function datumOf(value: unknown): LedgerDatum {
 
 /** One whose place cannot be read is left out: nothing is told of it, so its values do not go on. */
 function threadLocalOf(value: unknown): LedgerThreadLocal[] {
-  const { module, offset, distance } = object(value)
+  const { module, offset, distance, index } = object(value)
   const digits = text(distance)
-  if (!/^[0-9a-f]{16}$/.test(digits)) return []
+  if (!/^[0-9a-f]{16}$/.test(digits) || (index !== undefined && !/^ *[0-9]+$/.test(text(index)))) return []
   return [
     {
       ...datumOf(value),
       module: text(module).trimEnd(),
       offset: natural(Number(text(offset).trim())),
       distance: BigInt.asIntN(64, BigInt(`0x${digits}`)),
+      ...(index === undefined ? {} : { index: natural(Number(text(index))) }),
     },
   ]
 }

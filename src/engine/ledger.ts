@@ -130,11 +130,13 @@ export interface LedgerDatum {
 }
 
 export interface LedgerThreadLocal extends LedgerDatum {
-  /** The soname of the module whose block it lies in ('': not known), and where in that. */
+  /** The soname or file name of the module whose block it lies in ('': not known), and where in that. */
   readonly module: string
   readonly offset: number
-  /** Bytes from the thread pointer. */
+  /** Bytes from the thread pointer; of PE, from the start of the block. */
   readonly distance: bigint
+  /** PE: the number by which a thread finds the block. */
+  readonly index?: number
 }
 
 export interface LedgerFunction {

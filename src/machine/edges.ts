@@ -20,6 +20,8 @@ const COMMON_EDGE_KINDS = {
   tpoff64: { size: 8, pcRelative: false, role: 'tls', access: 'local-exec', what: 'S + A - thread pointer' },
   /** COFF SECREL and SECTION: only debug and thread-local data use them. */
   secrel32: { size: 4, pcRelative: false, access: 'block-offset', what: 'S + A - start of its section' },
+  /** In data: where code of PE finds the block of a module. */
+  tlsindex32: { size: 4, pcRelative: false, what: 'number of the module that has S in its block' },
   section16: { size: 2, pcRelative: false, what: 'number of the section of S' },
   size32: { size: 4, pcRelative: false, what: 'size of S + A' },
   size64: { size: 8, pcRelative: false, what: 'size of S + A' },

@@ -3,7 +3,7 @@
  * is done.
  */
 import { HotpatchError } from '../errors.ts'
-import type { PatchImage, PatchThreadLocal } from './image.ts'
+import type { PatchImage } from './image.ts'
 import type { Manifest } from './manifest.ts'
 import type { HotPatchBase, HotPatchTable } from './table.ts'
 
@@ -24,16 +24,22 @@ export function agree(table: HotPatchTable, manifest: Manifest, image: Pick<Patc
   const inside = (rva: number, size: number): boolean => image.segments.some((s) => rva >= s.rva && rva + size <= s.rva + s.size)
   const astray = manifest.added.find(({ patchRva, size }) => !inside(patchRva, size))
   if (astray !== undefined) throw mismatch(`${astray.name}, at RVA ${hex(astray.patchRva)}, is outside of the patch image`)
-  agreeOnThreadLocals(base, manifest, image.threadLocal)
+  agreeOnThreadLocals(base, manifest, image)
 }
 
 /** Every thread-local place that the image uses is in a variable that the manifest names: the engine gives room by variable. */
-function agreeOnThreadLocals(base: HotPatchBase, { added }: Manifest, threadLocal: PatchThreadLocal | undefined): void {
+function agreeOnThreadLocals(
+  base: HotPatchBase,
+  { added }: Manifest,
+  { format, threadLocal }: Pick<PatchImage, 'format' | 'threadLocal'>,
+): void {
   const { rva = 0, size = 0, distances = [] } = threadLocal ?? {}
   const variables = added.filter(({ kind }) => kind === 'thread-local')
   const astray = variables.find((v) => v.patchRva < rva || v.patchRva + v.size > rva + size)
   if (astray !== undefined)
     throw mismatch(`${astray.name}, at RVA ${hex(astray.patchRva)}, is outside of the patch image's thread-local data`)
+  if (format !== 'pe' && base.chunks.some(({ type, records }) => type === 'OWN_THREAD_INDEX' && records.length > 0))
+    throw mismatch('the table has numbers of modules filled in, by which only code of PE finds thread-local variables')
   const records = base.chunks.flatMap(({ type, records }) => (type.startsWith('OWN_THREAD') ? records : []))
   const nobodys = [...distances, ...records].find(
     ({ target }) => !variables.some((v) => target >= v.patchRva && target <= v.patchRva + v.size),

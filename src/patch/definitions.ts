@@ -68,6 +68,12 @@ export const IMAGE_HOT_PATCH_CHUNK_TYPE = 0x000fc000
 /** The number of records in the chunk. */
 export const IMAGE_HOT_PATCH_CHUNK_SIZE = 0x00000fff
 
+/**
+ * Bytes. What thread-local data may be aligned to, by format: of ELF, what a patch image can lay out; of PE, what Windows' allocator grants, which is where
+ * loaders take blocks from that do not look at the alignment in a TLS directory.
+ */
+export const THREAD_LOCAL_ALIGNMENT = { elf: 0x1000, pe: 16 } as const
+
 /** u32s of a record before its extras: source and target RVA. */
 export const RECORD_WORDS = 2
 

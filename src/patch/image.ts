@@ -53,7 +53,7 @@ export interface PatchImport {
   readonly library: string | undefined
 }
 
-/** A block of which every thread gets a copy (PT_TLS). */
+/** A block of which every thread gets a copy (PT_TLS, a TLS directory). */
 export interface PatchThreadLocal {
   /** Of the initial values, as they lie in the image. */
   readonly rva: number
@@ -62,7 +62,7 @@ export interface PatchThreadLocal {
   readonly alignment: number
   /** `size` bytes. */
   readonly content: Uint8Array
-  /** 8-byte fields that get the distance from the thread pointer to what has its initial value at the RVA `target`. */
+  /** ELF: 8-byte fields that get the distance from the thread pointer to what has its initial value at the RVA `target`. */
   readonly distances: readonly { readonly rva: number; readonly target: number }[]
 }
 

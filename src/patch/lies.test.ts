@@ -38,11 +38,20 @@ function isTaken(file: Uint8Array): PatchImage | undefined {
 }
 
 /** Bytes written by a record in the patch image. */
-const WIDTHS: Readonly<Record<string, number>> = { ABSOLUTE: 8, INDIRECT: 8, REL32: 4, ABSOLUTE32: 4, OWN_ABSOLUTE32: 4, OWN_THREAD32: 4 }
+const WIDTHS: Readonly<Record<string, number>> = {
+  ABSOLUTE: 8,
+  INDIRECT: 8,
+  REL32: 4,
+  ABSOLUTE32: 4,
+  OWN_ABSOLUTE32: 4,
+  OWN_THREAD32: 4,
+  OWN_THREAD_INDEX: 4,
+}
 
-function liesOf({ table, segments, manifest, threadLocal }: PatchImage): string[] {
+function liesOf({ format, table, segments, manifest, threadLocal }: PatchImage): string[] {
   const lies: string[] = []
   const written = new Set<number>()
+  const numbers = new Set<number>()
   const size = manifest.base.imageSize
   const inSegment = (rva: number, length: number, protection?: string): boolean =>
     segments.some((s) => rva >= s.rva && rva + length <= s.rva + s.size && (protection === undefined || s.protection === protection))
@@ -58,7 +67,11 @@ function liesOf({ table, segments, manifest, threadLocal }: PatchImage): string[
         if (!type.startsWith('OWN_') && target > size) lies.push(`${type} to ${target}`)
         const isIn = (v: { patchRva: number; size: number }): boolean => target >= v.patchRva && target <= v.patchRva + v.size
         const variables = manifest.added.filter(({ kind }) => kind === 'thread-local')
-        if (type === 'OWN_THREAD32' && (threadLocal === undefined || !variables.some(isIn))) lies.push(`${type} to ${target}`)
+        if (type.startsWith('OWN_THREAD') && (threadLocal === undefined || !variables.some(isIn))) lies.push(`${type} to ${target}`)
+        if (type === 'OWN_THREAD_INDEX' && format !== 'pe') lies.push(`${type} in ${format}`)
+        // Several variables may be for one number, and nothing else.
+        if (type === 'OWN_THREAD_INDEX' && numbers.has(source)) continue
+        if (type === 'OWN_THREAD_INDEX') numbers.add(source)
         for (let i = 0; i < width; i++) {
           if (written.has(source + i)) lies.push(`${source + i} twice`)
           written.add(source + i)
@@ -68,7 +81,7 @@ function liesOf({ table, segments, manifest, threadLocal }: PatchImage): string[
   return lies
 }
 
-describe.each(['gnu-ld.so', 'gnu-ld-threads.so', 'lld-link.dll'])('the table of %s', (name) => {
+describe.each(['gnu-ld.so', 'gnu-ld-threads.so', 'lld-link.dll', 'lld-link-threads.dll'])('the table of %s', (name) => {
   const file = fixture(name)
   const { at, size } = tableIn(file)
 

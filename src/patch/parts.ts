@@ -1,5 +1,6 @@
 /** What a format's reader finds of a patch image in a file, and the rules of layout that both formats share. */
 import { HotpatchError } from '../errors.ts'
+import { THREAD_LOCAL_ALIGNMENT } from './definitions.ts'
 import type { PatchImage, PatchSegment, PatchThreadLocal, PatchUnwind, Protection } from './image.ts'
 
 export interface FileParts extends Omit<PatchImage, 'table' | 'manifest' | 'fileSha256'> {
@@ -14,6 +15,8 @@ export const PAGE_SIZE = 0x1000
 const IMAGE_LIMIT = 256 * 1024 * 1024
 const SEGMENT_LIMIT = 64
 const RELOCATION_SIZE = 8
+/** Bytes. No C library keeps more room for what comes later, and Windows' loader makes a copy for every thread. */
+const THREAD_LOCAL_LIMIT = 65536
 
 export const pageUp = (value: number): number => Math.ceil(value / PAGE_SIZE) * PAGE_SIZE
 const hex = (value: number): string => `0x${value.toString(16)}`
@@ -21,6 +24,14 @@ const hex = (value: number): string => `0x${value.toString(16)}`
 export const layoutError = (what: string): HotpatchError => new HotpatchError('PATCH_IMAGE_MALFORMED', what)
 export const unsupported = (what: string): HotpatchError => new HotpatchError('PATCH_IMAGE_UNSUPPORTED', what)
 export const notAPatchImage = (what: string): HotpatchError => new HotpatchError('NOT_A_PATCH_IMAGE', what)
+
+/** `size` bytes of initial values, zeros behind what there is of them. Throws PATCH_IMAGE_UNSUPPORTED. */
+export function initialValues(content: Uint8Array, size: number): Uint8Array {
+  if (size > THREAD_LOCAL_LIMIT) throw unsupported(`it has ${size} bytes of thread-local data, more than ${THREAD_LOCAL_LIMIT}`)
+  const whole = new Uint8Array(size)
+  whole.set(content.subarray(0, size))
+  return whole
+}
 
 /** @param name of the section or segment, for messages. Throws PATCH_WRITABLE_CODE. */
 export function protectionOf(name: string, { write, execute }: { write: boolean; execute: boolean }): Protection {
@@ -36,7 +47,7 @@ export const imageSizeOf = (segments: readonly PatchSegment[]): number => {
 }
 
 /** Throws PATCH_IMAGE_MALFORMED. */
-export function checkParts({ segments, relativeRelocations, imports, threadLocal, unwind, imageSize }: FileParts): void {
+export function checkParts({ format, segments, relativeRelocations, imports, threadLocal, unwind, imageSize }: FileParts): void {
   if (imageSize > IMAGE_LIMIT) throw layoutError(`the image takes ${imageSize} bytes of memory, more than ${IMAGE_LIMIT}`)
   if (segments.length > SEGMENT_LIMIT) throw layoutError(`the image has ${segments.length} parts, more than ${SEGMENT_LIMIT}`)
   let end = 0
@@ -49,7 +60,15 @@ export function checkParts({ segments, relativeRelocations, imports, threadLocal
   const inside = (rva: number, length: number): boolean => segments.some((s) => rva >= s.rva && rva + length <= s.rva + s.size)
   const astray = [...relativeRelocations, ...imports, ...(threadLocal?.distances ?? [])].find(({ rva }) => !inside(rva, RELOCATION_SIZE))
   if (astray !== undefined) throw layoutError(`a relocation at RVA ${hex(astray.rva)} is outside of the image's parts`)
-  if (threadLocal !== undefined) checkThreadLocal(threadLocal, inside)
+  if (threadLocal !== undefined) {
+    checkThreadLocal(threadLocal, inside)
+    if (threadLocal.alignment > THREAD_LOCAL_ALIGNMENT[format])
+      throw unsupported(`its thread-local data are aligned to ${threadLocal.alignment} bytes, more than ${THREAD_LOCAL_ALIGNMENT[format]}`)
+    const address = relativeRelocations.find(
+      ({ rva }) => rva + RELOCATION_SIZE > threadLocal.rva && rva < threadLocal.rva + threadLocal.size,
+    )
+    if (address !== undefined) throw unsupported(`its thread-local data begin with an address, at RVA ${hex(address.rva)}`)
+  }
   if (unwind !== undefined && !unwindExtents(unwind).every(([rva, length]) => inside(rva, length)))
     throw layoutError(`the unwind data at RVA ${hex(unwind.rva)} is outside of the image's parts`)
 }

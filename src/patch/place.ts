@@ -19,8 +19,15 @@ export interface Placement {
   readonly read: (address: bigint, length: number) => Uint8Array
   /** Of every import of the image. */
   readonly imports: ReadonlyMap<PatchImport, bigint>
-  /** Bytes from the thread pointer to what has its initial value at an RVA of the image. */
-  readonly fromThreadPointer?: (rva: number) => bigint
+  /** Where threads have what has its initial value at an RVA of the image. */
+  readonly threadLocal?: ThreadLocalPlaces
+}
+
+export interface ThreadLocalPlaces {
+  /** Bytes from the thread pointer; of PE, from the start of the block that it lies in. */
+  distance(rva: number): bigint
+  /** PE: the number of the module whose block that is. */
+  index(rva: number): number
 }
 
 /** One past the highest address that user space has. */
@@ -65,6 +72,7 @@ const VALUES: Readonly<Partial<Record<ChunkType, Value>>> = {
   OWN_THREAD32: ({ target }, placement) => ({ width: 4, value: distance32(threadDistance(target, placement)) }),
   OWN_THREAD_HIGH12: (record, placement) => inAddition('tprelhi12', record, placement),
   OWN_THREAD_LOW12: (record, placement) => inAddition('tprello12', record, placement),
+  OWN_THREAD_INDEX: ({ target }, placement) => ({ width: 4, value: BigInt(threadPlaces(placement).index(target)) }),
   INDIRECT: ({ target }, { baseAddress, read }) => {
     const pointer = read(baseAddress + BigInt(target), 8)
     return { width: 8, value: viewOf(pointer).getBigUint64(0, true) }
@@ -90,13 +98,15 @@ function inInstruction(type: ChunkType, field: EdgeKind, record: HotPatchRecord,
   return { width: 4, value: 0n, field: { kind: field, target: Number(to) + place, place } }
 }
 
-function threadDistance(target: number, { fromThreadPointer }: Placement): bigint {
-  if (fromThreadPointer === undefined) throw new HotpatchError('DEFECT', 'nobody knows where the thread-local variables lie')
-  return fromThreadPointer(target)
+function threadPlaces({ threadLocal }: Placement): ThreadLocalPlaces {
+  if (threadLocal === undefined) throw new HotpatchError('DEFECT', 'nobody knows where the thread-local variables lie')
+  return threadLocal
 }
 
+const threadDistance = (target: number, placement: Placement): bigint => threadPlaces(placement).distance(target)
+
 function distance32(value: bigint): bigint {
-  if (BigInt.asIntN(32, value) !== value) throw outOfReach(`a thread-local variable lies ${value} bytes from the thread pointer`, {})
+  if (BigInt.asIntN(32, value) !== value) throw outOfReach(`a thread-local variable lies ${value} bytes from where its thread's begin`, {})
   return value
 }
 
@@ -105,7 +115,7 @@ function inAddition(kind: EdgeKind, { target }: HotPatchRecord, placement: Place
   const value = threadDistance(target, placement)
   const into: Write['into'] = (content, at) => {
     if (!toLocalExec(kind, content, at, Number(value)))
-      throw outOfReach(`a thread-local variable lies ${value} bytes from the thread pointer`, {})
+      throw outOfReach(`a thread-local variable lies ${value} bytes from where its thread's begin`, {})
   }
   return { width: 4, value: 0n, into }
 }

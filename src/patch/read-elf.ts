@@ -9,15 +9,22 @@ import { viewOf } from '../binary/struct.ts'
 import { HotpatchError } from '../errors.ts'
 import { HOTPATCH_NOTE, HotpatchNote, SECTIONS } from './definitions.ts'
 import type { PatchImport, PatchSegment, PatchThreadLocal, PatchUnwind, RelativeRelocation } from './image.ts'
-import { type FileParts, imageSizeOf, layoutError, notAPatchImage, PAGE_SIZE, pageUp, protectionOf, unsupported } from './parts.ts'
+import {
+  type FileParts,
+  imageSizeOf,
+  initialValues,
+  layoutError,
+  notAPatchImage,
+  PAGE_SIZE,
+  pageUp,
+  protectionOf,
+  unsupported,
+} from './parts.ts'
 
 const MACHINES = new Map([
   [EM.X86_64, { machine: 'x64', relative: R_X86_64.RELATIVE, absolute: R_X86_64['64'], distance: R_X86_64.TPOFF64 }],
   [EM.AARCH64, { machine: 'arm64', relative: R_AARCH64.RELATIVE, absolute: R_AARCH64.ABS64, distance: R_AARCH64.TLS_TPREL }],
 ] as const)
-
-/** Bytes. No C library keeps more room for what comes later. */
-const THREAD_LOCAL_LIMIT = 65536
 
 const findNote = (elf: ElfFile) => elf.notes().find(({ name, type }) => name === HOTPATCH_NOTE.name && type === HOTPATCH_NOTE.type)
 
@@ -70,9 +77,7 @@ function readThreadLocal(elf: ElfFile): Omit<PatchThreadLocal, 'distances'> | un
   if (segment === undefined) return undefined
   if (others.length > 0) throw layoutError('it has several parts with thread-local data')
   const { vaddr, memsz, align } = segment
-  const content = new Uint8Array(memsz <= THREAD_LOCAL_LIMIT ? memsz : 0)
-  if (content.length !== memsz) throw unsupported(`it has ${memsz} bytes of thread-local data, more than ${THREAD_LOCAL_LIMIT}`)
-  content.set(segment.data().subarray(0, memsz))
+  const content = initialValues(segment.data(), memsz)
   return { rva: toNumber(vaddr, 'the address of the thread-local data'), size: memsz, alignment: Math.max(align, 1), content }
 }
 

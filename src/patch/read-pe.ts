@@ -1,17 +1,17 @@
 /**
  * A PE patch image: a DLL that needs no loader but the engine. Its load configuration says where the hot patch table lies. It has
- * no relocations but DIR64 and no thread-local data: what it takes from the base image, the table's records bring; what from other modules,
+ * no relocations but DIR64 and no callbacks for threads: what it takes from the base image, the table's records bring; what from other modules,
  * its import address table.
  */
 import { IMAGE_FILE_MACHINE, IMAGE_SCN } from '../binary/coff/definitions.ts'
 import { IMAGE_REL_BASED } from '../binary/pe/definitions.ts'
-import { readBaseRelocations, readImports, readLoadConfig } from '../binary/pe/directories.ts'
+import { readBaseRelocations, readImports, readLoadConfig, readTlsDirectory } from '../binary/pe/directories.ts'
 import { RUNTIME_FUNCTION_SIZE } from '../binary/pe/frames.ts'
 import { directory, type PeImage, type PeSection, readPe } from '../binary/pe/reader.ts'
 import { viewOf } from '../binary/struct.ts'
 import { SECTIONS } from './definitions.ts'
-import type { PatchImage, PatchImport, PatchSegment, PatchUnwind, RelativeRelocation } from './image.ts'
-import { type FileParts, imageSizeOf, layoutError, notAPatchImage, pageUp, protectionOf, unsupported } from './parts.ts'
+import type { PatchImage, PatchImport, PatchSegment, PatchThreadLocal, PatchUnwind, RelativeRelocation } from './image.ts'
+import { type FileParts, imageSizeOf, initialValues, layoutError, notAPatchImage, pageUp, protectionOf, unsupported } from './parts.ts'
 
 const tableRva = (image: PeImage): number => readLoadConfig(image)?.HotPatchTableOffset ?? 0
 
@@ -33,6 +33,7 @@ export function readPeParts(file: Uint8Array): FileParts {
     segments,
     relativeRelocations: readRelocations(image),
     ...importsOf(image),
+    threadLocal: readThreadLocal(image),
     unwind: readUnwind(image, machine),
     table: image.window(at),
     manifest: image.read(manifest.rva, Math.min(manifest.size, manifest.fileSize)),
@@ -41,7 +42,6 @@ export function readPeParts(file: Uint8Array): FileParts {
 
 function refuseLoaderWork(image: PeImage): void {
   if (directory(image, 'DELAY_IMPORT') !== undefined) throw unsupported('it imports functions of other modules when they are first called')
-  if (directory(image, 'TLS') !== undefined) throw unsupported('it has thread-local data')
 }
 
 /** What only the linker or a loader reads is not mapped into a process: base relocations, the manifest. */
@@ -75,6 +75,36 @@ function importsOf(image: PeImage): Pick<PatchImage, 'libraries' | 'imports'> {
     ({ slotRva, name, ordinal, library }): PatchImport => ({ rva: slotRva, name: name ?? `#${ordinal}`, version: undefined, library }),
   )
   return { libraries: [...new Set(imports.flatMap(({ library }) => library ?? []))], imports }
+}
+
+/** Where nothing but the copies of a section is wanted of the loader. The number of the module is the engine's to fill in, by records of the table. */
+function readThreadLocal(image: PeImage): PatchThreadLocal | undefined {
+  const found = readTlsDirectory(image)
+  if (found === undefined) return undefined
+  if (found.AddressOfCallBacks !== 0n) throw unsupported('it has callbacks for threads that begin and end')
+  if (found.SizeOfZeroFill !== 0) throw unsupported(`it has ${found.SizeOfZeroFill} bytes of thread-local zeros outside of its sections`)
+  const rva = rvaOf(image, found.StartAddressOfRawData)
+  const size = Number(found.EndAddressOfRawData - found.StartAddressOfRawData)
+  const section = image.sections.find((s) => rva >= s.rva && rva + size <= s.rva + s.size)
+  if (size < 0 || section === undefined) throw layoutError('its thread-local data are outside of its sections')
+  if (image.read(rvaOf(image, found.AddressOfIndex), INDEX_SIZE).length < INDEX_SIZE)
+    throw layoutError('the place for the number of its thread-local data is outside of the image')
+  // What the section has no bytes for in the file is zero.
+  const inFile = Math.max(0, Math.min(size, section.rva + section.fileSize - rva))
+  const content = initialValues(inFile === 0 ? new Uint8Array() : image.read(rva, inFile), size)
+  return { rva, size, alignment: alignmentOf(found.Characteristics), content, distances: [] }
+}
+
+const INDEX_SIZE = 4
+
+/** As in a section header: 0 says nothing, n is 2 to the power of n - 1. */
+const alignmentOf = (characteristics: number): number => 2 ** Math.max(0, ((characteristics & IMAGE_SCN.ALIGN_MASK) >>> 20) - 1)
+
+function rvaOf(image: PeImage, address: bigint): number {
+  const rva = address - image.optionalHeader.ImageBase
+  if (rva < 0n || rva >= BigInt(image.optionalHeader.SizeOfImage))
+    throw layoutError(`its TLS directory has the address 0x${address.toString(16)}, outside of the image`)
+  return Number(rva)
 }
 
 function readUnwind(image: PeImage, machine: PatchImage['machine']): PatchUnwind | undefined {

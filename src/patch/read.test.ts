@@ -2,6 +2,9 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { ImageTlsDirectory64 } from '../binary/pe/definitions.ts'
+import { directory, readPe } from '../binary/pe/reader.ts'
+import { viewOf } from '../binary/struct.ts'
 import { HotpatchError } from '../errors.ts'
 import { agree } from './agree.ts'
 import type { PatchImage } from './image.ts'
@@ -231,6 +234,7 @@ describe('readPatchImage', () => {
   it.each([
     ['ELF', elf],
     ['PE', pe],
+    ['PE with thread-local data', fixture('lld-link-threads.dll')],
   ])('%s: reads or refuses every damaged file', (_, file) => {
     // Where the structures are; what is between them is mostly zero.
     const places = Array.from(file.keys()).filter((at) => file[at] !== 0)
@@ -276,7 +280,7 @@ describe('thread-local variables, as an assembler and GNU ld have them', () => {
         baseAddress: 0x20000n,
         read: () => new Uint8Array(8),
         imports: new Map(),
-        fromThreadPointer: (rva) => start + BigInt(rva - 0x3040),
+        threadLocal: { index: () => 0, distance: (rva) => start + BigInt(rva - 0x3040) },
       })
     const word = (segments: ReturnType<typeof place>, rva: number): DataView => {
       const segment = segments.find((s) => rva >= s.rva && rva < s.rva + s.size)
@@ -295,3 +299,74 @@ describe('thread-local variables, as an assembler and GNU ld have them', () => {
     expect(outcome(replaced(unnamed, '12356, "size": 8', '12356, "size": 2'))).toContain('names no thread-local variable at RVA 0x3048')
   })
 })
+
+describe('thread-local variables, as an assembler and lld-link have them', () => {
+  const threads = fixture('lld-link-threads.dll')
+  const directoryAt = offsetOfRva(threads, directory(readPe(threads), 'TLS')?.rva ?? 0)
+  const { StartAddressOfRawData: START, EndAddressOfRawData: END, ...fields } = ImageTlsDirectory64.offsets
+  /** The same file with other words in its TLS directory. */
+  const lying = (...words: readonly (readonly [offset: number, change: (old: bigint) => bigint])[]): Uint8Array => {
+    const file = threads.slice()
+    const view = new DataView(file.buffer)
+    for (const [offset, change] of words)
+      view.setBigUint64(directoryAt + offset, change(view.getBigUint64(directoryAt + offset, true)), true)
+    return file
+  }
+
+  it('are read with the fields that get the number of their block', () => {
+    const { threadLocal, table, relativeRelocations } = readPatchImage(threads)
+    expect(threadLocal).toMatchObject({ rva: 0x5000, size: 16, alignment: 8, distances: [] })
+    expect([...(threadLocal?.content ?? [])]).toEqual([5, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0])
+    const records = (wanted: string) =>
+      table.bases.flatMap(({ chunks }) => chunks.flatMap(({ type, records }) => (type === wanted ? records : [])))
+    expect(records('OWN_THREAD32').map(({ target }) => target)).toEqual([0x5008])
+    expect(records('OWN_THREAD_INDEX').map(({ target }) => target)).toEqual([0x5000, 0x5008])
+    expect(new Set(records('OWN_THREAD_INDEX').map(({ source }) => source)).size).toBe(1)
+    expect(relativeRelocations.length).toBe(4)
+  })
+
+  it('are placed by what the process says', () => {
+    const image = readPatchImage(threads)
+    const records = image.table.bases[0]?.chunks ?? []
+    const at = (type: string): number => records.find((chunk) => chunk.type === type)?.records[0]?.source ?? 0
+    const placed = placeImage(image, image.table.bases[0] as HotPatchBase, {
+      imageAddress: 0x10000n,
+      baseAddress: 0x20000n,
+      read: () => new Uint8Array(8),
+      imports: new Map(),
+      threadLocal: { index: () => 9, distance: (rva) => BigInt(rva - 0x5000) + 0x40n },
+    })
+    const word = (rva: number): number => {
+      const segment = placed.find((s) => rva >= s.rva && rva < s.rva + s.size)
+      return viewOf((segment?.content ?? new Uint8Array()).subarray(rva - (segment?.rva ?? 0))).getUint32(0, true)
+    }
+    expect([word(at('OWN_THREAD32')), word(at('OWN_THREAD_INDEX'))]).toEqual([0x48, 9])
+  })
+
+  it.each<[string, Uint8Array, string]>([
+    ['callbacks', lying([fields.AddressOfCallBacks, () => 0x180001000n]), 'PATCH_IMAGE_UNSUPPORTED: it has callbacks'],
+    ['zeros without a place', lying([fields.SizeOfZeroFill, (old) => old + 8n]), 'PATCH_IMAGE_UNSUPPORTED: it has 8 bytes of'],
+    ['a wide alignment', lying([fields.SizeOfZeroFill, () => 0x0060_0000_0000_0000n]), 'PATCH_IMAGE_UNSUPPORTED: .* aligned to 32 bytes'],
+    ['an end before the start', lying([END, (old) => old - 24n]), 'PATCH_IMAGE_MALFORMED: .* outside of its sections'],
+    ['an end behind the section', lying([END, (old) => old + 0x1000n]), 'PATCH_IMAGE_MALFORMED: .* outside of its sections'],
+    ['more than there may be', lying([START, () => 0x180005000n], [END, () => 0x1_8005_0000n]), 'PATCH_IMAGE_MALFORMED'],
+    ['a start outside of the image', lying([START, () => 1n]), 'PATCH_IMAGE_MALFORMED: its TLS directory has the address 0x1,'],
+    [
+      'a number outside of the image',
+      lying([fields.AddressOfIndex, () => 0x180100000n]),
+      'PATCH_IMAGE_MALFORMED: its TLS directory has the address',
+    ],
+    [
+      'an address as an initial value',
+      lying([START, () => 0x180003000n], [END, () => 0x180003008n]),
+      'PATCH_IMAGE_UNSUPPORTED: .* begin with an address',
+    ],
+  ])('with %s: refused', (_, file, expected) => {
+    expect(outcome(file)).toMatch(new RegExp(`^${expected}`))
+  })
+})
+
+function offsetOfRva(file: Uint8Array, rva: number): number {
+  const section = readPe(file).sections.find((s) => rva >= s.rva && rva < s.rva + s.size)
+  return (section?.fileOffset ?? 0) + rva - (section?.rva ?? 0)
+}

@@ -20,12 +20,17 @@ export const CHUNK_TYPES = {
   PAGE21: 0x000a4000,
   BRANCH26: 0x000a8000,
   /**
-   * Ours, on free numbers: the distance from the thread pointer to a thread-local variable of the patch image, by the RVA of its initial value; all of it
-   * (x64), or its bits 12 to 23 and 0 to 11 in two instructions (ARM64). Inverse only.
+   * Ours, on free numbers: the distance from the thread pointer (ELF), or from the start of the block in which it lies (PE), to a thread-local variable of the
+   * patch image, by the RVA of its initial value; all of it (x64), or its bits 12 to 23 and 0 to 11 in two instructions (ARM64). Inverse only.
    */
   OWN_THREAD32: 0x000ac000,
   OWN_THREAD_HIGH12: 0x000b0000,
   OWN_THREAD_LOW12: 0x000b4000,
+  /**
+   * Ours, on a free number: the number of the module in whose block a thread-local variable of the patch image lies, by the RVA of its initial value (PE). A
+   * field may have several, of variables that have to lie in one block. Inverse only.
+   */
+  OWN_THREAD_INDEX: 0x000b8000,
 } as const
 
 export type ChunkType = keyof typeof CHUNK_TYPES

@@ -51,6 +51,18 @@ describe('validateHotPatchTable', () => {
     expect(outcome(table(inverse('OWN_THREAD_HIGH12', [0x1000, 0x2000])), { threadLocal })).toMatch(/is in a patch image for x64/)
   })
 
+  it('takes several variables for the number of one block, and nothing else in that field', () => {
+    const threadLocal = { rva: 0x2000, size: 0x20, distances: [] }
+    const table = (...chunks: HotPatchChunk[]) => sampleTable(sampleBase(FUNCTION, ...chunks))
+    const number = inverse('OWN_THREAD_INDEX', [0x1000, 0x2000], [0x1000, 0x2008], [0x1004, 0x2000])
+    expect(outcome(table(number), { threadLocal })).toBe('valid')
+    expect(outcome(table(number, inverse('OWN_THREAD32', [0x1002, 0x2000])), { threadLocal })).toMatch(/both write at RVA 0x1002/)
+    expect(outcome(table(inverse('OWN_THREAD_INDEX', [0x1000, 0x2000], [0x1002, 0x2000])), { threadLocal })).toMatch(/both write/)
+    expect(outcome(table(inverse('OWN_THREAD_INDEX', [0x1000, 0x2021])), { threadLocal })).toMatch(
+      /outside of the patch image's thread-local/,
+    )
+  })
+
   it.each<[string, HotPatchChunk, string]>([
     [
       'outside of the segments',

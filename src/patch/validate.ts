@@ -37,6 +37,8 @@ interface TypeRule {
   readonly supported: boolean
   /** The only one whose instructions have such a field. */
   readonly machine?: TableFacts['machine']
+  /** Several records may be for one field. */
+  readonly shared?: true
 }
 
 const TYPE_RULES: Readonly<Record<ChunkType, TypeRule>> = {
@@ -51,6 +53,7 @@ const TYPE_RULES: Readonly<Record<ChunkType, TypeRule>> = {
   OWN_THREAD32: { writes: 'patch', width: 4, targetWidth: 0, supported: true, machine: 'x64' },
   OWN_THREAD_HIGH12: { writes: 'patch', width: 4, targetWidth: 0, supported: true, machine: 'arm64' },
   OWN_THREAD_LOW12: { writes: 'patch', width: 4, targetWidth: 0, supported: true, machine: 'arm64' },
+  OWN_THREAD_INDEX: { writes: 'patch', width: 4, targetWidth: 0, supported: true, shared: true },
   INDIRECT: { writes: 'patch', width: 8, targetWidth: 8, supported: true },
   CALL_TARGET: { writes: 'patch', width: 0, targetWidth: 0, supported: false },
   NO_CALL_TARGET: { writes: 'patch', width: 0, targetWidth: 0, supported: false },
@@ -126,7 +129,7 @@ function validateBase(base: HotPatchBase, table: HotPatchTable, facts: TableFact
       else checkReference(record, chunk, rule, facts)
       const extent = { rva: record.source, width: rule.width, what: `a ${chunk.type} record` }
       if (chunk.type === 'FUNCTION') functions.push(extent)
-      else written.push(extent)
+      else if (rule.shared !== true || !written.some(({ rva, what }) => rva === extent.rva && what === extent.what)) written.push(extent)
     }
   }
   if (functions.length === 0) throw invalid('no function of the base image is redirected')

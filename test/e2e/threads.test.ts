@@ -30,23 +30,35 @@ describe(`${pe.title}: thread-local data`, () => {
     async (make) => {
       const { folder, program, patch } = buildThreads(make)
       folders.push(folder)
-      const file = join(folder, `patch${pe.patchSuffix}`)
-      writeFileSync(file, patch('after'))
-      server = await pe.start(program, [])
-      await untilAll(server, 'old', 1)
-      for (const version of ['new', 'old', 'new']) {
-        const from = linesOf(server.output()).length
-        const [outcome, ...args] = version === 'new' ? ['applied', 'apply', '--allow-unsigned', pe.path(file)] : ['rolled-back', 'rollback']
-        const [verb = '', ...rest] = args
-        expect(await jsonBeside(pe, verb, '--pid', `${server.pid}`, ...rest)).toMatchObject({ outcome, exit: 0 })
-        await untilAll(server, version, from)
+      const patches = { new: join(folder, `first${pe.patchSuffix}`), later: join(folder, `second${pe.patchSuffix}`) }
+      writeFileSync(patches.new, patch('after'))
+      writeFileSync(patches.later, patch('later'))
+      const running = await pe.start(program, [])
+      server = running
+      const become = async (version: 'new' | 'later' | 'old', verb: string, ...args: string[]) => {
+        const from = linesOf(running.output()).length
+        const answer = await jsonBeside(pe, verb, '--pid', `${running.pid}`, ...args)
+        await untilAll(running, version, from)
+        return answer
       }
-      const lines = linesOf(server.output())
+      const apply = (version: 'new' | 'later') => become(version, 'apply', '--allow-unsigned', pe.path(patches[version]))
+      await untilAll(running, 'old', 1)
+      expect(await apply('new')).toMatchObject({ outcome: 'applied', exit: 0 })
+      const superseding = await apply('later')
+      expect(superseding).toMatchObject({ outcome: 'applied', exit: 0 })
+      expect((superseding.result.superseded.kept as string[]).map(unmangled).toSorted()).toEqual(['counter_fresh', 'late'])
+      expect(await become('old', 'rollback')).toMatchObject({ outcome: 'rolled-back', exit: 0 })
+      // Its variables begin anew.
+      expect(await apply('new')).toMatchObject({ outcome: 'applied', exit: 0 })
+      const lines = linesOf(running.output())
       expect(lines).toEqual(expectedLines(lines, make.fresh))
     },
     120_000,
   )
 })
+
+/** gcc's emulation has a variable for each, by such a name. */
+const unmangled = (name: string): string => name.replace(/^__emutls_v\./, '')
 
 /** Waits until every thread has written a line of that version behind line `from`. */
 async function untilAll(running: Server, version: string, from: number): Promise<void> {

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { buildPatch } from '../../src/builder/build.ts'
-import { threadLocalModule } from '../../src/engine/thread-local/module.ts'
+import { threadLocalModule } from '../../src/engine/thread-local/module-elf.ts'
 import { buildThreads, MAKES } from '../engine/threads.ts'
 
 const fixture = (name: string): string => fileURLToPath(new URL(`../../src/builder/elf/fixtures/${name}`, import.meta.url))

@@ -88,7 +88,7 @@ const makes = (system: ThreadsSystem, fresh: boolean, rows: readonly Row[]): Mak
 export const MAKES: Readonly<Record<ThreadsSystem, readonly Make[]>> = {
   elf: makes('elf', true, ELF_ROWS),
   'elf-arm64': [...makes('elf-arm64', true, ARM64_ROWS), ...makes('elf-arm64', false, ARM64_ROWS_WITHOUT_FRESH)],
-  pe: [...makes('pe', false, PE_ROWS), ...makes('pe', true, EMULATED_ROWS)],
+  pe: [...makes('pe', true, PE_ROWS), ...makes('pe', true, EMULATED_ROWS)],
 }
 
 interface Files {

@@ -278,9 +278,9 @@ function* reasonsFor(change: Change, lookups: Lookups): Generator<Reason> {
   }
 }
 
-/** Of ELF a new one travels where it is used: see resolve.ts. */
+/** A new one travels where it is used: see resolve.ts. */
 function threadLocalRule(c: Change): Reason | undefined {
-  if (c.kind !== 'thread-local' || c.change === 'removed' || (c.change === 'added' && c.after?.graph.format === 'elf')) return undefined
+  if (c.kind !== 'thread-local' || c.change !== 'changed') return undefined
   return because(c, 'TLS_CHANGED', `thread-local ${c.name} was ${c.change}`)
 }
 

@@ -20,7 +20,7 @@ import { targetOfBlock } from './resolve/blocks.ts'
 import { type Context, definitionOf, isOneOfMany } from './resolve/context.ts'
 import { targetOfName } from './resolve/names.ts'
 import { nowhere, type Outcome, type Target } from './resolve/target.ts'
-import { isCallLeftOut, targetOfThreadLocal } from './resolve/thread-local.ts'
+import { indexOfNewThreadLocals, isCallLeftOut, targetOfThreadLocal, whyNoRoom } from './resolve/thread-local.ts'
 
 export interface Resolved {
   /** Blocks of the build after that travel, functions first, then what they lead to, in the order in which it was met. */
@@ -81,8 +81,9 @@ export function resolve(
         continue
       }
       const outcome = isCallLeftOut(edge, next, targets, context) ? NO_CALL : targetOf(edge, next, context)
-      if (outcome.to === 'patch' && outcome.block.kind === 'tls' && outcome.block.edges.length > 0) {
-        reasons.push(reason('TLS_CHANGED', outcome.block.name, fileOf(outcome.block, context), 'its initial value has an address in it'))
+      const noRoom = outcome.to === 'patch' && outcome.block.kind === 'tls' ? whyNoRoom(outcome.block, context) : undefined
+      if (outcome.to === 'patch' && noRoom !== undefined) {
+        reasons.push(reason('TLS_CHANGED', outcome.block.name, fileOf(outcome.block, context), noRoom))
         continue
       }
       if (outcome.to === 'nowhere') {
@@ -124,6 +125,8 @@ function userName(user: Block, { graphOf }: Context): string {
 function targetOf(edge: Edge, user: Block, context: Context): Outcome {
   const { target } = edge
   if (isThreadLocal(edge)) return targetOfThreadLocal(edge, user, context)
+  const index = indexOfNewThreadLocals(edge, user, context)
+  if (index !== undefined) return index
   if (target.absolute !== undefined) return { to: 'constant', value: target.absolute }
   if (target.block !== undefined) {
     // The linker keeps one of many copies: so does the patch.

@@ -37,6 +37,7 @@ export function synthesize(resolved: Resolved, base: BaseImage, libraries: Libra
     resolutions: new Map(),
     pointers: new Map(),
     stubs: new Map(),
+    indexes: new Map(),
     made: [],
     imports: new Map(),
     numbers: new Map(),

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import type { Planned } from '../build-plan.ts'
 import type { LinkGraph } from '../graph.ts'
-import { type BlockSpec, FIELD32, LOAD, object } from '../testing/graphs.ts'
+import { type BlockSpec, code, FIELD32, LOAD, object } from '../testing/graphs.ts'
 import type { LinkOptions } from '../testing/link.ts'
-import { f, leads, refusal, run } from '../testing/plans.ts'
+import { data, f, leads, refusal, run } from '../testing/plans.ts'
 
 describe('thread-local variables of the base image', () => {
   const GD = [0x66, 0x48, 0x8d, 0x3d, ...FIELD32, 0x66, 0x66, 0x48, 0xe8, ...FIELD32]
@@ -74,7 +74,7 @@ describe('thread-local variables of the base image', () => {
     expect(refusal({ before: side(1), after: side(2), link: inProgram })).toEqual(['SYMBOL_AMBIGUOUS f'])
   })
 
-  it('Windows: by the distance from the start of the section; a new one is refused', () => {
+  it('Windows: by the distance from the start of the section', () => {
     // add secrel(%rdx), %ecx
     const uses = (v: number, to: string): BlockSpec => f(v, [0x03, 0x8a, ...FIELD32], [{ at: 2, kind: 'secrel32', to }])
     const coff = (blocks: BlockSpec[]): LinkGraph[] => [object({ path: 'a.o', format: 'coff', blocks })]
@@ -82,9 +82,6 @@ describe('thread-local variables of the base image', () => {
     const result = run({ before: side(1), after: side(2), link: { format: 'pe' } })
     expect(leads(result.plan, 'f')).toEqual([])
     expect(bytesOf(result)).toMatch(/^038a08000000/)
-    const fresh: BlockSpec = { name: 'fresh', kind: 'tls', content: 8 }
-    const after = coff([uses(2, 'fresh'), ...others, fresh])
-    expect(refusal({ before: side(1), after, link: { format: 'pe' } }).sort()).toEqual(['TLS_CHANGED fresh', 'TLS_UNSUPPORTED f'])
   })
 })
 
@@ -173,5 +170,59 @@ describe('new thread-local variables', () => {
     const wider: BlockSpec = { name: 'mine', kind: 'tls', content: 8 }
     const uses = (v: number): BlockSpec => f(v, [...LOAD], [{ at: 3, kind: 'gottpoff32', to: 'mine' }])
     expect(refusal({ before: [uses(1), ...others], after: [uses(2), wider], link: inProgram })).toEqual(['TLS_CHANGED mine'])
+  })
+})
+
+describe('new thread-local variables of Windows', () => {
+  // mov index(%rip), %eax; add secrel(%rdx), %ecx
+  const INDEX = [0x8b, 0x05, ...FIELD32]
+  const USE = [0x03, 0x8a, ...FIELD32]
+  const fresh: BlockSpec = { name: 'fresh', kind: 'tls', content: [1, 0, 0, 0, 0, 0, 0, 0], alignment: 8 }
+  const more: BlockSpec = { name: 'more', kind: 'tls', content: 4 }
+  const others: BlockSpec[] = [{ name: 'mine', kind: 'tls', content: [5, 6, 7, 8] }, data('_tls_index', 4)]
+  const coff = (...blocks: BlockSpec[]): LinkGraph[] => [object({ path: 'a.o', format: 'coff', blocks: [...blocks, ...others] })]
+  const body = [...INDEX, ...USE, ...USE]
+  const uses = (...names: string[]): BlockSpec['edges'] => [
+    { at: 2, kind: 'pcrel32', to: '_tls_index' },
+    ...names.map((to, i) => ({ at: 8 + 6 * i, kind: 'secrel32', to, addend: i }) as const),
+  ]
+  const both = (edges: BlockSpec['edges'], ...variables: BlockSpec[]) => ({
+    before: coff(f(1, body, uses('mine'))),
+    after: coff(f(2, body, edges), ...variables),
+    link: { format: 'pe' } as const,
+  })
+
+  it('are in the patch: offsets in a block, and its number in a field of the function', () => {
+    const { plan } = run(both(uses('fresh', 'more'), fresh, more))
+    expect(leads(plan, 'f')).toEqual(['pcrel32 patch index.f', 'secrel32 patch fresh', 'secrel32 patch more+1'])
+    expect(leads(plan, 'index.f')).toEqual(['tlsindex32 patch fresh', 'tlsindex32 patch more'])
+  })
+
+  it('of two functions: each has a number of its own', () => {
+    const before = coff(f(1, body, uses('mine')), code('g', [1, ...body], []))
+    const after = coff(
+      f(2, body, uses('fresh')),
+      code(
+        'g',
+        [2, ...body],
+        uses('more')?.map((edge) => ({ ...edge, at: edge.at + 1 })),
+      ),
+      fresh,
+      more,
+    )
+    const { plan } = run({ before, after, link: { format: 'pe' } })
+    expect(leads(plan, 'index.f')).toEqual(['tlsindex32 patch fresh'])
+    expect(leads(plan, 'index.g')).toEqual(['tlsindex32 patch more'])
+  })
+
+  it('beside one that was there are refused: one number is for one block', () => {
+    expect(refusal(both(uses('mine', 'fresh'), fresh))).toEqual(['TLS_UNSUPPORTED f'])
+  })
+
+  it('are refused with an address as their initial value, and where loaders may not align them', () => {
+    const pointing: BlockSpec = { ...fresh, edges: [{ at: 0, kind: 'abs64', to: 'f' }] }
+    expect(refusal(both(uses('fresh'), pointing))).toEqual(['TLS_CHANGED fresh'])
+    expect(refusal(both(uses('fresh'), { ...fresh, alignment: 32 }))).toEqual(['TLS_CHANGED fresh'])
+    expect(run(both(uses('fresh'), { ...fresh, alignment: 16 })).plan).toBeDefined()
   })
 })

@@ -198,3 +198,81 @@ it('a diff without a base image says that it can be patched', () => {
   expect(report.outcome).toBe('patchable')
   expect(report.items.map((i) => `${i.change} ${i.kind} ${i.name}`)).toEqual(['changed function counter_next'])
 })
+
+const FRESH = [
+  ...LINKED.map((row) => ({ ...row, size: 16, alignment: 4 })),
+  { folder: 'clang-tls-arm64', image: 'lld.dll', size: 20, alignment: 8 },
+]
+
+describe.each(FRESH)('variables that a fix brings: $folder/$image', ({ folder, image, size, alignment }) => {
+  const path = fixture(`${folder}/${image}`)
+  const built = () => {
+    const naming = { id: 'counter', sequence: 1, description: '', cves: [] }
+    const result = buildPatch({ before: fixture(`${folder}/before`), after: fixture(`${folder}/fresh`), base: path, ...naming })
+    if (result.outcome !== 'built') throw new Error(result.outcome)
+    return result.image
+  }
+
+  it('are a block of the patch image, with a directory for loaders', () => {
+    const patch = readPatchImage(built())
+    const variables = patch.manifest.added.filter(({ kind }) => kind === 'thread-local')
+    expect(variables.map(({ name, size }) => [name, size]).sort()).toEqual([
+      ['most', 4],
+      ['tallies', 12],
+    ])
+    const { threadLocal } = patch
+    expect(threadLocal).toMatchObject({ size, alignment, distances: [] })
+    const initial = (name: string): number[] => {
+      const variable = variables.find((v) => v.name === name)
+      const from = (variable?.patchRva ?? 0) - (threadLocal?.rva ?? 0)
+      return [...(threadLocal?.content.subarray(from, from + (variable?.size ?? 0)) ?? [])]
+    }
+    expect([initial('tallies'), initial('most')]).toEqual([
+      [0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0],
+      [0, 0, 0, 0],
+    ])
+  })
+
+  it('are where the process says, in the code too', () => {
+    const patch = readPatchImage(built())
+    const [entry] = patch.table.bases
+    const start = patch.threadLocal?.rva ?? 0
+    if (entry === undefined) throw new Error('no base')
+    const memory = new Uint8Array(patch.imageSize)
+    const placement = { imageAddress: PATCH_AT, baseAddress: BASE_AT, read: () => new Uint8Array(8), imports: new Map() }
+    // As if another block began 0x1230 bytes before these.
+    const threadLocal = { distance: (rva: number) => BigInt(rva - start + 0x1230), index: () => 77 }
+    for (const s of placeImage(patch, entry, { ...placement, threadLocal })) memory.set(s.content, s.rva)
+    const rvaOf = (wanted: string): number => patch.manifest.added.find(({ name }) => name === wanted)?.patchRva ?? 0
+    const tally = loadGraphs(fixture(`${folder}/fresh`)).flatMap((g) => g.blocks.filter((b) => b.name === 'tally'))[0] as Block
+    const at = rvaOf('tally')
+    const seen = new Set<string>()
+    for (const { kind, offset, addend, target } of tally.edges) {
+      const expected = rvaOf(target.name) - start + 0x1230 + addend
+      if (kind === 'secrel32') expect(viewOf(memory).getInt32(at + offset, true)).toBe(expected)
+      else if (kind === 'secrelhi12') expect(((viewOf(memory).getUint32(at + offset, true) >>> 10) & 0xfff) * 4096).toBe(0x1000)
+      else if (kind === 'secrello12') expect(offsetOf(viewOf(memory).getUint32(at + offset, true))).toBe(expected % 4096)
+      else continue
+      seen.add(target.name)
+    }
+    expect([...seen].sort()).toEqual(['most', 'tallies'])
+    // The number is in the one field that such records are for, and the function takes it from there.
+    const slots = entry.chunks.flatMap(({ type, records }) => (type === 'OWN_THREAD_INDEX' ? records : []))
+    expect(new Set(slots.map(({ source }) => source)).size).toBe(1)
+    const slot = slots[0]?.source ?? 0
+    expect(viewOf(memory).getUint32(slot, true)).toBe(77)
+    const index = tally.edges.filter(({ target }) => target.name === '_tls_index')
+    const taken = index.map(({ kind, offset }) => fieldTarget(kind, memory, at + offset))
+    expect(taken).toEqual(index.map(({ kind }) => (kind === 'page21' ? slot - (slot % 4096) : kind === 'pageoff12' ? slot % 4096 : slot)))
+    expect(taken.length).toBeGreaterThan(0)
+  })
+})
+
+/** Where the field of an instruction leads: an RVA, that of its page, or the offset in one. */
+function fieldTarget(kind: string, memory: Uint8Array, at: number): number {
+  if (kind === 'pcrel32') return at + 4 + viewOf(memory).getInt32(at, true)
+  const word = viewOf(memory).getUint32(at, true)
+  if (kind === 'pageoff12') return offsetOf(word) ?? Number.NaN
+  const pages = ((word >>> 29) & 3) | (((word >>> 5) & 0x7ffff) << 2)
+  return at - (at % 4096) + (pages - (pages & 0x100000) * 2) * 4096
+}

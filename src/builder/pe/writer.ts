@@ -4,6 +4,7 @@
  *     .text    rx  functions and stubs
  *     .rdata   r   constants, pointer slots, unwind information, exports, imports, load configuration, hot patch table
  *     .data    rw  new variables, those that begin as zero at the end
+ *     .tls     rw  initial values of new thread-local variables, and room for the number that a loader gives the module
  *     .pdata   r   the exception directory, by ascending address
  *     .reloc       base relocations
  *     .hpmeta      the manifest
@@ -11,7 +12,13 @@
  */
 import { IMAGE_SCN } from '../../binary/coff/definitions.ts'
 import type { NewSymbol } from '../../binary/coff/writer.ts'
-import { type DirectoryName, IMAGE_DLLCHARACTERISTICS, ImageLoadConfigDirectory64 } from '../../binary/pe/definitions.ts'
+import {
+  type DirectoryName,
+  IMAGE_DLLCHARACTERISTICS,
+  ImageLoadConfigDirectory64,
+  ImageTlsDirectory64,
+} from '../../binary/pe/definitions.ts'
+import { encodeTlsDirectory, tlsAddresses } from '../../binary/pe/tls-writer.ts'
 import { encodeBaseRelocations, encodeExports, layOut, type NewExport, type NewSection, writePe } from '../../binary/pe/writer.ts'
 import { viewOf } from '../../binary/struct.ts'
 import { HotpatchError } from '../../errors.ts'
@@ -20,12 +27,13 @@ import { encodeHotPatchTable } from '../../patch/encode.ts'
 import { encodeManifest } from '../../patch/manifest-codec.ts'
 import { ImageSignature } from '../../patch/signature.ts'
 import { type FixedUp, fixUp } from '../fixups.ts'
-import type { Block } from '../graph.ts'
+import type { Block, Edge } from '../graph.ts'
 import type { PatchPlan } from '../plan.ts'
 import { manifestFor, tableFor } from '../tables.ts'
 import { type Imports, importsOf } from './imports.ts'
 import { layOutBlocks, type SectionLayout } from './layout.ts'
 import { type CoffMachine, coffMachineOf } from './machines.ts'
+import { type OwnThreadLocal, ownThreadLocal } from './own-thread-local.ts'
 
 /** What the linker would choose for a DLL; the engine and the loader move it anyway. */
 const IMAGE_BASE = 0x180000000n
@@ -56,12 +64,16 @@ class PatchWriter {
   readonly #imports: Imports | undefined
   readonly #rvas = new Map<Block, number>()
   readonly #directories: Partial<Record<DirectoryName, { rva: number; size: number }>> = {}
+  readonly #threadLocal: OwnThreadLocal | undefined
+  /** Of its section. */
+  #threadLocalRva = 0
   #fixedUp: FixedUp | undefined
 
   constructor(plan: PatchPlan) {
     this.#plan = plan
     this.#machine = coffMachineOf(plan.base.machine)
     this.#imports = importsOf(plan)
+    this.#threadLocal = ownThreadLocal(plan.blocks)
   }
 
   write(): Uint8Array {
@@ -93,19 +105,19 @@ class PatchWriter {
   /** The parts that this plan needs, in the order of their addresses. */
   #parts(): Part[] {
     const { blocks, resolutions } = this.#plan
-    const thread = blocks.find((block) => block.kind === 'tls')
-    if (thread !== undefined) throw new HotpatchError('DEFECT', `${thread.name} is thread-local: a patch image cannot hold it`)
     const isRecord = (block: Block): boolean => block.kind === 'unwind' && block.section.startsWith('.pdata')
     const code = blocks.filter((block) => block.kind === 'code')
     const isConstant = (block: Block): boolean => block.kind === 'rodata' || (block.kind === 'unwind' && !isRecord(block))
     const constants = blocks.filter((block) => isConstant(block) && !this.#imports?.slots.has(block))
     const variables = blocks.filter((block) => block.kind === 'data' || block.kind === 'bss')
     const records = blocks.filter(isRecord)
-    const isRelocated = blocks.some((block) => block.edges.some((edge) => edge.kind === 'abs64' && resolutions.get(edge)?.to === 'patch'))
+    const isAddress = (edge: Edge): boolean => edge.kind === 'abs64' && resolutions.get(edge)?.to === 'patch'
+    const isRelocated = this.#threadLocal !== undefined || blocks.some((block) => block.edges.some(isAddress))
     return [
       this.#codePart(code),
       this.#constantsPart(constants),
       ...(variables.length === 0 ? [] : [this.#variablesPart(variables)]),
+      ...(this.#threadLocal === undefined ? [] : [this.#threadLocalPart(this.#threadLocal)]),
       ...(records.length === 0 ? [] : [this.#exceptionPart(records)]),
       ...(isRelocated ? [this.#relocationPart()] : []),
       this.#manifestPart(),
@@ -137,32 +149,40 @@ class PatchWriter {
     }
   }
 
+  #threadLocalPart({ layout, size }: OwnThreadLocal): Part {
+    return {
+      name: '.tls',
+      characteristics: (CNT_INITIALIZED_DATA | MEM_READ | MEM_WRITE) >>> 0,
+      place: (rva) => {
+        this.#threadLocalRva = rva
+        this.#settle(layout, rva)
+        return size
+      },
+      content: () => this.#fill(layout, layout.size, 0),
+    }
+  }
+
   /** Constants, and behind them what the headers and directories lead to. */
   #constantsPart(constants: readonly Block[]): Part {
     const layout = layOutBlocks(constants, 1)
     const name = `${this.#plan.base.name.replace(/\.[^.]*$/, '')}_hotpatch.dll`
-    const extras = [
-      { align: 8, size: ImageLoadConfigDirectory64.size, directory: 'LOAD_CONFIG' as const },
-      {
-        align: 4,
-        size: encodeExports(
-          name,
-          0,
-          this.#exports(() => 0),
-        ).length,
-        directory: 'EXPORT' as const,
-      },
-      { align: 4, size: encodeHotPatchTable(tableFor(this.#plan, () => 0)).length, directory: undefined },
-      ...(this.#imports === undefined ? [] : [{ align: 8, size: this.#imports.size, directory: undefined }]),
-    ]
-    const offsets: number[] = []
+    const exportsSize = encodeExports(
+      name,
+      0,
+      this.#exports(() => 0),
+    ).length
+    const tableSize = encodeHotPatchTable(tableFor(this.#plan, () => 0)).length
     let size = layout.size
-    for (const extra of extras) {
-      const at = Math.ceil(size / extra.align) * extra.align
-      offsets.push(at)
-      size = at + extra.size
+    const behind = (align: number, length: number): number => {
+      const at = Math.ceil(size / align) * align
+      size = at + length
+      return at
     }
-    const [configAt = 0, exportsAt = 0, tableAt = 0, importsAt = 0] = offsets
+    const configAt = behind(8, ImageLoadConfigDirectory64.size)
+    const exportsAt = behind(4, exportsSize)
+    const tableAt = behind(4, tableSize)
+    const importsAt = this.#imports === undefined ? 0 : behind(8, this.#imports.size)
+    const threadLocalAt = this.#threadLocal === undefined ? 0 : behind(8, ImageTlsDirectory64.size)
     let start = 0
     return {
       name: '.rdata',
@@ -170,8 +190,9 @@ class PatchWriter {
       place: (rva) => {
         start = rva
         this.#settle(layout, rva)
-        for (const [i, extra] of extras.entries())
-          if (extra.directory !== undefined) this.#directories[extra.directory] = { rva: rva + (offsets[i] as number), size: extra.size }
+        this.#directories.LOAD_CONFIG = { rva: rva + configAt, size: ImageLoadConfigDirectory64.size }
+        this.#directories.EXPORT = { rva: rva + exportsAt, size: exportsSize }
+        if (this.#threadLocal !== undefined) this.#directories.TLS = { rva: rva + threadLocalAt, size: ImageTlsDirectory64.size }
         this.#settleImports(rva + importsAt)
         return size
       },
@@ -181,9 +202,15 @@ class PatchWriter {
         content.set(encodeExports(name, start + exportsAt, this.#exports(this.#rvaOf)), exportsAt)
         content.set(encodeHotPatchTable(tableFor(this.#plan, this.#rvaOf)), tableAt)
         if (this.#imports !== undefined) content.set(this.#imports.encode(start + importsAt), importsAt)
+        if (this.#threadLocal !== undefined) content.set(this.#tlsDirectory(this.#threadLocal), threadLocalAt)
         return content
       },
     }
+  }
+
+  #tlsDirectory({ layout, alignment, index }: OwnThreadLocal): Uint8Array {
+    const start = this.#threadLocalRva
+    return encodeTlsDirectory({ imageBase: IMAGE_BASE, start, size: layout.size, alignment, index: start + index })
   }
 
   /** Records of functions, sorted once the functions have their addresses: the system searches them by bisection. */
@@ -212,7 +239,9 @@ class PatchWriter {
       name: '.reloc',
       characteristics: (CNT_INITIALIZED_DATA | MEM_DISCARDABLE | MEM_READ) >>> 0,
       place: (rva) => {
-        content = Uint8Array.from(encodeBaseRelocations(this.#fixUp().relative.map((field) => this.#rvaOf(field.block) + field.offset)))
+        const fields = this.#fixUp().relative.map((field) => this.#rvaOf(field.block) + field.offset)
+        const directory = this.#directories.TLS
+        content = Uint8Array.from(encodeBaseRelocations([...fields, ...(directory === undefined ? [] : tlsAddresses(directory.rva))]))
         this.#directories.BASERELOC = { rva, size: content.length }
         return content.length
       },

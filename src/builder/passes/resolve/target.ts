@@ -16,6 +16,8 @@ export type Target =
   | { readonly to: 'new-import'; readonly import: NewImport; readonly isSlot: boolean }
   | { readonly to: 'constant'; readonly value: bigint }
   | { readonly to: 'thread-local'; readonly reach: Reach }
+  /** The number of the module (PE) whose block has the new thread-local variables of a function. */
+  | { readonly to: 'own-index'; readonly unit: Block; readonly variables: readonly Block[] }
   /** The call of `__tls_get_addr` in a sequence that does without. */
   | { readonly to: 'no-call' }
 

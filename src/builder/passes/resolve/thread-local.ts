@@ -1,6 +1,7 @@
 /** Targets that every thread has of its own: those of the base image, and new ones. */
 import { architectureOf } from '../../../machine/architectures.ts'
 import { EDGE_KINDS } from '../../../machine/edges.ts'
+import { THREAD_LOCAL_ALIGNMENT } from '../../../patch/definitions.ts'
 import type { BaseSymbol } from '../../base-image.ts'
 import type { Block, Edge } from '../../graph.ts'
 import { beforeGraphs } from '../../program.ts'
@@ -22,7 +23,7 @@ export function targetOfThreadLocal(edge: Edge, user: Block, context: Context): 
   if (fresh !== undefined) {
     if (access === undefined) return tls(name, `, which is new, as ${edge.kind}`)
     if (access === 'local-dynamic' || (access === 'block-offset' && !isFromThread()))
-      return tls(name, `, which is new, by its distance from variables of ${base.name}: give it __attribute__((tls_model("initial-exec")))`)
+      return tls(name, `, which is new, by its distance from variables of ${base.name}: ${WAYS_OUT[base.format]}`)
     return fresh
   }
   const variable = threadLocalOf(edge, context)
@@ -31,9 +32,28 @@ export function targetOfThreadLocal(edge: Edge, user: Block, context: Context): 
   return reach === undefined ? tls(name, `, and nothing in ${base.name} leads to it`) : { to: 'thread-local', reach }
 }
 
-/** A variable of the build after alone: it travels, and the engine gives it room in every thread. Of PE that cannot be done. */
+const WAYS_OUT = {
+  elf: 'give it __attribute__((tls_model("initial-exec")))',
+  pe: 'use it in a function of its own with __attribute__((noinline))',
+} as const
+
+/** The name under which code of PE has its module's number, and the engine the patch's. undefined: it stays the base image's. */
+export function indexOfNewThreadLocals({ target }: Edge, user: Block, context: Context): (Target & { to: 'own-index' }) | undefined {
+  if (context.locator.base.format !== 'pe' || target.name !== THREAD_INDEX || !countsToNewAlone(user, context)) return undefined
+  const unit = unitOf(user, context)
+  const variables = blockOffsetsOf(unit, context).flatMap((edge) => newThreadLocal(edge, context)?.block ?? [])
+  return { to: 'own-index', unit, variables: [...new Set(variables)] }
+}
+
+/** Why a new variable cannot have room in every thread. */
+export function whyNoRoom({ edges, alignment }: Block, { locator: { base } }: Context): string | undefined {
+  if (edges.length > 0) return 'its initial value has an address in it'
+  const most = THREAD_LOCAL_ALIGNMENT[base.format]
+  return alignment > most ? `it is aligned to ${alignment} bytes, and loaders grant ${most}` : undefined
+}
+
+/** A variable of the build after alone: it travels, and the engine gives it room in every thread. */
 function newThreadLocal({ target }: Edge, context: Context): (Target & { to: 'patch' }) | undefined {
-  if (context.locator.base.format !== 'elf') return undefined
   const definition = target.block === undefined ? definitionOf(target.name, context) : { block: target.block, symbol: target }
   if (definition === undefined || definition === 'ambiguous') return undefined
   const { block, symbol } = definition
@@ -43,10 +63,13 @@ function newThreadLocal({ target }: Edge, context: Context): (Target & { to: 'pa
 
 /** Whether all offsets in a thread-local block that a function has, its split-off parts included, are those of new variables. */
 function countsToNewAlone(user: Block, context: Context): boolean {
-  const unit = unitOf(user, context)
-  const parts = context.graphOf.get(user)?.blocks.filter((block) => block.kind === 'code' && unitOf(block, context) === unit) ?? [user]
-  const offsets = parts.flatMap(({ edges }) => edges.filter(({ kind }) => EDGE_KINDS[kind].access === 'block-offset'))
+  const offsets = blockOffsetsOf(unitOf(user, context), context)
   return offsets.length > 0 && offsets.every((edge) => newThreadLocal(edge, context) !== undefined)
+}
+
+function blockOffsetsOf(unit: Block, context: Context): Edge[] {
+  const parts = context.graphOf.get(unit)?.blocks.filter((block) => block.kind === 'code' && unitOf(block, context) === unit) ?? [unit]
+  return parts.flatMap(({ edges }) => edges.filter(({ kind }) => EDGE_KINDS[kind].access === 'block-offset'))
 }
 
 function threadLocalOf(edge: Edge, context: Context): Variable | Outcome {
@@ -82,6 +105,9 @@ function threadLocalOf(edge: Edge, context: Context): Variable | Outcome {
   if (elsewhere !== undefined && finding?.found === true) return at(finding.rva + elsewhere.symbol.offset)
   return { name: target.name, offset: undefined, preemptible: isElf }
 }
+
+/** What code of PE calls its module's number; the C library defines it, and the loader fills it in. */
+const THREAD_INDEX = '_tls_index'
 
 /** Of the linker, for the start of the module's block. */
 const MODULE_BASE = '_TLS_MODULE_BASE_'

@@ -7,7 +7,7 @@ import type { Target } from '../resolve/target.ts'
 import { baked, type Expressed, type Refused, throughPointer, unsupported } from './expressed.ts'
 import { toImport, toNewImport } from './imports.ts'
 import { type Making, pointerTo, stubTo } from './making.ts'
-import { toOwnThreadLocal, toThreadLocal } from './thread-local.ts'
+import { indexFor, toOwnThreadLocal, toThreadLocal } from './thread-local.ts'
 
 export function express(edge: Edge, target: Target, block: Block, making: Making): Expressed | Refused {
   switch (target.to) {
@@ -23,6 +23,8 @@ export function express(edge: Edge, target: Target, block: Block, making: Making
       return toConstant(edge, target.value, block, making)
     case 'thread-local':
       return toThreadLocal(edge, target.reach, block, making)
+    case 'own-index':
+      return inPatch(edge, { to: 'patch', block: indexFor(edge, target, making), offset: 0 }, making)
     case 'no-call':
       return baked(edge)
   }
@@ -32,7 +34,10 @@ function toPatch(edge: Edge, target: Target & { to: 'patch' }, block: Block, mak
   const place = making.places.get(target.block)
   if (place === undefined) return unsupported(edge)
   const resolution = { to: 'patch', block: place.block, offset: place.offset + target.offset } as const
-  if (place.block.kind === 'tls') return toOwnThreadLocal(edge, resolution, block, making)
+  return place.block.kind === 'tls' ? toOwnThreadLocal(edge, resolution, block, making) : inPatch(edge, resolution, making)
+}
+
+function inPatch(edge: Edge, resolution: Resolution & { to: 'patch' }, making: Making): Expressed | Refused {
   switch (edge.kind) {
     case 'abs64':
     case 'pcrel32':

@@ -18,6 +18,8 @@ export interface Making {
   /** 8-byte pointers and stubs that were made, by what they lead to. */
   readonly pointers: Map<string, Block>
   readonly stubs: Map<string, Block>
+  /** Numbers of modules, by the function of the build after whose variables lie in their blocks. */
+  readonly indexes: Map<Block, Block>
   readonly made: Block[]
   readonly imports: Map<number, ImportSlot>
   readonly numbers: Map<Block, number>
@@ -91,6 +93,22 @@ export function distanceOf(symbol: GraphSymbol, to: Resolution & { to: 'patch' }
   const block = made(`distance.${symbol.name}`, 'rodata', '.rodata.pointers', 8, new Uint8Array(8))
   addEdge(block, { offset: 0, kind: 'tpoff64', addend: 0, target: symbol }, to, making)
   making.pointers.set(key, block)
+  making.made.push(block)
+  return block
+}
+
+/** 4 bytes that the engine fills with the number of the module in whose block a function's variables lie. */
+export function moduleIndexOf(
+  symbol: GraphSymbol,
+  unit: Block,
+  variables: readonly (Resolution & { to: 'patch' })[],
+  making: Making,
+): Block {
+  const known = making.indexes.get(unit)
+  if (known !== undefined) return known
+  const block = made(`index.${unit.name}`, 'rodata', '.rodata.pointers', 4, new Uint8Array(4))
+  for (const to of variables) addEdge(block, { offset: 0, kind: 'tlsindex32', addend: 0, target: symbol }, to, making)
+  making.indexes.set(unit, block)
   making.made.push(block)
   return block
 }

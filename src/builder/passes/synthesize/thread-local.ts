@@ -4,9 +4,10 @@ import { biasOf } from '../../../machine/edges.ts'
 import type { Block, Edge } from '../../graph.ts'
 import { OWN_THREAD_RECORDS } from '../../own-records.ts'
 import type { Resolution } from '../../plan.ts'
+import type { Target } from '../resolve/target.ts'
 import type { Reach } from '../thread-local.ts'
 import { baked, type Expressed, isI32, type Refused, unsupported } from './expressed.ts'
-import { distanceOf, type Making, pairOf, pointerTo } from './making.ts'
+import { distanceOf, type Making, moduleIndexOf, pairOf, pointerTo } from './making.ts'
 
 export function toThreadLocal(edge: Edge, reach: Reach, { content }: Block, making: Making): Expressed | Refused {
   const { threadLocal } = making.linking
@@ -30,7 +31,7 @@ export function toThreadLocal(edge: Edge, reach: Reach, { content }: Block, maki
   }
 }
 
-/** A variable that the patch brings: its distance from the thread pointer is the engine's to say. */
+/** A variable that the patch brings: where threads have it is the engine's to say. */
 export function toOwnThreadLocal(
   edge: Edge,
   { block, offset }: Resolution & { to: 'patch' },
@@ -47,6 +48,13 @@ export function toOwnThreadLocal(
     offset: 0,
   })
   return toSlot(edge, threadLocal.toInitialExec(edge.kind, user.content, edge.offset), slot)
+}
+
+/** Of a function, where its code takes the number of the module from in whose block its variables lie. */
+export function indexFor({ target }: Edge, { unit, variables }: Target & { to: 'own-index' }, making: Making): Block {
+  const places = variables.flatMap((variable) => making.places.get(variable) ?? [])
+  const resolutions = places.map(({ block, offset }) => ({ to: 'patch', block, offset }) as const)
+  return moduleIndexOf(target, unit, resolutions, making)
 }
 
 function toSlot(edge: Edge, access: SlotAccess | undefined, slot: () => Resolution): Expressed | Refused {

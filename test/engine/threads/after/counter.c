@@ -9,8 +9,8 @@ static __thread char filling[24] = "filling";
 static __thread unsigned long own;
 
 #ifdef FRESH
-/* In a library, offsets in one block of variables that were there and of new ones do not go together. */
-#ifdef LIBRARY
+/* In a library and in PE, offsets in one block of variables that were there and of new ones do not go together. */
+#if defined LIBRARY || defined _WIN32
 #define APART __attribute__((noinline))
 #else
 #define APART
@@ -29,7 +29,7 @@ APART static long fresh(void)
 #ifdef LATER
 __thread long counter_later = 900;
 
-static long later(void)
+APART static long later(void)
 {
     counter_later += 1;
     return counter_later;
