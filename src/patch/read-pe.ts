@@ -86,7 +86,7 @@ function readThreadLocal(image: PeImage): PatchThreadLocal | undefined {
   const rva = rvaOf(image, found.StartAddressOfRawData)
   const size = Number(found.EndAddressOfRawData - found.StartAddressOfRawData)
   const section = image.sections.find((s) => rva >= s.rva && rva + size <= s.rva + s.size)
-  if (size < 0 || section === undefined) throw layoutError('its thread-local data are outside of its sections')
+  if (size <= 0 || section === undefined) throw layoutError('its thread-local data are outside of its sections')
   if (image.read(rvaOf(image, found.AddressOfIndex), INDEX_SIZE).length < INDEX_SIZE)
     throw layoutError('the place for the number of its thread-local data is outside of the image')
   // What the section has no bytes for in the file is zero.

@@ -5,9 +5,16 @@ import { HotpatchError } from '../../src/errors.ts'
 import type { PatchImage } from '../../src/patch/image.ts'
 import { BUSY_FUNCTIONS, type BusyProgram, THREADS } from './busy-program.ts'
 
+/** Of each kind two, of which the second contains the first. */
+export interface Fixes {
+  readonly plain: readonly [PatchImage, PatchImage]
+  /** They bring a thread-local variable. */
+  readonly threads: readonly [PatchImage, PatchImage]
+}
+
 export interface EngineCase {
   readonly name: string
-  run(program: BusyProgram, fixes: readonly [PatchImage, PatchImage]): Promise<void>
+  run(program: BusyProgram, fixes: Fixes): Promise<void>
 }
 
 const LONG = 600_000
@@ -27,7 +34,7 @@ async function busy(action: Promise<unknown>): Promise<{ function: string; depth
 export const ENGINE_CASES: readonly EngineCase[] = [
   {
     name: 'under load: applied, verified, superseded, taken back step by step, and every call had one result',
-    async run(program, [first, second]) {
+    async run(program, { plain: [first, second] }) {
       const { process: target } = program
       const entries = first.manifest.functions.map(({ rva }) => program.base + BigInt(rva))
       const code = () => entries.map((entry) => Buffer.from(target.read(entry, 16)).toString('hex'))
@@ -55,10 +62,30 @@ export const ENGINE_CASES: readonly EngineCase[] = [
       assert.equal(program.get('bad'), 0)
     },
   },
+  {
+    name: 'a thread-local variable that a fix brings is of each thread its own, begins with its value, keeps it when superseded, and begins anew',
+    async run({ process: target, answersOnly, get }, { threads: [first, second] }) {
+      assert.ok(first.threadLocal !== undefined)
+      const dlls = () => target.modules().filter(({ name }) => name.startsWith('hotpatch-thread-local-'))
+      for (let round = 0; round < 2; round++) {
+        assert.equal((await applyPatch(target, first, PATIENT)).outcome, 'applied')
+        await answersOnly('fixed')
+        const made = dlls().length
+        const superseding = await applyPatch(target, second, PATIENT)
+        assert.deepEqual(superseding.superseded?.kept, ['own'])
+        assert.equal(dlls().length, made)
+        await answersOnly('again')
+        assert.equal(verifyProcess(target).outcome, 'verified')
+        await rollbackPatch(target, PATIENT)
+        await answersOnly('old')
+      }
+      assert.equal(get('bad'), 0)
+    },
+  },
   ...BUSY_FUNCTIONS.map(
     (name): EngineCase => ({
       name: `threads that sleep in ${name}: refused, each named with function and depth`,
-      async run(program, [fix]) {
+      async run(program, { plain: [fix] }) {
         await program.stayIn(name, LONG)
         const threads = await busy(applyPatch(program.process, fix, { timeoutMs: 1500 }))
         assert.deepEqual(
@@ -73,7 +100,7 @@ export const ENGINE_CASES: readonly EngineCase[] = [
   ),
   {
     name: 'threads that are inside more often than not are followed until each is out, and let go together, there and back',
-    async run(program, [fix]) {
+    async run(program, { plain: [fix] }) {
       program.set('out_ms', 100)
       program.set('in_ms', 300)
       const how = { ...PATIENT, waitForReturn: true }
@@ -87,7 +114,7 @@ export const ENGINE_CASES: readonly EngineCase[] = [
   },
   {
     name: 'threads inside the patch: rolling back is refused unless consistency is not asked for',
-    async run(program, [fix]) {
+    async run(program, { plain: [fix] }) {
       await applyPatch(program.process, fix, PATIENT)
       await program.stayIn('allocates', LONG)
       const [thread] = await busy(rollbackPatch(program.process, { timeoutMs: 1000 }))

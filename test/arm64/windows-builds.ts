@@ -17,16 +17,17 @@ const CONFORMANCE = fileURLToPath(new URL('../targets/conformance.c', import.met
 
 execFileSync(COMPILER, ['-O2', CONFORMANCE, '-o', join(folder, 'conformance.exe')])
 
-// Both patches are of the same program: what they fix is in none of its objects.
-for (const fix of [1, 2]) {
-  const pair = buildPair({
-    sources: 'busy-pe',
-    files: ['main.c', 'slow.c'],
-    compiler: COMPILER,
-    flags: [`-DFIX=${fix}`],
-    program: 'program.exe',
-  })
-  copyFileSync(pair.program, join(folder, 'program.exe'))
-  writeFileSync(join(folder, `fix-${fix}.dll`), pair.bytes({ id: `fix-${fix}`, sequence: fix }))
-  rmSync(pair.folder, { recursive: true, force: true })
-}
+// All patches are of the same program: what they fix is in none of its objects.
+for (const [name, ...more] of [['fix'], ['threads', '-DTHREADS']] as const)
+  for (const fix of [1, 2]) {
+    const pair = buildPair({
+      sources: 'busy-pe',
+      files: ['main.c', 'slow.c'],
+      compiler: COMPILER,
+      flags: [`-DFIX=${fix}`, ...more],
+      program: 'program.exe',
+    })
+    copyFileSync(pair.program, join(folder, 'program.exe'))
+    writeFileSync(join(folder, `${name}-${fix}.dll`), pair.bytes({ id: `${name}-${fix}`, sequence: fix }))
+    rmSync(pair.folder, { recursive: true, force: true })
+  }

@@ -25,7 +25,9 @@ interface WindowsSuite {
 }
 
 /** A program before its fixes, and two cumulative patches of it. */
-const ENGINE = ['program.exe', 'fix-1.dll', 'fix-2.dll']
+const FIXED = ['program.exe', 'fix-1.dll', 'fix-2.dll']
+/** The same with thread-local variables. */
+const THREADS = ['threads-1.dll', 'threads-2.dll']
 
 export const WINDOWS_SUITES: readonly WindowsSuite[] = [
   {
@@ -40,14 +42,14 @@ export const WINDOWS_SUITES: readonly WindowsSuite[] = [
     what: 'the engine, in Wine',
     tests: ENGINE_CASES.map(({ name }) => name),
     program: 'test/arm64/engine-on-windows',
-    brought: ENGINE,
+    brought: [...FIXED, ...THREADS],
   },
   {
     name: 'windows-cli',
     what: 'the command line, in Wine',
     tests: CLI_CASES.map(({ name }) => name),
     program: 'test/arm64/cli-on-windows',
-    brought: ['product/bin/hotpatch', 'dist/src/cli/main.js', ...ENGINE],
+    brought: ['product/bin/hotpatch', 'dist/src/cli/main.js', ...FIXED],
   },
 ]
 

@@ -14,9 +14,31 @@
 #define OFFSET 0
 #endif
 
+/* -DTHREADS: the fixes have a thread-local variable of their own, native and not the compiler's emulation. */
+#if defined FIXED && defined THREADS
+#ifdef __aarch64__
+#define THIS_THREAD(into) __asm__("mov %0, x18" : "=r"(into))
+#else
+#define THIS_THREAD(into) __asm__("mov %%gs:0x30, %0" : "=r"(into))
+#endif
+
+static _Thread_local struct { long calls; int fix; const void *thread; } own = {100, FIX, 0};
+
+/* 0 if it is this thread's, began as it should, and keeps its value in the second fix. */
+__attribute__((noinline)) static int astray(void) {
+  const void *thread;
+  THIS_THREAD(thread);
+  if (own.calls == 100) own.thread = thread;
+  own.calls += 1;
+  return own.thread == thread && own.calls > 100 && own.fix == 1 ? 0 : 9000;
+}
+#else
+#define astray() 0
+#endif
+
 int slow(long ms) {
   pause_ms(ms);
-  return OFFSET + 1;
+  return OFFSET + 1 + astray();
 }
 
 static long sort_ms;
