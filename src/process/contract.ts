@@ -149,7 +149,7 @@ export interface Region {
 export interface ThreadSummary {
   readonly id: number
   readonly name: string
-  /** Windows: address of its TEB. undefined: it has none yet, or none any more. */
+  /** Windows: address of its TEB; 0n: it has none yet. undefined: the system does not say. */
   readonly teb?: bigint | undefined
 }
 

@@ -1,10 +1,10 @@
 /** Functions that use thread-local variables are patched while threads count in them: every thread goes on from its own values, there and back. */
-import { rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, describe, expect, test } from 'vitest'
 import { type Server, targets } from '../../demo/target.ts'
-import { wineAvailable } from '../../tools/wine.mjs'
+import { ensureWine, wineAvailable } from '../../tools/wine.mjs'
 import { buildThreads, expectedLines, haveAll, linesOf, MAKES } from '../engine/threads.ts'
 import { jsonBeside } from './hotpatch.ts'
 
@@ -21,6 +21,7 @@ describe(`${pe.title}: thread-local data`, () => {
   afterAll(() => pe.close())
   afterEach(async () => {
     await server?.stop()
+    if (server !== undefined) await removeDlls(server.pid)
     server = undefined
     for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true })
   })
@@ -56,6 +57,15 @@ describe(`${pe.title}: thread-local data`, () => {
     120_000,
   )
 })
+
+/** Into its folder for temporary files the process has put DLLs, which outlive it. */
+async function removeDlls(pid: number): Promise<void> {
+  const { prefix } = await ensureWine()
+  const users = join(prefix, 'drive_c/users')
+  for (const folder of readdirSync(users).map((user) => join(users, user, 'Temp')))
+    for (const name of existsSync(folder) ? readdirSync(folder) : [])
+      if (name.startsWith(`hotpatch-thread-local-${pid}-`)) rmSync(join(folder, name))
+}
 
 /** gcc's emulation has a variable for each, by such a name. */
 const unmangled = (name: string): string => name.replace(/^__emutls_v\./, '')

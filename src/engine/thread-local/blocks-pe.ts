@@ -36,8 +36,9 @@ export function threadWithoutBlock(process: Process, expected: ExpectedBlock): s
 }
 
 function hasBlock(process: Process, { teb }: ThreadSummary, { index, content, alignment }: ExpectedBlock): boolean {
+  if (teb === undefined) return false
   // One that has not begun gets all its blocks before any code runs on it.
-  if (teb === undefined) return true
+  if (teb === 0n) return true
   try {
     const vector = pointerAt(process, teb + VECTOR)
     // The same; or it has come to its end; or it never asks.

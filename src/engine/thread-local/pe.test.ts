@@ -106,6 +106,18 @@ describe('thread-local variables that a patch brings', () => {
     expect((await refusal(target)).detail).toMatch(/gives thread 3 none/)
   })
 
+  test('a thread that has not begun has its block when it does; one of which the system does not tell may have none', async () => {
+    const { target } = fresh()
+    const [thread] = target.threads
+    if (thread === undefined) throw new Error('no thread')
+    target.threads.push({ ...thread, id: 4, teb: 0n })
+    expect((await applyPatch(open(target), first)).outcome).toBe('applied')
+    const other = fresh()
+    const { teb: _, ...unknown } = thread
+    other.target.threads.push({ ...unknown, id: 4 })
+    expect((await refusal(other.target)).detail).toMatch(/gives thread 4 none/)
+  })
+
   test("a file of that name that is not ours to delete: the next number's", async () => {
     const { target, model } = fresh()
     model.open.set(1n, 'C:\\Temp\\hotpatch-thread-local-7-00.dll')

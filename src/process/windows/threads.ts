@@ -73,9 +73,7 @@ export function threadsOf(target: Target): ThreadSummary[] {
   const threads: ThreadHandle[] = []
   try {
     for (const thread of openThreads(target, 'look')) threads.push(thread)
-    return threads
-      .filter((thread) => !threadHasEnded(thread))
-      .map(({ id, handle }) => ({ id, name: nameOf(handle), teb: tebOf(handle) || undefined }))
+    return threads.filter((thread) => !threadHasEnded(thread)).map(({ id, handle }) => ({ id, name: nameOf(handle), teb: tebOf(handle) }))
   } finally {
     for (const { handle } of threads) win32.CloseHandle(handle)
   }
