@@ -11,7 +11,6 @@
  *     .hpsig       room for a signature
  */
 import { IMAGE_SCN } from '../../binary/coff/definitions.ts'
-import type { NewSymbol } from '../../binary/coff/writer.ts'
 import {
   type DirectoryName,
   IMAGE_DLLCHARACTERISTICS,
@@ -19,10 +18,10 @@ import {
   ImageTlsDirectory64,
 } from '../../binary/pe/definitions.ts'
 import { encodeTlsDirectory, tlsAddresses } from '../../binary/pe/tls-writer.ts'
-import { encodeBaseRelocations, encodeExports, layOut, type NewExport, type NewSection, writePe } from '../../binary/pe/writer.ts'
+import { encodeBaseRelocations, encodeExports, layOut, type NewSection, writePe } from '../../binary/pe/writer.ts'
 import { viewOf } from '../../binary/struct.ts'
 import { HotpatchError } from '../../errors.ts'
-import { CALLOUT, SECTIONS } from '../../patch/definitions.ts'
+import { SECTIONS } from '../../patch/definitions.ts'
 import { encodeHotPatchTable } from '../../patch/encode.ts'
 import { encodeManifest } from '../../patch/manifest-codec.ts'
 import { ImageSignature } from '../../patch/signature.ts'
@@ -33,6 +32,7 @@ import { manifestFor, tableFor } from '../tables.ts'
 import { type Imports, importsOf } from './imports.ts'
 import { layOutBlocks, type SectionLayout } from './layout.ts'
 import { type CoffMachine, coffMachineOf } from './machines.ts'
+import { exportsOf, symbolsOf } from './output-symbols.ts'
 import { type OwnThreadLocal, ownThreadLocal } from './own-thread-local.ts'
 
 /** What the linker would choose for a DLL; the engine and the loader move it anyway. */
@@ -98,7 +98,7 @@ class PatchWriter {
         IMAGE_DLLCHARACTERISTICS.HIGH_ENTROPY_VA | IMAGE_DLLCHARACTERISTICS.DYNAMIC_BASE | IMAGE_DLLCHARACTERISTICS.NX_COMPAT,
       sections,
       directories: this.#directories,
-      symbols: this.#symbols(sections),
+      symbols: symbolsOf(this.#rvas, sections),
     })
   }
 
@@ -169,7 +169,7 @@ class PatchWriter {
     const exportsSize = encodeExports(
       name,
       0,
-      this.#exports(() => 0),
+      exportsOf(this.#plan, () => 0),
     ).length
     const tableSize = encodeHotPatchTable(tableFor(this.#plan, () => 0)).length
     let size = layout.size
@@ -199,7 +199,7 @@ class PatchWriter {
       content: () => {
         const content = this.#fill(layout, size, 0)
         content.set(loadConfig(start + tableAt), configAt)
-        content.set(encodeExports(name, start + exportsAt, this.#exports(this.#rvaOf)), exportsAt)
+        content.set(encodeExports(name, start + exportsAt, exportsOf(this.#plan, this.#rvaOf)), exportsAt)
         content.set(encodeHotPatchTable(tableFor(this.#plan, this.#rvaOf)), tableAt)
         if (this.#imports !== undefined) content.set(this.#imports.encode(start + importsAt), importsAt)
         if (this.#threadLocal !== undefined) content.set(this.#tlsDirectory(this.#threadLocal), threadLocalAt)
@@ -314,38 +314,6 @@ class PatchWriter {
       else content.set(bytes, offset)
     }
     return content
-  }
-
-  /** The patched functions, for tools that name addresses by exports alone, and the callout. Each name once: statics may share one. */
-  #exports(rvaOf: (block: Block) => number): NewExport[] {
-    const exports = new Map<string, number>()
-    for (const block of this.#plan.blocks)
-      for (const symbol of block.symbols)
-        if (symbol.name === CALLOUT && symbol.binding !== 'local') exports.set(CALLOUT, rvaOf(block) + symbol.offset)
-    for (const { name, block, entry } of this.#plan.functions) if (!exports.has(name)) exports.set(name, rvaOf(block) + entry)
-    return [...exports].map(([name, rva]) => ({ name, rva }))
-  }
-
-  /** For debuggers and objdump: functions and named data, by address. */
-  #symbols(sections: readonly NewSection[]): NewSymbol[] {
-    const symbols: (NewSymbol & { readonly rva: number })[] = []
-    for (const [block, start] of this.#rvas) {
-      const section = sections.findIndex((each) => start >= each.rva && start < each.rva + each.size)
-      if (block.kind === 'unwind' || section < 0) continue
-      for (const symbol of block.symbols) {
-        if (symbol.kind === 'section' || symbol.kind === 'none' || symbol.name === '') continue
-        const rva = start + symbol.offset
-        symbols.push({
-          rva,
-          name: symbol.name,
-          section: section + 1,
-          value: rva - (sections[section] as NewSection).rva,
-          isFunction: block.kind === 'code',
-          isGlobal: symbol.binding !== 'local',
-        })
-      }
-    }
-    return symbols.sort((a, b) => a.rva - b.rva)
   }
 }
 

@@ -4,13 +4,12 @@
  * patch's image is mapped no more, it is loaded anew: its variables begin with their initial values, in the room that they had.
  */
 import { viewOf } from '../../binary/struct.ts'
-import { HotpatchError } from '../../errors.ts'
 import type { PatchImage, PatchThreadLocal } from '../../patch/image.ts'
-import type { CallArgument, Process } from '../../process/contract.ts'
-import type { LoadedModules } from '../imports/modules.ts'
+import type { Process } from '../../process/contract.ts'
 import { modulesOf } from '../imports/resolve.ts'
+import { type Call, callsOf, lookUp } from './calls.ts'
 import { DISTANCE_SLOT, type ThreadLocalModule, threadLocalModule } from './module-elf.ts'
-import { CALL_MS, CHUNK, MOST_MODULES, noRoom, type RoomMaker, tryThenClose, usedModules } from './room.ts'
+import { CHUNK, MOST_MODULES, noRoom, type RoomMaker, tryThenClose, usedModules } from './room.ts'
 
 /** <dlfcn.h>. */
 const RTLD_NOW = 2n
@@ -19,10 +18,11 @@ const RTLD_NOLOAD = 4n
 const MFD_CLOEXEC = 1n
 
 const FUNCTIONS = ['memfd_create', 'pwrite', 'close', 'dlopen', 'dlsym', 'dlclose'] as const
-type LoaderFunctions = Readonly<Record<(typeof FUNCTIONS)[number], bigint>>
+/** Of glibc the second until 2.33. */
+const LIBRARIES = ['libc.so.6', 'libdl.so.2']
 
 export const elfRoom: RoomMaker = {
-  missing: (process, image) => missingFunctions(modulesOf(process, image)),
+  missing: (process, image) => lookUp(modulesOf(process, image), FUNCTIONS, LIBRARIES).missing,
   make(process, image, threadLocal) {
     const module = unusedModule(process, image, threadLocal)
     return { module: module.soname, start: load(process, image, module) }
@@ -31,10 +31,10 @@ export const elfRoom: RoomMaker = {
 
 /** One that no patch image uses which is still mapped: code of it may yet run. */
 function unusedModule(process: Process, image: PatchImage, threadLocal: PatchThreadLocal): ThreadLocalModule {
-  const used = usedModules(process)
+  const isUsed = usedModules(process)
   for (let number = 0; number < MOST_MODULES; number++) {
     const module = threadLocalModule(image.machine, threadLocal, number)
-    if (!used.has(module.soname)) return module
+    if (!isUsed(module.soname, () => modulesOf(process, image).isLoaded(module.soname))) return module
   }
   throw noRoom(process, `it has ${MOST_MODULES} modules with them already`)
 }
@@ -42,11 +42,7 @@ function unusedModule(process: Process, image: PatchImage, threadLocal: PatchThr
 /** From the thread pointer to the block of the module, once the process has loaded it. */
 function load(process: Process, image: PatchImage, { soname, bytes }: ThreadLocalModule): bigint {
   const modules = modulesOf(process, image)
-  const [missing] = missingFunctions(modules)
-  if (missing !== undefined) throw noRoom(process, `it has no ${missing}`)
-  const functions = loaderFunctions(modules)
-  const call = (name: (typeof FUNCTIONS)[number], ...args: CallArgument[]): bigint =>
-    process.call(functions[name], args, { deadlineMs: CALL_MS, loadsModules: name === 'memfd_create' || name === 'dlopen' })
+  const call = callsOf(process, lookUp(modules, FUNCTIONS, LIBRARIES), ['memfd_create', 'dlopen'])
   if (modules.isLoaded(soname)) unload(call, soname)
   const file = BigInt.asIntN(32, call('memfd_create', text('hotpatch-thread-local'), MFD_CLOEXEC))
   if (file < 0n) throw noRoom(process, 'memfd_create answers an error')
@@ -68,7 +64,7 @@ function load(process: Process, image: PatchImage, { soname, bytes }: ThreadLoca
 }
 
 /** From an apply before, whose patch has gone. */
-function unload(call: (name: 'dlopen' | 'dlclose', ...args: CallArgument[]) => bigint, soname: string): void {
+function unload(call: Call<'dlopen' | 'dlclose'>, soname: string): void {
   const handle = call('dlopen', text(soname), RTLD_NOW | RTLD_NOLOAD)
   if (handle === 0n) return
   // What has just been counted, and what was when it was loaded.
@@ -84,21 +80,3 @@ function pathOf(file: bigint, soname: string): string {
 }
 
 const text = (value: string): Uint8Array => Buffer.from(`${value}\0`, 'utf8')
-
-function addressOf(modules: LoadedModules, name: string): bigint | undefined {
-  try {
-    const found = modules.find({ rva: 0, name, version: undefined, library: undefined }, C_LIBRARIES)
-    return 'address' in found ? found.address : undefined
-  } catch (error) {
-    if (error instanceof HotpatchError && error.code === 'IMPORT_MISSING') return undefined
-    throw error
-  }
-}
-
-/** Where they are, if nobody is before them: of glibc, the second until 2.33. */
-const C_LIBRARIES = ['libc.so.6', 'libdl.so.2']
-
-const missingFunctions = (modules: LoadedModules): string[] => FUNCTIONS.filter((name) => addressOf(modules, name) === undefined)
-
-const loaderFunctions = (modules: LoadedModules): LoaderFunctions =>
-  Object.fromEntries(FUNCTIONS.map((name) => [name, addressOf(modules, name) ?? 0n])) as LoaderFunctions

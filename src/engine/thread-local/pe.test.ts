@@ -2,7 +2,10 @@ import { describe, expect, test } from 'vitest'
 import { HotpatchError } from '../../errors.ts'
 import { EngineKilled, FakeTarget, failAt, fakeBackend, killEngineAt } from '../../process/fake/index.ts'
 import type { ApplyReport } from '../apply.ts'
+import { findLedgers } from '../find-ledgers.ts'
 import { applyPatch, checkPatch, rollbackPatch, statusOf, verifyProcess } from '../index.ts'
+import { encodeLedger } from '../ledger-codec.ts'
+import { LEDGER_HEADER } from '../ledger-format.ts'
 import { addressOf, type FunctionName, kernel32, type WindowsLoader, windowsThreads, withWindowsLoader } from '../testing/windows-loader.ts'
 import { ownRegions, PATCH_RVA, snapshot } from '../testing/world.ts'
 import { newPePatch, type PePatchOptions, peModule } from '../testing/world-pe.ts'
@@ -81,6 +84,20 @@ describe('thread-local variables that a patch brings', () => {
     }
     expect(model.loads.length).toBe(6)
     expect([model.loaded.size, model.files.size]).toEqual([modules, modules])
+  })
+
+  test('of a patch that another version has applied, which may name its DLL otherwise: nothing is unloaded', async () => {
+    const { target, model } = fresh()
+    await applyPatch(open(target), first)
+    await rollbackPatch(open(target))
+    const [ledger] = findLedgers(open(target)).ledgers
+    if (ledger === undefined) throw new Error('no ledger')
+    const names = { ...ledger.names, tool: '9.9.9', threadLocal: [] }
+    const from = LEDGER_HEADER.offsets.selfAddress
+    target.poke(ledger.address + BigInt(from), encodeLedger({ ...ledger, names }).subarray(from))
+    expect(findLedgers(open(target)).ledgers[0]?.names.tool).toBe('9.9.9')
+    await applyPatch(open(target), first)
+    expect([...model.loaded.values()].map(({ index }) => index)).toEqual([5, 6])
   })
 
   test.each<[string, (model: WindowsLoader) => void, RegExp]>([

@@ -8,15 +8,15 @@
  */
 import { viewOf } from '../../binary/struct.ts'
 import { HotpatchError } from '../../errors.ts'
-import type { PatchImage, PatchThreadLocal } from '../../patch/image.ts'
-import type { CallArgument, Process } from '../../process/contract.ts'
-import type { LoadedModules } from '../imports/modules.ts'
+import type { PatchThreadLocal } from '../../patch/image.ts'
+import type { Process } from '../../process/contract.ts'
 import { modulesOf } from '../imports/resolve.ts'
 import { MAPPING_NAME, PAGE } from '../pages.ts'
 import { equal } from '../sites.ts'
 import { threadWithoutBlock } from './blocks-pe.ts'
+import { type Call, callsOf, lookUp } from './calls.ts'
 import { type ThreadLocalDll, threadLocalDll } from './module-pe.ts'
-import { CALL_MS, CHUNK, MOST_MODULES, noRoom, orUndo, type Room, type RoomMaker, tryThenClose, usedModules } from './room.ts'
+import { CHUNK, MOST_MODULES, noRoom, orUndo, type Room, type RoomMaker, tryThenClose, usedModules } from './room.ts'
 
 /** winnt.h, fileapi.h. */
 const GENERIC_WRITE = 0x4000_0000n
@@ -25,15 +25,14 @@ const FILE_ATTRIBUTE_NORMAL = 0x80n
 const INVALID_HANDLE_VALUE = 0xffff_ffff_ffff_ffffn
 
 const FUNCTIONS = ['GetTempPathW', 'CreateFileW', 'WriteFile', 'CloseHandle', 'DeleteFileW', 'LoadLibraryExW', 'FreeLibrary'] as const
-type FunctionName = (typeof FUNCTIONS)[number]
-type Call = (name: FunctionName, ...args: CallArgument[]) => bigint
+const LIBRARIES = ['kernel32.dll']
+type Calls = Call<(typeof FUNCTIONS)[number]>
 
 export const peRoom: RoomMaker = {
-  missing: (process, image) => missingFunctions(modulesOf(process, image)),
+  missing: (process, image) => lookUp(modulesOf(process, image), FUNCTIONS, LIBRARIES).missing,
   make(process, image, threadLocal) {
-    const call = callsOf(process, image)
-    const used = usedModules(process)
-    unloadUnused(process, call, used)
+    const call = callsOf(process, lookUp(modulesOf(process, image), FUNCTIONS, LIBRARIES), ['LoadLibraryExW'])
+    unloadUnused(process, call)
     const dll = threadLocalDll(image.machine, threadLocal)
     const file = writeFile(process, call, dll.bytes, folderOf(process, call))
     const base = orUndo(
@@ -48,7 +47,7 @@ export const peRoom: RoomMaker = {
 }
 
 /** Where it lies then. */
-function load(process: Process, call: Call, path: string, { size }: PatchThreadLocal): bigint {
+function load(process: Process, call: Calls, path: string, { size }: PatchThreadLocal): bigint {
   const base = call('LoadLibraryExW', wide(path), 0n, 0n)
   if (base === 0n) throw noRoom(process, `its loader does not load a DLL with ${size} bytes of them`)
   return base
@@ -68,17 +67,19 @@ const nameOf = ({ pid }: Process, number: number): string => `hotpatch-thread-lo
 const isOurs = (name: string): boolean => /^hotpatch-thread-local-\d+-\d+\.dll$/i.test(name)
 
 /** From an apply before, whose patch has gone or whose engine has died. */
-function unloadUnused(process: Process, call: Call, used: ReadonlySet<string>): void {
-  for (const { name, path, base } of process.modules()) if (isOurs(name) && !used.has(name.toLowerCase())) unload(call, base, path)
+function unloadUnused(process: Process, call: Calls): void {
+  const isUsed = usedModules(process)
+  for (const { name, path, base } of process.modules())
+    if (isOurs(name) && !isUsed(name.toLowerCase(), () => true)) unload(call, base, path)
 }
 
-function unload(call: Call, base: bigint, path: string): void {
+function unload(call: Calls, base: bigint, path: string): void {
   call('FreeLibrary', base)
   call('DeleteFileW', wide(path))
 }
 
 /** A file that nobody else can have made, of that content. Throws NO_THREAD_LOCAL. */
-function writeFile(process: Process, call: Call, bytes: Uint8Array, folder: string): { readonly name: string; readonly path: string } {
+function writeFile(process: Process, call: Calls, bytes: Uint8Array, folder: string): { readonly name: string; readonly path: string } {
   const loaded = new Set(process.modules().map(({ name }) => name.toLowerCase()))
   const free = Array.from({ length: MOST_MODULES }, (_, number) => nameOf(process, number)).filter((name) => !loaded.has(name))
   for (const name of free.slice(0, FILE_TRIES)) {
@@ -102,7 +103,7 @@ function writeFile(process: Process, call: Call, bytes: Uint8Array, folder: stri
 
 const FILE_TRIES = 4
 
-function writeAll(process: Process, call: Call, handle: bigint, bytes: Uint8Array): void {
+function writeAll(process: Process, call: Calls, handle: bigint, bytes: Uint8Array): void {
   for (let at = 0; at < bytes.length; at += CHUNK) {
     const chunk = bytes.subarray(at, at + CHUNK)
     const written = call('WriteFile', handle, chunk, BigInt(chunk.length), new Uint8Array(4), 0n)
@@ -111,7 +112,7 @@ function writeAll(process: Process, call: Call, handle: bigint, bytes: Uint8Arra
 }
 
 /** The process' own folder for temporary files, with the backslash behind it. Throws NO_THREAD_LOCAL. */
-function folderOf(process: Process, call: Call): string {
+function folderOf(process: Process, call: Calls): string {
   const place = process.findPlace({ size: PAGE, near: NEAR, low: 0n, high: 1n << 47n })
   if (place === undefined) throw noRoom(process, 'it has no free page for the name of a folder')
   process.map({
@@ -146,26 +147,3 @@ const U32 = 0xffff_ffffn
 const isTrue = (value: bigint): boolean => (value & U32) !== 0n
 
 const wide = (text: string): Uint8Array => Buffer.from(`${text}\0`, 'utf16le')
-
-/** Throws NO_THREAD_LOCAL. */
-function callsOf(process: Process, image: PatchImage): Call {
-  const modules = modulesOf(process, image)
-  const [missing] = missingFunctions(modules)
-  if (missing !== undefined) throw noRoom(process, `it has no ${missing}`)
-  const addresses = new Map(FUNCTIONS.map((name) => [name, addressOf(modules, name) ?? 0n]))
-  return (name, ...args) => process.call(addresses.get(name) ?? 0n, args, { deadlineMs: CALL_MS, loadsModules: name === 'LoadLibraryExW' })
-}
-
-const LIBRARY = 'kernel32.dll'
-
-function addressOf(modules: LoadedModules, name: string): bigint | undefined {
-  try {
-    const found = modules.find({ rva: 0, name, version: undefined, library: LIBRARY }, [LIBRARY])
-    return 'address' in found ? found.address : undefined
-  } catch (error) {
-    if (error instanceof HotpatchError && error.code === 'IMPORT_MISSING') return undefined
-    throw error
-  }
-}
-
-const missingFunctions = (modules: LoadedModules): string[] => FUNCTIONS.filter((name) => addressOf(modules, name) === undefined)

@@ -2,6 +2,7 @@
 import { HotpatchError } from '../../errors.ts'
 import type { PatchImage, PatchThreadLocal } from '../../patch/image.ts'
 import type { Process } from '../../process/contract.ts'
+import { VERSION } from '../../version.ts'
 import { findLedgers } from '../find-ledgers.ts'
 
 /** A module of nothing but thread-local data, of whose block every thread has a copy. */
@@ -16,16 +17,13 @@ export interface Room {
 
 export interface RoomMaker {
   /** Functions that it would call, and that the process does not have. Throws what looking them up does. */
-  missing(process: Process, image: PatchImage): string[]
+  missing(process: Process, image: PatchImage): readonly string[]
   /**
    * Has the loader of the process load a module with the initial values, one whose variables no code uses that may yet run.
    * Throws NO_THREAD_LOCAL; CALL_FAULTED, CALL_TIMEOUT, NO_SAFE_THREAD, MAPPING_REFUSED and what else the process throws.
    */
   make(process: Process, image: PatchImage, threadLocal: PatchThreadLocal): Room
 }
-
-/** Milliseconds for each call. */
-export const CALL_MS = 10_000
 
 /** As many as patch images that have them. */
 export const MOST_MODULES = 100
@@ -38,13 +36,16 @@ export const noRoom = (process: Process, why: string): HotpatchError =>
     facts: { pid: process.pid },
   })
 
-/** Modules that patch images use which are still mapped: code of them may yet run. */
-export const usedModules = (process: Process): Set<string> =>
-  new Set(
-    findLedgers(process).ledgers.flatMap(({ names, imageState }) =>
-      imageState === 'unmapped' ? [] : names.threadLocal.map(({ module }) => module),
-    ),
-  )
+/**
+ * Tells whether a module is used by a patch image that is still mapped: code of it may yet run. Where a ledger is of another version, which may name modules
+ * otherwise, any that is loaded may be.
+ */
+export function usedModules(process: Process): (module: string, isLoaded: () => boolean) => boolean {
+  const mapped = findLedgers(process).ledgers.filter(({ imageState }) => imageState !== 'unmapped')
+  const used = new Set(mapped.flatMap(({ names }) => names.threadLocal.map(({ module }) => module)))
+  const isSure = mapped.every(({ names }) => names.tool === VERSION)
+  return (module, isLoaded) => used.has(module) || (!isSure && isLoaded())
+}
 
 /** Where both fail, the first failure is the one to tell. */
 export function orUndo<T>(action: () => T, undo: () => void): T {

@@ -1,7 +1,7 @@
 /**
  * Thread-local accesses of x64 code ("ELF Handling For Thread-Local Storage", 4.4.6 and 5.5; x86-64 psABI, "Thread-Local Storage"): the
  * sequences that compilers emit, which each linker knows by heart since it rewrites them, and what they become where the distance from the
- * thread pointer is known or lies in a slot. A patch image has no thread-local data of its own, so it reaches the base image's alone.
+ * thread pointer is known or lies in a slot.
  *
  *   general dynamic   66 48 8d 3d [x@tlsgd]  66 66 48 e8 [__tls_get_addr]    or 66 48 ff 15 [its slot]
  *   local dynamic     48 8d 3d [x@tlsld]     e8 [__tls_get_addr]             or ff 15, 67 e8
