@@ -7,8 +7,10 @@ import { dwarfTypes } from '../../src/binary/dwarf/debug-info-types.ts'
 import { elfDebugSections } from '../../src/binary/elf/debug-sections.ts'
 import { readElf } from '../../src/binary/elf/reader.ts'
 import { readLinkerMap } from '../../src/binary/linker-map/reader.ts'
+import { pdbTypes } from '../../src/binary/pdb/debug-types.ts'
 import { isMsf } from '../../src/binary/pdb/msf.ts'
 import { readPdb } from '../../src/binary/pdb/reader.ts'
+import { hasImage, readTypeServer } from '../../src/binary/pdb/type-server.ts'
 import { readBaseRelocations, readExports, readImports, readRuntimeFunctions } from '../../src/binary/pe/directories.ts'
 import { readPe } from '../../src/binary/pe/reader.ts'
 import type { DebugTypes } from '../../src/binary/types/model.ts'
@@ -54,9 +56,13 @@ const READERS = {
     peSymbolFiles(bytes, 'damaged').read({ path: 'damaged', data: bytes })
   },
   pdb: (bytes: Uint8Array) => {
+    if (!hasImage(bytes)) return readTypes(readTypeServer(bytes).of([]))
     const pdb = readPdb(bytes)
     pdb.globals()
-    pdb.modules()
+    pdb.contributions()
+    const modules = pdb.modules()
+    const of = pdbTypes(pdb, modules)
+    for (const module of modules) readTypes(of(module))
   },
   map: (bytes: Uint8Array) => void readLinkerMap(bytes),
   patch: (bytes: Uint8Array) => void readPatchImage(bytes),

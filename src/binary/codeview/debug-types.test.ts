@@ -9,6 +9,7 @@ import type { Aggregate, DebugTypes, TypeDefinition } from '../types/model.ts'
 import { type CodeViewSections, codeViewTypes } from './debug-types.ts'
 import { CV_SIGNATURE_C13, FIRST_INDEX, LF } from './type-definitions.ts'
 import { CodeViewTypeReader } from './type-reader.ts'
+import { TypeRecords } from './type-records.ts'
 
 const folder = new URL('fixtures/', import.meta.url)
 
@@ -186,8 +187,8 @@ describe('damaged CodeView', () => {
 
   it('an item of a function that leads to itself leads nowhere', () => {
     const data = new Uint8Array(Uint32Array.of(0, FIRST_INDEX).buffer)
-    const reader = new CodeViewTypeReader([{ kind: LF.FUNC_ID, data, offset: 0 }], new Map())
-    expect(reader.functionType(FIRST_INDEX)).toBeUndefined()
+    const reader = new CodeViewTypeReader(new TypeRecords([{ kind: LF.FUNC_ID, data, offset: 0 }]), new Map())
+    expect(reader.typeOfFunctionItem(FIRST_INDEX)).toBeUndefined()
   })
 
   it('any records at all: a value or a coded error', () => {

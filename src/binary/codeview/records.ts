@@ -1,4 +1,4 @@
-/** Cutting `.debug$T` and `.debug$S` into their records, and reading the fields of one. */
+/** Cutting `.debug$T`, `.debug$S` and streams of PDBs into their records, and reading the fields of one. */
 import { HotpatchError } from '../../errors.ts'
 import { viewOf } from '../struct.ts'
 import { CV_SIGNATURE_C13, NUMERIC, SYMBOLS_SUBSECTION } from './type-definitions.ts'
@@ -7,7 +7,7 @@ export interface CodeViewRecord {
   readonly kind: number
   /** What follows the kind. */
   readonly data: Uint8Array
-  /** Of `data`, from the start of the section. */
+  /** Of `data`, from the start of the section or stream. */
   readonly offset: number
 }
 
@@ -39,7 +39,8 @@ function signed(section: Uint8Array, name: string): number {
   return 4
 }
 
-function* recordsIn(section: Uint8Array, start: number, end: number, name: string): Generator<CodeViewRecord> {
+/** What lies from `start` to `end`, one behind the other. `name`: of the whole, for errors. Throws MALFORMED, TRUNCATED. */
+export function* recordsIn(section: Uint8Array, start: number, end: number, name: string): Generator<CodeViewRecord> {
   const view = viewOf(section)
   let at = start
   while (at + 4 <= end) {

@@ -1,23 +1,14 @@
 /** The CodeView record of an image's debug directory: which PDB belongs to it. */
-import { cstring, type Of, slice, struct, u8, u16, u32 } from '../struct.ts'
+import { cstring, slice, struct, u32 } from '../struct.ts'
+import { Guid, guidText } from './guid.ts'
 
 /** `RSDS`, little-endian. */
 const CV_SIGNATURE_RSDS = 0x53445352
 
-/** CV_INFO_PDB70; the PDB's path follows, zero-terminated UTF-8. The GUID is spelled out as windows.h has it. */
+/** CV_INFO_PDB70; the PDB's path follows, zero-terminated UTF-8. */
 const CvInfoPdb70 = struct('CV_INFO_PDB70', {
   CvSignature: u32,
-  Data1: u32,
-  Data2: u16,
-  Data3: u16,
-  Data4_0: u8,
-  Data4_1: u8,
-  Data4_2: u8,
-  Data4_3: u8,
-  Data4_4: u8,
-  Data4_5: u8,
-  Data4_6: u8,
-  Data4_7: u8,
+  Signature: Guid,
   Age: u32,
 })
 
@@ -28,12 +19,6 @@ export interface Rsds {
   readonly pdbPath: string
 }
 
-const hex = (value: number, bytes: number): string =>
-  value
-    .toString(16)
-    .toUpperCase()
-    .padStart(bytes * 2, '0')
-
 /** undefined: a CodeView record of another (older) kind. Throws TRUNCATED. */
 export function readRsds(data: Uint8Array): Rsds | undefined {
   if (data.length < 4 || u32At(data) !== CV_SIGNATURE_RSDS) return undefined
@@ -41,7 +26,7 @@ export function readRsds(data: Uint8Array): Rsds | undefined {
   // Some writers leave out the terminating zero when the record ends with the path.
   const path = slice(data, CvInfoPdb70.size, data.length - CvInfoPdb70.size, 'the path of the PDB')
   return {
-    guid: hex(info.Data1, 4) + hex(info.Data2, 2) + hex(info.Data3, 2) + tail(info),
+    guid: guidText(info.Signature),
     age: info.Age,
     pdbPath: path.includes(0)
       ? Buffer.from(cstring(path, 0, 'the path of the PDB'), 'latin1').toString('utf8')
@@ -50,11 +35,6 @@ export function readRsds(data: Uint8Array): Rsds | undefined {
 }
 
 const u32At = (data: Uint8Array): number => u32.read(new DataView(data.buffer, data.byteOffset, data.byteLength), 0)
-
-const tail = (info: Of<typeof CvInfoPdb70>): string =>
-  [info.Data4_0, info.Data4_1, info.Data4_2, info.Data4_3, info.Data4_4, info.Data4_5, info.Data4_6, info.Data4_7]
-    .map((byte) => hex(byte, 1))
-    .join('')
 
 /** How symbol servers name the pair: the GUID's digits and the age in hexadecimal without leading zeros. */
 export const symbolServerId = (rsds: Rsds): string => `${rsds.guid}${rsds.age.toString(16).toUpperCase()}`

@@ -1,5 +1,5 @@
 /**
- * Type and symbol records of CodeView as objects hold them in `.debug$T` and `.debug$S`, by Microsoft's cvinfo.h and LLVM's
+ * Type and symbol records of CodeView as objects hold them in `.debug$T` and `.debug$S` and PDBs in their streams, by Microsoft's cvinfo.h and LLVM's
  * CodeViewTypes.def and CodeViewSymbols.def.
  */
 
@@ -23,6 +23,7 @@ export const LF = {
   IVBCLASS: 0x1402,
   INDEX: 0x1404,
   VFUNCTAB: 0x1409,
+  TYPESERVER: 0x1501,
   ENUMERATE: 0x1502,
   ARRAY: 0x1503,
   CLASS: 0x1504,
@@ -42,6 +43,14 @@ export const LF = {
   FUNC_ID: 0x1601,
   MFUNC_ID: 0x1602,
 } as const
+
+/** Records of what has members. */
+export const AGGREGATES: Readonly<Record<number, 'struct' | 'class' | 'union'>> = {
+  [LF.STRUCTURE]: 'struct',
+  [LF.CLASS]: 'class',
+  [LF.INTERFACE]: 'class',
+  [LF.UNION]: 'union',
+}
 
 /** What a numeric leaf of 0x8000 and above is followed by: bytes, and whether they are signed. */
 export const NUMERIC: Readonly<Record<number, readonly [size: 1 | 2 | 4 | 8, signed: boolean]>> = {
@@ -64,6 +73,8 @@ export const SYMBOLS_SUBSECTION = 0xf1
 
 export const S = {
   END: 0x0006,
+  THUNK32: 0x1102,
+  BLOCK32: 0x1103,
   REGISTER: 0x1106,
   UDT: 0x1108,
   BPREL32: 0x110b,
@@ -74,13 +85,16 @@ export const S = {
   REGREL32: 0x1111,
   LTHREAD32: 0x1112,
   GTHREAD32: 0x1113,
+  SEPCODE: 0x1132,
   LOCAL: 0x113e,
   LPROC32_ID: 0x1146,
   GPROC32_ID: 0x1147,
-  BLOCK32: 0x1103,
   INLINESITE: 0x114d,
   INLINESITE_END: 0x114e,
   PROC_ID_END: 0x114f,
+  FILESTATIC: 0x1153,
+  INLINESITE2: 0x115d,
+  REGREL32_INDIR: 0x1171,
 } as const
 
 /** Simple types by the low byte of their index: C's name, bytes, encoding. */

@@ -1,88 +1,63 @@
 /** Types of the model from CodeView's type records. */
-import type { Aggregate, Enumeration, FunctionType, Member, TypeDefinition, TypeRef } from '../types/model.ts'
+import type { Enumeration, FunctionType, Member, TypeDefinition, TypeRef } from '../types/model.ts'
 import { sizeOfType } from '../types/size.ts'
 import { fieldsOfList, type ListedField } from './field-list.ts'
-import { type CodeViewRecord, Fields } from './records.ts'
-import { FIRST_INDEX, FORWARD_REFERENCE, LF, SIMPLE_TYPES } from './type-definitions.ts'
+import { Fields } from './records.ts'
+import { FIRST_INDEX, LF, SIMPLE_TYPES } from './type-definitions.ts'
+import { addTo, type Head, type TypeRecords } from './type-records.ts'
 
 /** How deep types may nest; compilers' own limits are lower. */
 const DEEPEST = 256
 
-const AGGREGATES: Readonly<Record<number, Aggregate['kind']>> = {
-  [LF.STRUCTURE]: 'struct',
-  [LF.CLASS]: 'class',
-  [LF.INTERFACE]: 'class',
-  [LF.UNION]: 'union',
-}
-
-/** The head of a struct, class, union or enum. */
-interface Head {
-  readonly kind: TypeDefinition['kind']
-  readonly isForward: boolean
-  readonly fieldList: number
-  /** Of an enum its underlying type. */
-  readonly underlying: number
-  readonly size: number
-  /** undefined: it has none of its own. */
-  readonly name: string | undefined
-}
+/** Names that typedefs (S_UDT, LF_ALIAS) give to types, by type index: where equal records are kept once, several to one. */
+export type TypedefNames = ReadonlyMap<number, readonly string[]>
 
 export class CodeViewTypeReader {
-  readonly #records: readonly CodeViewRecord[]
-  readonly #typedefNames: ReadonlyMap<number, string>
-  readonly #heads = new Map<number, Head | undefined>()
+  readonly #records: TypeRecords
+  readonly #typedefNames: TypedefNames
   readonly #refs = new Map<number, TypeRef>()
-  readonly #rows = new Map<string, number[]>()
+  /** Definitions that have a name by their typedefs only, by each of these. */
+  readonly #unnamed = new Map<string, number[]>()
 
-  /** @param typedefNames names that typedefs (S_UDT) give, by type index */
-  constructor(records: readonly CodeViewRecord[], typedefNames: ReadonlyMap<number, string>) {
+  constructor(records: TypeRecords, typedefNames: TypedefNames) {
     this.#records = records
-    const names = new Map(typedefNames)
-    for (const [i, { kind, data }] of records.entries()) {
-      if (kind !== LF.ALIAS) continue
-      const fields = new Fields(data)
-      const target = fields.u32()
-      if (target < FIRST_INDEX + i && !names.has(target)) names.set(target, fields.text())
-    }
-    this.#typedefNames = names
-    for (let row = 0; row < records.length; row++) {
-      const head = this.#headAt(FIRST_INDEX + row)
-      const key = head === undefined || head.isForward ? undefined : this.#keyOf(FIRST_INDEX + row, head)
-      if (key === undefined) continue
-      const known = this.#rows.get(key)
-      if (known === undefined) this.#rows.set(key, [FIRST_INDEX + row])
-      else known.push(FIRST_INDEX + row)
+    this.#typedefNames = typedefNames
+    for (const [index, names] of typedefNames) {
+      const head = records.head(index)
+      if (head !== undefined && !head.isForward && head.name === undefined) for (const name of names) addTo(this.#unnamed, name, index)
     }
   }
 
-  get keys(): Iterable<string> {
-    return this.#rows.keys()
+  /** Throws TRUNCATED, MALFORMED, as everything here. */
+  get keys(): readonly string[] {
+    return [...this.#records.named.keys(), ...this.#unnamed.keys()]
   }
 
+  /** By ascending index: the newest last. */
   definitions(key: string): TypeDefinition[] {
-    return (this.#rows.get(key) ?? []).map((index) => this.#definition(index, 0))
+    return this.#rowsOf(key).map((index) => this.#definition(index, 0))
   }
 
-  /** What an item id of a function (LF_FUNC_ID, LF_MFUNC_ID) or the index of its type stands for. */
+  #rowsOf(key: string): readonly number[] {
+    return this.#records.named.get(key) ?? this.#unnamed.get(key) ?? []
+  }
+
+  /** What the index of a function's type stands for. */
   functionType(index: number): FunctionType | undefined {
-    const record = this.#recordAt(index)
-    const isItem = record?.kind === LF.FUNC_ID || record?.kind === LF.MFUNC_ID
-    // An item leads to a type; damaged ones lead to themselves.
-    const ref = this.ref(isItem ? new Fields(record.data, 4).u32() : index, 0)
+    const ref = this.ref(index, 0)
     return ref.kind === 'function' ? ref : undefined
   }
 
-  #recordAt(index: number): CodeViewRecord | undefined {
-    return this.#records[index - FIRST_INDEX]
-  }
-
-  #headAt(index: number): Head | undefined {
-    if (!this.#heads.has(index)) this.#heads.set(index, headOf(this.#recordAt(index)))
-    return this.#heads.get(index)
+  /** The same of its item (LF_FUNC_ID, LF_MFUNC_ID), or of its type where older compilers give that. */
+  typeOfFunctionItem(index: number): FunctionType | undefined {
+    const record = this.#records.item(index)
+    const isItem = record?.kind === LF.FUNC_ID || record?.kind === LF.MFUNC_ID
+    // An item leads to a type; damaged ones lead to themselves.
+    return this.functionType(isItem ? new Fields(record.data, 4).u32() : index)
   }
 
   #keyOf(index: number, { kind, name }: Head): string | undefined {
-    return name === undefined ? this.#typedefNames.get(index) : `${kind} ${name}`
+    return name === undefined ? this.#typedefNames.get(index)?.[0] : `${kind} ${name}`
   }
 
   ref(index: number, depth: number): TypeRef {
@@ -97,7 +72,7 @@ export class CodeViewTypeReader {
 
   /** What comes first refers to nothing that comes later; where damaged data do, depth ends it. */
   #makeRef(index: number, depth: number): TypeRef {
-    const record = this.#recordAt(index)
+    const record = this.#records.type(index)
     if (record === undefined) return { kind: 'other', name: `type 0x${index.toString(16)}`, size: undefined }
     const fields = new Fields(record.data)
     switch (record.kind) {
@@ -117,7 +92,7 @@ export class CodeViewTypeReader {
       case LF.MFUNCTION:
         return this.#function(record.kind, fields, depth)
     }
-    const head = this.#headAt(index)
+    const head = this.#records.head(index)
     if (head === undefined) return { kind: 'other', name: `record 0x${record.kind.toString(16)}`, size: undefined }
     const key = this.#keyOf(index, head)
     if (key !== undefined) return { kind: 'named', key, size: head.isForward ? undefined : this.#sizeOf(head) }
@@ -141,7 +116,7 @@ export class CodeViewTypeReader {
       if (pointer !== 0) self.push(this.ref(pointer, depth + 1))
     }
     fields.u32()
-    const list = this.#recordAt(fields.u32())
+    const list = this.#records.type(fields.u32())
     const parameters: number[] = []
     if (list?.kind === LF.ARGLIST) {
       const arguments_ = new Fields(list.data)
@@ -160,16 +135,16 @@ export class CodeViewTypeReader {
   }
 
   #sizeOfKey(key: string): number | undefined {
-    const [index] = this.#rows.get(key) ?? []
-    const head = index === undefined ? undefined : this.#headAt(index)
+    const [index] = this.#rowsOf(key)
+    const head = index === undefined ? undefined : this.#records.head(index)
     return head && this.#sizeOf(head)
   }
 
   #definition(index: number, depth: number): TypeDefinition {
-    const head = this.#headAt(index) as Head
+    const head = this.#records.head(index) as Head
     const key = this.#keyOf(index, head)
     const size = this.#sizeOf(head)
-    const listed = fieldsOfList(head.fieldList, (at) => this.#recordAt(at))
+    const listed = fieldsOfList(head.fieldList, (at) => this.#records.type(at))
     if (head.kind === 'enum') {
       const values: Enumeration['values'] = listed.flatMap((f) => (f.what === 'value' ? [[f.name, f.value] as const] : []))
       return { kind: 'enum', key, size, values }
@@ -185,7 +160,7 @@ export class CodeViewTypeReader {
 
   #member(field: ListedField, depth: number): Member[] {
     if (field.what !== 'member' && field.what !== 'base') return []
-    const record = this.#recordAt(field.type)
+    const record = this.#records.type(field.type)
     const type = this.ref(field.type, depth + 1)
     const bits = record?.kind === LF.BITFIELD ? new Fields(record.data, 4) : undefined
     const size = sizeOfType(type, (key) => this.#sizeOfKey(key))
@@ -202,26 +177,6 @@ export class CodeViewTypeReader {
       },
     ]
   }
-}
-
-/** What compilers write for a type without a name; scopes may stand before it. */
-const UNNAMED = /(^|::)<(unnamed|anonymous)-[^>]*>$|^(__unnamed)?$/
-
-function headOf(record: CodeViewRecord | undefined): Head | undefined {
-  const kind = record && (record.kind === LF.ENUM ? 'enum' : AGGREGATES[record.kind])
-  if (record === undefined || kind === undefined) return undefined
-  const fields = new Fields(record.data, 2)
-  const isForward = (fields.u16() & FORWARD_REFERENCE) !== 0
-  const underlying = kind === 'enum' ? fields.u32() : 0
-  const fieldList = fields.u32()
-  if (kind === 'struct' || kind === 'class') {
-    // Derivation list and shape of the virtual table.
-    fields.u32()
-    fields.u32()
-  }
-  const size = kind === 'enum' ? 0 : fields.numeric()
-  const name = fields.text()
-  return { kind, isForward, fieldList, underlying, size, name: UNNAMED.test(name) ? undefined : name }
 }
 
 /** An index below 0x1000: the type in its low byte, in bits 8 to 11 how a pointer leads to it. */

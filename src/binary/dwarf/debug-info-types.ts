@@ -15,11 +15,13 @@ export function dwarfTypes(sections: DebugSections): DebugTypes {
 
 class DwarfTypes implements DebugTypes {
   readonly format = 'dwarf'
+  readonly shared = undefined
   readonly #dies: DieTable
   /** Rows of definitions by key. */
   readonly #definitions = new Map<string, number[]>()
   readonly #reader: TypeReader
   readonly #fingerprints: Fingerprints
+  #keys: readonly string[] | undefined
   #functions: readonly FunctionInfo[] | undefined
   #variables: readonly VariableInfo[] | undefined
 
@@ -41,8 +43,9 @@ class DwarfTypes implements DebugTypes {
     this.#fingerprints = new Fingerprints(dies, (row) => this.#reader.keyOf(row))
   }
 
-  get keys(): Iterable<string> {
-    return this.#definitions.keys()
+  get keys(): readonly string[] {
+    this.#keys ??= [...this.#definitions.keys()]
+    return this.#keys
   }
 
   fingerprint(key: string): string | undefined {

@@ -2,6 +2,7 @@
  * Structures of a PDB file, as LLVM's documentation (docs/PDB) and Microsoft's published source (microsoft-pdb, cvinfo.h) have them:
  * a small file system (MSF) whose streams hold tables.
  */
+import { Guid } from '../codeview/guid.ts'
 import { bytes, i32, struct, u8, u16, u32 } from '../struct.ts'
 
 /** `Microsoft C/C++ MSF 7.00\r\n\x1aDS\0\0\0`. */
@@ -31,11 +32,7 @@ export const PdbInfoHeader = struct('PdbStreamHeader', {
   Version: u32,
   Signature: u32,
   Age: u32,
-  /** The GUID as windows.h has it: Data1 to Data3 little-endian. */
-  Data1: u32,
-  Data2: u16,
-  Data3: u16,
-  Data4: bytes(8),
+  Guid,
 })
 
 /** The only version since 1999. */
@@ -89,9 +86,6 @@ export const ModInfo = struct('ModInfo', {
 /** Bytes of a module's stream before its first symbol record (CV_SIGNATURE_C13). */
 export const MODULE_SIGNATURE_SIZE = 4
 
-/** The header of a symbol or type record; `length` counts what follows it itself. */
-export const RecordHeader = struct('CodeView record', { length: u16, kind: u16 })
-
 /** SYM_ENUM_e of cvinfo.h: the kinds that name code or data. */
 export const S = {
   LDATA32: 0x110c,
@@ -123,6 +117,27 @@ export const DataSym = struct('DATASYM32', { typind: u32, off: u32, seg: u16 })
 export const PubSym = struct('PUBSYM32', { pubsymflags: u32, off: u32, seg: u16 })
 
 export const PUBSYM_FUNCTION = 2
+
+/** How a substream of section contributions begins; the second form has the object's section number behind each entry. */
+export const CONTRIBUTIONS_VERSION = { V60: 0xf12eba2d, V2: 0xf13151e4 } as const
+
+/** SC of Microsoft's dbi.h: what a module has put into a section of the image. */
+export const SectionContribution = struct('SectionContribEntry', {
+  Section: u16,
+  Padding1: u16,
+  Offset: i32,
+  /** Bytes of the object's section. */
+  Size: i32,
+  Characteristics: u32,
+  ModuleIndex: u16,
+  Padding2: u16,
+  /** Of the object's section before it was relocated: CRC-32 that begins with 0 and is not inverted. */
+  DataCrc: u32,
+  RelocCrc: u32,
+})
+
+/** The only version of type and id streams since 1999. */
+export const TPI_VERSION_V80 = 20040203
 
 /** The header of the type and id streams, as far as it matters here. */
 export const TpiHeader = struct('TpiStreamHeader', {

@@ -104,11 +104,19 @@ export interface VariableInfo {
   readonly declared: boolean
 }
 
-/** The debug information of one object or image. Parsed when first asked; everything throws TRUNCATED or MALFORMED for damaged data. */
+/** The debug information of one object. Parsed when first asked; everything throws TRUNCATED or MALFORMED for damaged data. */
 export interface DebugTypes {
   readonly format: 'dwarf' | 'codeview'
-  /** Keys of types with a definition: `struct conn`, `enum state`, `union data`, `pair_t` (by its typedef), `struct ns::inner`. */
-  readonly keys: Iterable<string>
+  /**
+   * undefined: types are those of this object. Else what it has them in common with others in (a PDB, in words that tell it from every other):
+   * types are then those of all these objects, whichever this one knows.
+   */
+  readonly shared: string | undefined
+  /**
+   * Of types with a definition: `struct conn`, `enum state`, `union data`, `pair_t` (by its typedef), `struct ns::inner`. Always the same list, and one
+   * list for all that have the same types in common.
+   */
+  readonly keys: readonly string[]
   /**
    * Equal for definitions of equal layout, members' names included. Of several definitions of one key, all are in it.
    * undefined: there is none.
