@@ -68,8 +68,8 @@ export const ERRORS = {
   ),
   SYMBOLS_MISMATCH: entry(
     'badInput',
-    'a file with symbols belongs to another build than the base image',
-    'give the one that was made with the image: its build id, check sum or GUID must be the same',
+    'a file with symbols belongs to another build than the base image and has no types of the objects either',
+    'give the one that was made with the image: its build id, check sum or GUID must be the same; a PDB for its types must be of one of the two builds',
   ),
   ARCHIVE_THIN: entry(
     'badInput',

@@ -1,5 +1,5 @@
 /** Reading and writing the files that a person names. */
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { HotpatchError } from './errors.ts'
 
 const REASONS: Readonly<Record<string, string>> = {
@@ -52,3 +52,6 @@ export function writeNew(path: string, text: string, mode: number): void {
     throw new HotpatchError('FILE_UNWRITABLE', `${path}: ${why(cause)}`, { cause })
   }
 }
+
+/** false where there is nothing, too. */
+export const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false

@@ -5,7 +5,7 @@
 import { HotpatchError } from '../errors.ts'
 import { type Acceptance, judge } from './acceptances.ts'
 import type { BaseImage } from './base-image.ts'
-import { type BuildOptions, type BuildOutcome, writeTogether } from './build.ts'
+import { type BuildOptions, type BuildOutcome, typeFiles, writeTogether } from './build.ts'
 import { judged, planFor, type Unjudged } from './build-plan.ts'
 import { difference } from './diff.ts'
 import { librariesFor, readBases } from './images.ts'
@@ -14,6 +14,7 @@ import { locator } from './passes/locate.ts'
 import { neighboursOf } from './passes/neighbours.ts'
 import { sharedState } from './passes/shared-state.ts'
 import { type Reason, refuses } from './reasons.ts'
+import { refuseStrangers } from './strangers.ts'
 
 export interface UpdateOptions extends Omit<BuildOptions, 'base' | 'id'> {
   /** The programs, libraries and DLLs that run, and the id of the patch for each. */
@@ -33,9 +34,11 @@ interface ForImage extends Unjudged {
  * SYMBOLS_MISMATCH, FILE_UNREADABLE, FORMAT_UNKNOWN and what readers throw for damaged files.
  */
 export function buildUpdate(options: UpdateOptions): UpdateOutcome {
-  const program = readProgram(options.before, options.after, options.sourceDiff)
+  const symbols = options.symbols ?? []
   const paths = options.bases.map(({ base }) => base)
-  const { bases, notes } = readBases(paths, options.symbols ?? [])
+  const { bases, notes, strangers } = readBases(paths, symbols)
+  const program = readProgram(options.before, options.after, options.sourceDiff, typeFiles(symbols, bases))
+  refuseStrangers(strangers, [program])
   const found = difference(program)
   const places = bases.map(locator)
   const images = bases.map((base, i): ForImage => {

@@ -5,7 +5,9 @@ import { buildPlan, type Planned } from './build-plan.ts'
 import { librariesFor, readBases, writePatch } from './images.ts'
 import { readProgram } from './inputs.ts'
 import type { Naming } from './passes/plan.ts'
+import type { Program } from './program.ts'
 import type { BuildReport } from './report.ts'
+import { refuseStrangers } from './strangers.ts'
 
 export interface BuildOptions extends Naming {
   /** Object file, archive or folder of them: the build that the base image was linked from. */
@@ -18,7 +20,7 @@ export interface BuildOptions extends Naming {
   readonly accept?: readonly Acceptance[]
   /** The fix as a unified diff: what counts as a moved line is then held against it. */
   readonly sourceDiff?: string | undefined
-  /** Files with the symbols of a stripped base image, and folders in which they are looked for. */
+  /** Files with the symbols of a stripped base image or with types of the objects, and folders in which they are looked for. */
   readonly symbols?: readonly string[]
   /** Shared objects, import libraries or DLLs in which names are looked for that the base image does not import. */
   readonly libraries?: readonly string[]
@@ -31,7 +33,8 @@ export type BuildOutcome =
 
 /**
  * The same inputs give the same bytes, whatever the folders are called and in whichever order they are listed.
- * Throws REFUSED (all reasons in its facts), ACCEPT_UNMATCHED, FILE_UNREADABLE, FORMAT_UNKNOWN and what readers throw for damaged files.
+ * Throws REFUSED (all reasons in its facts), ACCEPT_UNMATCHED, SYMBOLS_MISMATCH, FILE_UNREADABLE, FORMAT_UNKNOWN and what readers throw for
+ * damaged files.
  */
 export const buildPatch = (options: BuildOptions): BuildOutcome => writeTogether(planPatches([options]))[0] as BuildOutcome
 
@@ -43,15 +46,25 @@ type Around = (index: number, make: () => Planned) => Planned
  * be any one's of the images. Throws as buildPatch.
  */
 export function planPatches(all: readonly BuildOptions[], around: Around = (_index, make) => make()): Planned[] {
-  const { bases, notes } = readBases(
+  const symbols = all[0]?.symbols ?? []
+  const { bases, notes, strangers } = readBases(
     all.map(({ base }) => base),
-    all[0]?.symbols ?? [],
+    symbols,
   )
-  return all.map((options, i) => around(i, () => planOn(bases[i] as BaseImage, options, notes)))
+  const programOf = ({ before, after, sourceDiff }: BuildOptions): Program =>
+    readProgram(before, after, sourceDiff, typeFiles(symbols, bases))
+  // Which program a file is for is known when all are read.
+  const programs = strangers.length === 0 ? undefined : all.map(programOf)
+  refuseStrangers(strangers, programs ?? [])
+  return all.map((options, i) => around(i, () => planOn(bases[i] as BaseImage, programs?.[i] ?? programOf(options), options, notes)))
 }
 
-function planOn(base: BaseImage, options: BuildOptions, notes: readonly string[]): Planned {
-  const program = readProgram(options.before, options.after, options.sourceDiff)
+/** Files that may have types of the objects: those that were given, and those that the images have their symbols from. */
+export const typeFiles = (symbols: readonly string[], bases: readonly BaseImage[]): string[] => [
+  ...new Set([...symbols, ...bases.flatMap(({ symbolFile }) => symbolFile ?? [])]),
+]
+
+function planOn(base: BaseImage, program: Program, options: BuildOptions, notes: readonly string[]): Planned {
   const { plan, report: planned } = buildPlan(program, base, options, options.accept, librariesFor(base, options.libraries ?? []))
   return { plan, report: { ...planned, notes } }
 }

@@ -13,16 +13,22 @@ import { entryOf, functionSize } from './places.ts'
 import { afterGraphs, beforeGraphs, ownersOf, type Program, type Twins } from './program.ts'
 import { refuses, sortReasons } from './reasons.ts'
 import type { ChangeCounts, DiffItem, DiffReport, ItemKind } from './report.ts'
+import { refuseStrangers, symbolFilesAmong } from './strangers.ts'
 
 /**
  * @param before an object file, an archive, or a folder of them: the build before the fix
  * @param after the same of the build after it
  * @param sourceDiff the fix as a unified diff
- * Throws FILE_UNREADABLE, FORMAT_UNKNOWN and what the front ends throw for damaged objects.
+ * @param symbols PDBs with the types of objects that have none themselves, and folders of them
+ * Throws SYMBOLS_MISMATCH (a file given has none of them), FILE_UNREADABLE, FORMAT_UNKNOWN and what the front ends throw for damaged objects.
  */
-export function diffBuilds(before: string, after: string, sourceDiff?: string): DiffReport {
+export function diffBuilds(before: string, after: string, sourceDiff?: string, symbols: readonly string[] = []): DiffReport {
   // Read, and set aside what is the same byte for byte.
-  const program = readProgram(before, after, sourceDiff)
+  const program = readProgram(before, after, sourceDiff, symbols)
+  refuseStrangers(
+    symbolFilesAmong(symbols).map((file) => ({ file, whys: [] })),
+    [program],
+  )
   return diffReport(program, difference(program))
 }
 
@@ -75,7 +81,7 @@ export function diffReport(program: Program, { classified, layouts }: Difference
     },
     outcome: relevant.length === 0 ? 'same' : items.every((i) => i.patchable) ? 'patchable' : 'refused',
     layouts: { compared: layouts.compared, without: layouts.without },
-    notes: [...program.notes, ...withoutTypes(layouts.without)],
+    notes: [...program.notes, ...layouts.notes],
   }
 }
 
@@ -107,13 +113,6 @@ function typeItem({ change, reasons }: JudgedLayout): DiffItem {
 function everythingThatChanged({ changes }: Classified): Replacement {
   const code = changes.filter(({ kind, change }) => kind === 'function' && change !== 'removed')
   return { switched: new Set(code.flatMap(({ before }) => before?.block ?? [])), objects: new Set(code.map(({ file }) => file)) }
-}
-
-function withoutTypes(files: readonly string[]): string[] {
-  const [first, ...others] = files
-  if (first === undefined) return []
-  const more = others.length === 0 ? 'has' : `and ${others.length} more have`
-  return [`layouts were not compared: ${first} ${more} no debug information (compile both builds with -g)`]
 }
 
 const KIND_ORDER: readonly ItemKind[] = [

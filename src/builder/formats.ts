@@ -5,6 +5,8 @@ import { sameElfProgram } from './elf/same-program.ts'
 import type { LinkGraph } from './graph.ts'
 import { graphFromCoff } from './pe/graph.ts'
 import { sameCoffProgram } from './pe/same-program.ts'
+import { coffTypeSources } from './pe/separate-types.ts'
+import type { ObjectsOfBuild, TypeSources } from './type-source.ts'
 
 export type InputFormat = 'elf-object' | 'coff-object' | 'archive' | 'elf-image' | 'pe-image' | 'other'
 
@@ -40,4 +42,10 @@ export function sameObject(before: Uint8Array, after: Uint8Array): boolean {
 /** Throws what the front ends throw, with the path in front. */
 export function readObject(data: Uint8Array, path: string): LinkGraph {
   return inputFormat(data) === 'elf-object' ? graphFromElf(data, path) : graphFromCoff(data, path)
+}
+
+/** Where types of objects that have none themselves are looked for; undefined: nowhere. `symbols`: files and folders that a person gave. */
+export function typeSources(before: ObjectsOfBuild, after: ObjectsOfBuild, symbols: readonly string[]): TypeSources | undefined {
+  const isCoff = [...before.different, ...after.different].some(({ bytes }) => inputFormat(bytes) === 'coff-object')
+  return isCoff ? coffTypeSources(before, after, symbols) : undefined
 }

@@ -97,6 +97,8 @@ export interface LinkGraph {
   readonly lines?: SourceLines
   /** What its debug information says about types; gives undefined where it has none. Parsed at the first call. Throws TRUNCATED, MALFORMED. */
   readonly types?: (() => DebugTypes | undefined) | undefined
+  /** Why `types` gives undefined, in a half-sentence, where more is known than that there are none. */
+  readonly whyNoTypes?: (() => string | undefined) | undefined
 }
 
 /** From which lines code was made, by the compiler's own record. Read when first asked for. */

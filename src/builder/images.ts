@@ -1,8 +1,8 @@
 /** Which base reader and back end is for which image, and where an image's symbols are looked for. */
-import { existsSync, statSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { HotpatchError } from '../errors.ts'
-import { readInput } from '../files.ts'
+import { isFolder, readInput } from '../files.ts'
 import type { BaseImage } from './base-image.ts'
 import { readElfBase } from './elf/base.ts'
 import { elfLibraries } from './elf/libraries.ts'
@@ -15,7 +15,8 @@ import { peLibraries } from './pe/libraries.ts'
 import { peSymbolFiles } from './pe/separate-symbols.ts'
 import { writePePatch } from './pe/writer.ts'
 import type { PatchPlan } from './plan.ts'
-import type { SeparateSymbols, SymbolSource } from './symbol-source.ts'
+import { type Stranger, symbolFilesAmong } from './strangers.ts'
+import type { SeparateSymbols, SymbolFile, SymbolSource } from './symbol-source.ts'
 
 const READERS = {
   'elf-image': { base: readElfBase, symbolFiles: elfSymbolFiles },
@@ -30,18 +31,19 @@ export interface BaseImages {
   readonly bases: readonly BaseImage[]
   /** Symbols that are there and cannot be used, in words. */
   readonly notes: readonly string[]
+  /** Files given that are none of these images': they may have types of the objects. */
+  readonly strangers: readonly Stranger[]
 }
 
 /**
  * Base images with their symbols: from `symbols`, files and folders that a person gave; for a stripped image without one there, from where the
- * system and the linker put them; else the image's own. Throws SYMBOLS_MISMATCH (a file given is none of these images'), FILE_UNREADABLE,
- * FORMAT_UNKNOWN and what the readers throw.
+ * system and the linker put them; else the image's own. Throws FILE_UNREADABLE, FORMAT_UNKNOWN and what the readers throw.
  */
 export function readBases(paths: readonly string[], symbols: readonly string[]): BaseImages {
   const notes: string[] = []
   const folders = symbols.filter(isFolder)
-  const files = symbols.filter((path) => !isFolder(path)).map((path) => ({ path, data: readInput(path) }))
-  const refusals = new Map<string, string[]>(files.map(({ path }) => [path, []]))
+  const files = symbolFilesAmong(symbols)
+  const refusals = new Map<SymbolFile, string[]>(files.map((file) => [file, []]))
   const bases = paths.map((path) => {
     const data = readInput(path)
     const format = inputFormat(data)
@@ -51,9 +53,9 @@ export function readBases(paths: readonly string[], symbols: readonly string[]):
     let source: SymbolSource | undefined
     for (const file of files) {
       const read = separate.read(file)
-      if ('why' in read) refusals.get(file.path)?.push(`${path}: ${read.why}`)
+      if ('why' in read) refusals.get(file)?.push(`${path}: ${read.why}`)
       else {
-        refusals.delete(file.path)
+        refusals.delete(file)
         source ??= read
       }
     }
@@ -71,9 +73,7 @@ export function readBases(paths: readonly string[], symbols: readonly string[]):
     notes.push(...separate.notes)
     return base
   })
-  const [unused] = refusals
-  if (unused !== undefined) throw new HotpatchError('SYMBOLS_MISMATCH', `${unused[0]} is not of ${unused[1].join('; nor of ')}`)
-  return { bases, notes }
+  return { bases, notes, strangers: [...refusals].map(([file, whys]) => ({ file, whys })) }
 }
 
 /** The first of the files that there is and that is the image's. What is damaged or another's is passed over with a note. */
@@ -92,7 +92,6 @@ function search(separate: SeparateSymbols, places: readonly string[], notes: str
   return undefined
 }
 
-const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
 /** @param given paths of libraries beyond those that the base image asks for */
 export const librariesFor = (base: BaseImage, given: readonly string[]): Libraries =>
   base.format === 'pe' ? peLibraries(base, given) : elfLibraries(base, given)

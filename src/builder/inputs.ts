@@ -4,10 +4,11 @@ import { basename, join } from 'node:path'
 import { readArchive } from '../binary/archive/reader.ts'
 import { HotpatchError } from '../errors.ts'
 import { readInput, unreadable } from '../files.ts'
-import { inputFormat, readObject, sameObject } from './formats.ts'
+import { inputFormat, readObject, sameObject, typeSources } from './formats.ts'
 import type { LinkGraph } from './graph.ts'
 import type { LazyGraph, ObjectPair, Program } from './program.ts'
 import { readSourceDiff } from './source-diff.ts'
+import type { FoundTypes, ObjectsOfBuild, TypeSource } from './type-source.ts'
 
 export interface Input extends LazyGraph {
   /** Relative to the folder given, with `/`; `archive.a(member.o)` for a member. The same for both builds. */
@@ -113,11 +114,12 @@ function parse(bytes: Uint8Array, path: string): LinkGraph {
  * Pairs the objects of two builds by path; what makes the same program is not parsed, and kept once. A single file is paired with a single file
  * whatever they are called, and so are the members of two single archives.
  * @param sourceDiff a unified diff of the sources; lines then move only as it says
+ * @param symbols files, and folders of them, that may have the types of objects
  */
-export function readProgram(before: string, after: string, sourceDiff?: string): Program {
+export function readProgram(before: string, after: string, sourceDiff?: string, symbols: readonly string[] = []): Program {
   const inputsBefore = readInputs(before)
   const open = keysOf(inputsBefore.objects, before)
-  const identical: LazyGraph[] = []
+  const identical: Input[] = []
   const found: { readonly key: string; readonly before: Input | undefined; readonly after: Input | undefined }[] = []
   const pairUp = (key: string, a: Input): void => {
     const b = open.get(key)
@@ -141,16 +143,51 @@ export function readProgram(before: string, after: string, sourceDiff?: string):
   for (const [key, b] of open) found.push({ key, before: b, after: undefined })
   found.sort((a, b) => (a.key < b.key ? -1 : 1))
   identical.sort((a, b) => (a.path < b.path ? -1 : 1))
+  const buildOf = (given: string, side: 'before' | 'after'): ObjectsOfBuild => ({
+    given,
+    different: found.flatMap((f) => f[side] ?? []),
+    same: identical,
+  })
+  const sources = typeSources(buildOf(before, 'before'), buildOf(after, 'after'), symbols)
   const pairs = found.map(
-    (f): ObjectPair => ({ path: (f.after ?? f.before)?.path ?? f.key, before: f.before?.graph(), after: f.after?.graph() }),
+    (f): ObjectPair => ({
+      path: (f.after ?? f.before)?.path ?? f.key,
+      before: f.before && withTypesFrom(f.before, sources?.before),
+      after: f.after && withTypesFrom(f.after, sources?.after),
+    }),
   )
   const graphNotes = pairs.flatMap((p) => [p.before, p.after]).flatMap((g) => g?.notes.map((note) => `${g.path}: ${note}`) ?? [])
   return {
     pairs,
-    identical,
+    identical: identical.map((input) => lazily(input, sources?.before)),
     notes: [...new Set([...notes, ...graphNotes])],
     objects: { before: inputsBefore.objects.length, after: count },
+    refusalOfTypes: (file) => (sources === undefined ? 'no object has its types in such a file' : sources.refusal(file)),
     ...(sourceDiff !== undefined && { sourceDiff: readSourceDiff(Buffer.from(readInput(sourceDiff)).toString('latin1'), sourceDiff) }),
+  }
+}
+
+/** The object's graph; what it does not say of types itself, the source is asked for. */
+function withTypesFrom(input: Input, source: TypeSource | undefined): LinkGraph {
+  const graph = input.graph()
+  if (source === undefined || graph.format !== 'coff') return graph
+  let found: FoundTypes | undefined
+  const elsewhere = (): FoundTypes => {
+    found ??= source.of(input)
+    return found
+  }
+  return { ...graph, types: () => graph.types?.() ?? elsewhere().types, whyNoTypes: () => elsewhere().why }
+}
+
+function lazily(input: Input, source: TypeSource | undefined): LazyGraph {
+  let graph: LinkGraph | undefined
+  return {
+    path: input.path,
+    mentions: input.mentions,
+    graph() {
+      graph ??= withTypesFrom(input, source)
+      return graph
+    },
   }
 }
 

@@ -1,6 +1,7 @@
 /** The two builds as the passes see them. */
 import type { Block, GraphSymbol, LinkGraph } from './graph.ts'
 import type { SourceDiff } from './source-diff.ts'
+import type { SymbolFile } from './symbol-source.ts'
 
 export interface Program {
   /** Objects that differ, sorted by path. One side is undefined where an object was added or removed. */
@@ -9,6 +10,8 @@ export interface Program {
   readonly identical: readonly LazyGraph[]
   readonly notes: readonly string[]
   readonly objects: { readonly before: number; readonly after: number }
+  /** undefined: the file has types of objects of the two builds. Else why it has none: a half-sentence. */
+  refusalOfTypes(file: SymbolFile): string | undefined
   /** The fix as its author sees it, where it was given. */
   readonly sourceDiff?: SourceDiff
 }

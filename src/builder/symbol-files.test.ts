@@ -7,6 +7,7 @@ import { readElf } from '../binary/elf/reader.ts'
 import { HotpatchError } from '../errors.ts'
 import { type BuildOptions, buildPatch } from './build.ts'
 import { readBases } from './images.ts'
+import { refuseStrangers } from './strangers.ts'
 
 const fixture = (path: string): string => new URL(`fixtures/${path}`, import.meta.url).pathname
 
@@ -36,6 +37,8 @@ function refusal(run: () => unknown): HotpatchError {
   }
   throw new Error('nothing was thrown')
 }
+
+const strangersOf = (bases: readonly string[], symbols: readonly string[]): void => refuseStrangers(readBases(bases, symbols).strangers, [])
 
 let folder: string
 beforeAll(() => {
@@ -108,7 +111,7 @@ describe('a shared object without its symbol table', () => {
   it('refuses symbols of another build, and passes over those that it found itself', () => {
     const base = copy(STRIPPED, 'other/libservice.so')
     const other = fixture('gcc-patchable-so/libservice.so')
-    const error = refusal(() => readBases([base], [other]))
+    const error = refusal(() => strangersOf([base], [other]))
     expect([error.code, error.detail]).toEqual(['SYMBOLS_MISMATCH', expect.stringMatching(/its build id is [0-9a-f]{40}, the image's/)])
     cpSync(other, join(folder, 'other/libservice.so.debug'))
     expect(readBases([base], [])).toMatchObject({ bases: [{ symbolFile: undefined }], notes: [expect.stringContaining('build id')] })
@@ -132,11 +135,11 @@ describe('a shared object without its symbol table', () => {
     // e_ident's padding.
     bytes[15] = 1
     writeFileSync(damaged, bytes)
-    expect(refusal(() => readBases([base], [damaged])).detail).toContain('its check sum is not the one in .gnu_debuglink')
+    expect(refusal(() => strangersOf([base], [damaged])).detail).toContain('its check sum is not the one in .gnu_debuglink')
   })
 
   it('refuses the map of another link', () => {
-    const error = refusal(() => readBases([fixture(STRIPPED)], [fixture('gcc-stripped-so/lld.map')]))
+    const error = refusal(() => strangersOf([fixture(STRIPPED)], [fixture('gcc-stripped-so/lld.map')]))
     expect([error.code, error.detail]).toEqual(['SYMBOLS_MISMATCH', expect.stringContaining('at another place or of another size')])
   })
 })
@@ -184,7 +187,7 @@ describe('a DLL without its symbol table', () => {
     ['clang-pdb-dll/lld.map', 'mingw-stripped-dll/service.dll', /another place/],
     ['source/service.c', 'clang-pdb-dll/service.dll', /neither a PDB nor/],
   ])('refuses %s for %s', (symbols, base, detail) => {
-    const error = refusal(() => readBases([fixture(base)], [fixture(symbols)]))
+    const error = refusal(() => strangersOf([fixture(base)], [fixture(symbols)]))
     expect([error.code, error.detail]).toEqual(['SYMBOLS_MISMATCH', expect.stringMatching(detail)])
   })
 
@@ -195,6 +198,6 @@ describe('a DLL without its symbol table', () => {
     for (let at = Buffer.from(pdb).indexOf(sought); at >= 0; at = Buffer.from(pdb).indexOf(sought)) pdb[at] = (pdb[at] as number) ^ 1
     const path = join(folder, 'other.pdb')
     writeFileSync(path, pdb)
-    expect(refusal(() => readBases([fixture('clang-pdb-dll/service.dll')], [path])).detail).toContain('it is the PDB')
+    expect(refusal(() => strangersOf([fixture('clang-pdb-dll/service.dll')], [path])).detail).toContain('it is the PDB')
   })
 })

@@ -85,20 +85,9 @@ export function usesOf(key: string, graphs: Iterable<LinkGraph>): Uses {
 
 function collect(key: string, graph: LinkGraph, types: DebugTypes, uses: Draft): void {
   const file = graph.path
-  const keys = new Set([key])
-  const aggregates = aggregatesOf(types)
-  for (let learnt = true; learnt; ) {
-    learnt = false
-    for (const [name, aggregate] of aggregates) {
-      if (keys.has(name) || relationOfMembers(aggregate, keys, 0) !== 'holds') continue
-      keys.add(name)
-      uses.containers.push({ name, file })
-      learnt = true
-    }
-  }
-  for (const [name, aggregate] of aggregates)
-    for (const member of aggregate.members)
-      if (relation(member.type, keys) === 'points') uses.keptPointers.push({ name: `${name}.${member.name ?? ''}`, file })
+  const { keys, containers, keptPointers } = holdersOf(key, types)
+  uses.containers.push(...containers.map((name) => ({ name, file })))
+  uses.keptPointers.push(...keptPointers.map((name) => ({ name, file })))
   for (const variable of types.variables()) {
     const r = relation(variable.type, keys)
     if (r !== undefined) (r === 'holds' ? uses.statics : uses.keptPointers).push({ name: variable.name, file })
@@ -125,19 +114,52 @@ function collectFunction(info: FunctionInfo, graph: LinkGraph, keys: ReadonlySet
   if (relation(info.type.returns, keys) === 'points') uses.returns.push(use)
 }
 
-const known = new WeakMap<DebugTypes, readonly (readonly [string, Aggregate])[]>()
-
-function aggregatesOf(types: DebugTypes): readonly (readonly [string, Aggregate])[] {
-  let all = known.get(types)
-  if (all === undefined) {
-    const found: (readonly [string, Aggregate])[] = []
-    for (const key of types.keys)
-      for (const definition of types.definitions(key)) if (definition.kind !== 'enum') found.push([key, definition])
-    all = found
-    known.set(types, all)
-  }
-  return all
+/** Which types hold one or point to it. */
+interface Holders {
+  /** The type, and what holds it at whatever depth. */
+  readonly keys: ReadonlySet<string>
+  readonly containers: readonly string[]
+  /** `struct conn.next` */
+  readonly keptPointers: readonly string[]
 }
+
+/** By the list of keys, which objects that share their types have in common. */
+const known = new WeakMap<
+  object,
+  { readonly aggregates: readonly (readonly [string, Aggregate])[]; readonly holders: Map<string, Holders> }
+>()
+
+function holdersOf(key: string, types: DebugTypes): Holders {
+  const list = types.keys
+  const { aggregates, holders } = known.get(list) ?? { aggregates: aggregatesOf(types), holders: new Map<string, Holders>() }
+  known.set(list, { aggregates, holders })
+  const found = holders.get(key) ?? findHolders(key, aggregates)
+  holders.set(key, found)
+  return found
+}
+
+function findHolders(key: string, aggregates: readonly (readonly [string, Aggregate])[]): Holders {
+  const keys = new Set([key])
+  const containers: string[] = []
+  for (let learnt = true; learnt; ) {
+    learnt = false
+    for (const [name, aggregate] of aggregates) {
+      if (keys.has(name) || relationOfMembers(aggregate, keys, 0) !== 'holds') continue
+      keys.add(name)
+      containers.push(name)
+      learnt = true
+    }
+  }
+  const keptPointers = aggregates.flatMap(([name, { members }]) =>
+    members.flatMap((member) => (relation(member.type, keys) === 'points' ? [`${name}.${member.name ?? ''}`] : [])),
+  )
+  return { keys, containers, keptPointers }
+}
+
+const aggregatesOf = (types: DebugTypes): (readonly [string, Aggregate])[] =>
+  [...types.keys].flatMap((key) =>
+    types.definitions(key).flatMap((definition) => (definition.kind === 'enum' ? [] : [[key, definition] as const])),
+  )
 
 /** How many users a sentence names. */
 const NAMED = 6

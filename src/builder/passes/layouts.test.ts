@@ -1,6 +1,10 @@
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
+import type { Aggregate, TypeRef } from '../../binary/types/model.ts'
 import { diffBuilds } from '../diff.ts'
+import type { LinkGraph } from '../graph.ts'
+import { object, program } from '../testing/graphs.ts'
+import { compareLayouts } from './layouts.ts'
 
 const fixture = (name: string): string => fileURLToPath(new URL(`../layouts/fixtures/${name}`, import.meta.url))
 const report = (name: string) => diffBuilds(fixture(`before-${name}`), fixture(`after-${name}`))
@@ -61,5 +65,63 @@ describe('objects without debug information', () => {
     expect(items.filter(({ kind }) => kind === 'type')).toEqual([])
     expect(layouts).toEqual({ compared: 0, without: ['after-gcc-12-nothing.o'] })
     expect(notes).toContainEqual(expect.stringMatching(/^layouts were not compared: after-gcc-12-nothing\.o has no debug information/))
+  })
+})
+
+describe('types that several objects share', () => {
+  const int: TypeRef = { kind: 'base', name: 'int', size: 4, encoding: 'signed' }
+  const conn = (count: number): Aggregate => ({
+    kind: 'struct',
+    key: 'struct conn',
+    size: 4 * count,
+    members: Array.from({ length: count }, (_, i) => ({
+      name: `m${i}`,
+      type: int,
+      bitOffset: 32 * i,
+      bitSize: 32,
+      bitField: false,
+      inherited: false,
+    })),
+    virtuals: [],
+  })
+  const typed = (graph: LinkGraph, shared: string | undefined, ...definitions: Aggregate[]): LinkGraph => {
+    const keys = ['struct conn']
+    const fingerprint = () => definitions.map((d) => d.size).join()
+    const types = {
+      format: 'codeview',
+      keys,
+      shared,
+      fingerprint,
+      definitions: () => definitions,
+      functions: () => [],
+      variables: () => [],
+    } as const
+    return { ...graph, types: () => types }
+  }
+  const graph = (path: string) => object({ path, blocks: [{ name: 'f', content: [0xc3] }] })
+  const compared = (before: readonly number[], after: readonly number[], shared: readonly [string, string] | undefined) => {
+    const [b, a] = [typed(graph('a.obj'), shared?.[0], ...before.map(conn)), typed(graph('a.obj'), shared?.[1], ...after.map(conn))]
+    return compareLayouts(program([b], [a]))
+  }
+  const sizes = (...args: Parameters<typeof compared>) => compared(...args).changes.map((c) => [c.sizeBefore, c.sizeAfter])
+  const PDBS = ['before.pdb', 'after.pdb'] as const
+
+  it('changed where a new definition stands beside the old ones, which may be left over', () => {
+    expect(sizes([1], [1, 2], PDBS)).toEqual([[4, 8]])
+    expect(sizes([3, 1], [3, 1, 2], PDBS)).toEqual([[4, 8]])
+    expect(sizes([1, 2], [2], PDBS)).toEqual([[4, 8]])
+    expect(sizes([1, 2], [2, 1], PDBS)).toEqual([])
+    expect(sizes([1], [2], PDBS)).toEqual([[4, 8]])
+  })
+
+  it('are their own object’s where they are not shared: there a type more is another function’s', () => {
+    expect(sizes([1], [1, 2], undefined)).toEqual([])
+    expect(sizes([1], [2], undefined)).toEqual([[4, 8]])
+  })
+
+  it('are not compared with themselves', () => {
+    const { changes, compared: count, without, notes } = compared([1], [1, 2], ['one.pdb', 'one.pdb'])
+    expect([changes, count, without]).toEqual([[], 0, ['a.obj']])
+    expect(notes).toEqual([expect.stringMatching(/^layouts were not compared: a\.obj: the types of both builds are in one\.pdb/)])
   })
 })

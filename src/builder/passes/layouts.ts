@@ -26,18 +26,26 @@ export interface Layouts {
   readonly compared: number
   /** Objects that differ and of which one side or both say nothing about types. */
   readonly without: readonly string[]
+  /** Why that is so, one for each reason. */
+  readonly notes: readonly string[]
 }
 
 export function compareLayouts(program: Program): Layouts {
   const found = new Map<string, Omit<TypeChange, 'knownIn'> & { files: string[] }>()
-  const without: string[] = []
+  const without: Without[] = []
+  const changesBetween = remembering(changesOf)
   let compared = 0
   for (const pair of program.pairs) {
     if (pair.before === undefined || pair.after === undefined) continue
     const before = pair.before.types?.()
     const after = pair.after.types?.()
     if (before === undefined || after === undefined) {
-      if (hasCodeOrData(pair)) without.push(pair.path)
+      const why = [pair.before, pair.after].map((graph) => graph.whyNoTypes?.()).find((each) => each !== undefined)
+      if (hasCodeOrData(pair)) without.push({ path: pair.path, why: why ?? NO_TYPES })
+      continue
+    }
+    if (before.shared !== undefined && before.shared === after.shared) {
+      without.push({ path: pair.path, why: `the types of both builds are in ${before.shared}, which does not tell them apart` })
       continue
     }
     compared++
@@ -49,7 +57,25 @@ export function compareLayouts(program: Program): Layouts {
     }
   }
   const changes = [...found.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, change]) => change)
-  return { changes: changes.map((change) => ({ ...change, knownIn: knownIn(change.key, program) })), compared, without }
+  return {
+    changes: changes.map((change) => ({ ...change, knownIn: knownIn(change.key, program) })),
+    compared,
+    without: without.map(({ path }) => path),
+    notes: [...new Set(without.map(({ why }) => why))].map((why) => noteOf(without.filter((each) => each.why === why))),
+  }
+}
+
+interface Without {
+  readonly path: string
+  readonly why: string
+}
+
+const NO_TYPES = 'no debug information (compile both builds with -g)'
+
+function noteOf([first, ...others]: readonly Without[]): string {
+  const { path = '', why = '' } = first ?? {}
+  const objects = others.length === 0 ? path : `${path} and ${others.length} more`
+  return `layouts were not compared: ${objects}${why === NO_TYPES ? ` ${others.length === 0 ? 'has' : 'have'} ` : ': '}${why}`
 }
 
 /** Objects that did not change know no type that did. */
@@ -64,19 +90,46 @@ function knownIn(key: string, program: Program): string[] {
 const hasCodeOrData = ({ before, after }: ObjectPair): boolean =>
   [before, after].some((graph) => graph?.blocks.some(({ kind, size }) => kind !== 'unwind' && size > 0))
 
-function* changesBetween(before: DebugTypes, after: DebugTypes): Generator<Omit<TypeChange, 'files' | 'knownIn'>> {
+type Found = Omit<TypeChange, 'files' | 'knownIn'>
+
+function* changesOf(before: DebugTypes, after: DebugTypes): Generator<Found> {
   for (const key of before.keys) {
     const print = after.fingerprint(key)
     if (print === undefined || print === before.fingerprint(key)) continue
-    const ofBefore = before.definitions(key)
-    const ofAfter = after.definitions(key)
-    // Local types of several functions may have one name: those that are still there are no change.
-    const gone = ofBefore.filter((b) => !ofAfter.some((a) => compareDefinitions(b, a) === undefined))
-    const come = ofAfter.filter((a) => !ofBefore.some((b) => compareDefinitions(b, a) === undefined))
-    for (let i = 0; i < gone.length && i < come.length; i++) {
-      const [b, a] = [gone[i] as TypeDefinition, come[i] as TypeDefinition]
+    for (const [b, a] of differing(before, after, key)) {
       const change = compareDefinitions(b, a)
       if (change !== undefined) yield { key, before: b, after: a, ...change }
     }
+  }
+}
+
+function* differing(
+  before: DebugTypes,
+  after: DebugTypes,
+  key: string,
+): Generator<readonly [before: TypeDefinition, after: TypeDefinition]> {
+  const ofBefore = before.definitions(key)
+  const ofAfter = after.definitions(key)
+  // Local types of several functions may have one name: those that are still there are no change.
+  const gone = ofBefore.filter((b) => !ofAfter.some((a) => compareDefinitions(b, a) === undefined))
+  const come = ofAfter.filter((a) => !ofBefore.some((b) => compareDefinitions(b, a) === undefined))
+  // In what several objects share, an old definition stays as long as one of them has it, or for ever: a new one beside it is a change.
+  const isShared = before.shared !== undefined || after.shared !== undefined
+  const [lastBefore, lastAfter] = isShared ? [ofBefore.at(-1), ofAfter.at(-1)] : []
+  for (let i = 0; i < Math.max(gone.length, come.length); i++) {
+    const [b, a] = [gone[i] ?? lastBefore, come[i] ?? lastAfter]
+    if (b !== undefined && a !== undefined) yield [b, a]
+  }
+}
+
+/** Objects that share their types have one list of keys: what differs is found once for each two lists. */
+function remembering(changes: (before: DebugTypes, after: DebugTypes) => Iterable<Found>): typeof changes {
+  const known = new Map<readonly string[], Map<readonly string[], readonly Found[]>>()
+  return (before, after) => {
+    const ofBefore = known.get(before.keys) ?? new Map<readonly string[], readonly Found[]>()
+    known.set(before.keys, ofBefore)
+    const found = ofBefore.get(after.keys) ?? [...changes(before, after)]
+    ofBefore.set(after.keys, found)
+    return found
   }
 }

@@ -4,6 +4,7 @@ import { crc32 } from 'node:zlib'
 import { type Rsds, symbolServerId } from '../../binary/codeview/rsds.ts'
 import { isMsf } from '../../binary/pdb/msf.ts'
 import { readPdb } from '../../binary/pdb/reader.ts'
+import { hasImage } from '../../binary/pdb/type-server.ts'
 import { readCodeView } from '../../binary/pe/directories.ts'
 import { isPeImage, type PeImage, readImageSymbols, readPe } from '../../binary/pe/reader.ts'
 import { cstring, viewOf } from '../../binary/struct.ts'
@@ -39,6 +40,7 @@ export function peSymbolFiles(data: Uint8Array, path: string): SeparateSymbols {
 
 function fromPdb(file: SymbolFile, image: PeImage, rsds: Rsds | undefined): SymbolSource | NotItsOwn {
   if (rsds === undefined) return { why: 'the image names no PDB' }
+  if (!hasImage(file.data)) return { why: 'it is the PDB of a compiler, with types only' }
   const pdb = readPdb(file.data)
   if (pdb.guid !== rsds.guid || pdb.age !== rsds.age)
     return { why: `it is the PDB ${pdb.guid} of age ${pdb.age}, the image's is ${rsds.guid} of age ${rsds.age}` }

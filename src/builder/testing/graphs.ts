@@ -168,7 +168,8 @@ export function program(before: readonly LinkGraph[], after: readonly LinkGraph[
       identical.push({ path, graph: () => b, mentions: (names) => b.symbols.some((s) => names.includes(s.name)) })
     else pairs.push({ path, before: b, after: a })
   }
-  return { pairs, identical, notes: [], objects: { before: before.length, after: after.length } }
+  const objects = { before: before.length, after: after.length }
+  return { pairs, identical, notes: [], objects, refusalOfTypes: () => 'it was not looked into' }
 }
 
 /** A field for a relocation: zero in the object. */

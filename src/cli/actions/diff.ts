@@ -6,8 +6,8 @@ import type { Answer } from '../answer.ts'
 import { bad, dim, good, plural, strong, table } from '../words.ts'
 
 /** `refused` is an answer here, not an error: the question was whether. The exit code says it all the same. */
-export function diff(before: string, after: string, sourceDiff?: string): Answer {
-  const report = diffBuilds(before, after, sourceDiff)
+export function diff(before: string, after: string, sourceDiff?: string, symbols?: readonly string[]): Answer {
+  const report = diffBuilds(before, after, sourceDiff, symbols)
   return {
     outcome: report.outcome,
     exit: report.outcome === 'refused' ? Exit.refused : Exit.done,

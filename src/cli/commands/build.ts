@@ -67,7 +67,7 @@ export const buildCommand = command<BuildFlags, string[], Context>({
       symbols: {
         kind: 'parsed',
         parse: path,
-        brief: 'Debug file, PDB or linker map of a stripped base image, or a folder of them; may be given several times',
+        brief: 'Debug file, PDB or linker map of a stripped base image, PDB with types, or a folder of them; may be given several times',
         optional: true,
         variadic: true,
         placeholder: 'FILE',

@@ -5,6 +5,7 @@ import { path, sourceDiffFlag } from '../parameters.ts'
 
 interface DiffFlags extends JsonFlag {
   readonly sourceDiff?: string
+  readonly symbols?: readonly string[]
 }
 
 export const diffCommand = buildCommand<DiffFlags, [before: string, after: string], Context>({
@@ -20,7 +21,18 @@ export const diffCommand = buildCommand<DiffFlags, [before: string, after: strin
     ].join('\n'),
   },
   parameters: {
-    flags: { sourceDiff: sourceDiffFlag, json: jsonFlag },
+    flags: {
+      sourceDiff: sourceDiffFlag,
+      symbols: {
+        kind: 'parsed',
+        parse: path,
+        brief: 'PDB with the types of objects that have none themselves, or a folder of them; may be given several times',
+        optional: true,
+        variadic: true,
+        placeholder: 'FILE',
+      },
+      json: jsonFlag,
+    },
     positional: {
       kind: 'tuple',
       parameters: [
@@ -30,6 +42,6 @@ export const diffCommand = buildCommand<DiffFlags, [before: string, after: strin
     },
   },
   async func(flags, before, after) {
-    await answer(this, 'diff', flags, async () => (await import('../actions/diff.ts')).diff(before, after, flags.sourceDiff))
+    await answer(this, 'diff', flags, async () => (await import('../actions/diff.ts')).diff(before, after, flags.sourceDiff, flags.symbols))
   },
 })
