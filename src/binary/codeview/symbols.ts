@@ -36,7 +36,7 @@ const VARIABLES: Readonly<
 
 /** By item in objects, by type in PDBs that a linker has written. */
 const BY_ITEM: ReadonlySet<number> = new Set([S.LPROC32_ID, S.GPROC32_ID])
-export const PROCEDURES: ReadonlySet<number> = new Set([S.LPROC32, S.GPROC32, ...BY_ITEM])
+const PROCEDURES: ReadonlySet<number> = new Set([S.LPROC32, S.GPROC32, ...BY_ITEM])
 const EXTERNAL: ReadonlySet<number> = new Set([S.GPROC32, S.GPROC32_ID])
 const OPENS: ReadonlySet<number> = new Set([...PROCEDURES, S.THUNK32, S.SEPCODE, S.BLOCK32, S.INLINESITE, S.INLINESITE2])
 const CLOSES: ReadonlySet<number> = new Set([S.END, S.INLINESITE_END, S.PROC_ID_END])

@@ -44,3 +44,21 @@ export function readContributions(substream: Uint8Array): Contribution[] {
     crc: entry.DataCrc,
   }))
 }
+
+/** Answers which module has put into the image what lies at a place of it; undefined: the linker, or nobody. */
+export function ownersOf(contributions: readonly Contribution[]): (segment: number, offset: number) => number | undefined {
+  const sorted = contributions.filter(({ size, segment }) => size > 0 && segment > 0)
+  sorted.sort((a, b) => a.segment - b.segment || a.offset - b.offset)
+  return (segment, offset) => {
+    // The last that begins at the place or before.
+    let [low, high] = [0, sorted.length]
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      const { segment: of, offset: at } = sorted[middle] as Contribution
+      if (of < segment || (of === segment && at <= offset)) low = middle + 1
+      else high = middle
+    }
+    const found = sorted[low - 1]
+    return found !== undefined && found.segment === segment && offset < found.offset + found.size ? found.module : undefined
+  }
+}
