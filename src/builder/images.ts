@@ -69,9 +69,8 @@ export function readBases(paths: readonly string[], symbols: readonly string[]):
     // It names what other modules do not see: so it was not stripped.
     if (base.lacks('', true)) return base
     source = search(separate, separate.places, notes)
-    if (source !== undefined) return READERS[format].base(data, path, source)
-    notes.push(...separate.notes)
-    return base
+    source ??= embedded(separate, path, notes)
+    return source === undefined ? base : READERS[format].base(data, path, source)
   })
   return { bases, notes, strangers: [...refusals].map(([file, whys]) => ({ file, whys })) }
 }
@@ -90,6 +89,16 @@ function search(separate: SeparateSymbols, places: readonly string[], notes: str
     }
   }
   return undefined
+}
+
+function embedded(separate: SeparateSymbols, path: string, notes: string[]): SymbolSource | undefined {
+  try {
+    return separate.embedded()
+  } catch (error) {
+    if (!(error instanceof HotpatchError)) throw error
+    notes.push(`the compressed symbol table in ${path} cannot be read: ${error.detail}`)
+    return undefined
+  }
 }
 
 /** @param given paths of libraries beyond those that the base image asks for */

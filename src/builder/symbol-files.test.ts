@@ -102,6 +102,32 @@ describe('a shared object without its symbol table', () => {
     expect(build('gcc-so', base).report.base.symbols).toBe(debug)
   })
 
+  it('with the compressed table of functions that it has in itself, knows these by name and concludes nothing from what is missing there', () => {
+    const path = copy('gcc-stripped-so/mini.so', 'mini/libservice.so')
+    const [base] = readBases([path], []).bases
+    const [whole] = readBases([fixture('gcc-so/libservice.so')], []).bases
+    const functions = (of: typeof base) =>
+      of?.symbols.filter((s) => s.kind === 'function').map((s) => `${s.binding} ${s.name} ${s.rva} ${s.size}`)
+    expect(functions(base)?.sort()).toEqual(functions(whole)?.sort())
+    expect(functions(base)?.filter((line) => line.startsWith('local weigh '))).toHaveLength(2)
+    expect([base?.symbolFile, base?.lacks('no_such_static', true), base?.lacks('no_such_function', false)]).toEqual([
+      undefined,
+      false,
+      false,
+    ])
+    expect(build('gcc-so', path).report.functions[0]?.found).toBe('symbol')
+  })
+
+  it('says where that table is damaged, and does without', () => {
+    const bytes = readFileSync(fixture('gcc-stripped-so/mini.so'))
+    bytes.writeUInt8(1, bytes.indexOf(Buffer.from('fd377a585a', 'hex')) + 40)
+    const path = join(folder, 'damaged-mini.so')
+    writeFileSync(path, bytes)
+    const { bases, notes } = readBases([path], [])
+    expect(bases[0]?.symbols.some((s) => s.name === 'weigh')).toBe(false)
+    expect(notes).toEqual([expect.stringMatching(/^the compressed symbol table in .*damaged-mini\.so cannot be read: /)])
+  })
+
   it('does without where the contents tell', () => {
     const built = build('gcc-so', copy(STRIPPED, 'alone/libservice.so'))
     expect(built.report.base.symbols).toBeUndefined()

@@ -43,8 +43,8 @@ export interface SeparateSymbols {
   readonly names: readonly string[]
   /** Where the system and the linker put such files. */
   readonly places: readonly string[]
-  /** Symbols that are there and cannot be read, in words. */
-  readonly notes: readonly string[]
+  /** Symbols that the image has in itself, in another form than its table. undefined: none. Throws what the readers throw. */
+  embedded(): SymbolSource | undefined
   /** Throws what the readers throw. */
   read(file: SymbolFile): SymbolSource | NotItsOwn
 }

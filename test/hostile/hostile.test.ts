@@ -15,6 +15,7 @@ test('there is a sample for every reader', () => {
     'patch',
     'pdb',
     'pe-image',
+    'xz',
   ])
 })
 

@@ -14,6 +14,7 @@ import { hasImage, readTypeServer } from '../../src/binary/pdb/type-server.ts'
 import { readBaseRelocations, readExports, readImports, readRuntimeFunctions } from '../../src/binary/pe/directories.ts'
 import { readPe } from '../../src/binary/pe/reader.ts'
 import type { DebugTypes } from '../../src/binary/types/model.ts'
+import { isXz, readXz } from '../../src/binary/xz/reader.ts'
 import { readElfBase } from '../../src/builder/elf/base.ts'
 import { elfSymbolFiles } from '../../src/builder/elf/separate-symbols.ts'
 import { inputFormat, readObject } from '../../src/builder/formats.ts'
@@ -44,7 +45,9 @@ const READERS = {
     readElfBase(bytes, 'damaged').importSlots.length
     const debug = elfDebugSections(readElf(bytes))
     if (debug !== undefined) readTypes(dwarfTypes(debug))
-    elfSymbolFiles(bytes, 'damaged').read({ path: 'damaged', data: bytes })
+    const separate = elfSymbolFiles(bytes, 'damaged')
+    separate.read({ path: 'damaged', data: bytes })
+    separate.embedded()
   },
   'pe-image': (bytes: Uint8Array) => {
     const image = readPe(bytes)
@@ -65,6 +68,7 @@ const READERS = {
     for (const module of modules) readTypes(of(module))
   },
   map: (bytes: Uint8Array) => void readLinkerMap(bytes),
+  xz: (bytes: Uint8Array) => void readXz(bytes, 2 ** 24),
   patch: (bytes: Uint8Array) => void readPatchImage(bytes),
 } as const
 
@@ -79,6 +83,7 @@ function readTypes(types: DebugTypes): void {
 
 function readerFor(bytes: Uint8Array): Sample['reader'] | undefined {
   if (isMsf(bytes)) return 'pdb'
+  if (isXz(bytes)) return 'xz'
   if (readLinkerMap(bytes) !== undefined) return 'map'
   const format = inputFormat(bytes)
   switch (format) {
@@ -96,7 +101,7 @@ function readerFor(bytes: Uint8Array): Sample['reader'] | undefined {
 }
 
 const root = new URL('../../src/', import.meta.url)
-const BINARY = /\.(o|obj|a|lib|so|dll|exe|elf|sys|debug|pdb|map)$/
+const BINARY = /\.(o|obj|a|lib|so|dll|exe|elf|sys|debug|pdb|map|xz)$/
 
 export const SAMPLES: readonly Sample[] = readdirSync(root, { recursive: true, withFileTypes: true })
   .filter((entry) => entry.isFile())

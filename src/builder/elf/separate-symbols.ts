@@ -7,6 +7,7 @@ import { crc32 } from 'node:zlib'
 import { imageFloor } from '../../binary/elf/memory.ts'
 import { type ElfFile, isElf, readElf } from '../../binary/elf/reader.ts'
 import { cstring, viewOf } from '../../binary/struct.ts'
+import { readXz } from '../../binary/xz/reader.ts'
 import type { BaseSymbol } from '../base-image.ts'
 import { fittingMap, type PlacedSymbol } from '../linker-map.ts'
 import { type NotItsOwn, type SeparateSymbols, type SymbolFile, type SymbolSource, tableSource } from '../symbol-source.ts'
@@ -23,16 +24,15 @@ export function elfSymbolFiles(data: Uint8Array, path: string): SeparateSymbols 
   const byId = buildId === undefined || buildId.length < 4 ? [] : [`.build-id/${buildId.slice(0, 2)}/${buildId.slice(2)}.debug`]
   const byLink = link === undefined ? [] : [link.name]
   const folder = dirname(path)
+  const image = { elf, floor, machine: elfMachine(elf.machine, path) }
   return {
     names: [...byId, ...byLink, `${basename(path)}.debug`],
     places: [
       ...byId.map((name) => join(SYSTEM, name)),
       ...byLink.flatMap((name) => [join(folder, name), join(folder, '.debug', name), join(SYSTEM, folder, name)]),
     ],
-    notes: hasMiniDebugInfo(elf)
-      ? [`${path} has a compressed symbol table of its functions (.gnu_debugdata), which hotpatch does not read`]
-      : [],
-    read: (file) => read(file, { elf, floor, machine: elfMachine(elf.machine, path) }, link),
+    embedded: () => miniSymbols(image),
+    read: (file) => read(file, image, link),
   }
 }
 
@@ -44,7 +44,19 @@ interface Image {
 
 const SYSTEM = '/usr/lib/debug'
 
-const hasMiniDebugInfo = (elf: ElfFile): boolean => elf.sections.some((s) => s.name === '.gnu_debugdata')
+/** Bytes that a compressed symbol table may come to: some hundred times those of the largest. */
+const MOST_OF_MINI = 256 * 2 ** 20
+
+/**
+ * `.gnu_debugdata` (gdb's manual, "Debugging information in a special section"): an ELF file with the functions that the dynamic symbol table
+ * lacks, compressed by xz. Variables are not in it, so of no name it is known that the image lacks it.
+ */
+function miniSymbols({ elf, floor, machine }: Image): SymbolSource | undefined {
+  const data = elf.sections.find((s) => s.name === '.gnu_debugdata')?.data()
+  if (data === undefined) return undefined
+  const table = readElf(readXz(data, MOST_OF_MINI)).symbols()
+  return { path: undefined, symbols: imageSymbols(elf, floor, machine, table), lacks: () => false }
+}
 
 interface DebugLink {
   /** Without folders. */

@@ -30,7 +30,7 @@ export function peSymbolFiles(data: Uint8Array, path: string): SeparateSymbols {
       `${basename(path).replace(/\.[^.]*$/, '')}.pdb`,
     ],
     places: [...(pdb ? [join(folder, pdb)] : []), ...(link ? [join(folder, link.name), join(folder, '.debug', link.name)] : [])],
-    notes: [],
+    embedded: () => undefined,
     read: (file) => {
       if (isMsf(file.data)) return fromPdb(file, image, rsds)
       return isPeImage(file.data) ? fromImage(file, image, link) : fromMap(file, image)
