@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Region } from './contract.ts'
-import { type AddressSpace, findFreePlace } from './place.ts'
+import { type AddressSpace, findFreePlace, findFreePlaceAround } from './place.ts'
 
 const PAGE = 0x1000n
 const space: AddressSpace = { granularity: PAGE, lowest: 0x10000n, highest: 0x100000n }
@@ -45,5 +45,35 @@ describe('findFreePlace', () => {
         return found !== undefined && starts.includes(Number(found / PAGE)) && Math.abs(Number(found / PAGE) - near) === nearest
       }),
     )
+  })
+})
+
+describe('findFreePlaceAround', () => {
+  const wide: AddressSpace = { granularity: PAGE, lowest: 0x10000n, highest: 1n << 47n }
+  const address = fc.bigInt({ min: 0n, max: (1n << 35n) / PAGE }).map((page) => page * PAGE)
+  const stretches = fc.array(fc.tuple(address, fc.bigInt({ min: 1n, max: 1n << 20n })), { maxLength: 12 })
+
+  test('finds what a look at everything finds', () => {
+    fc.assert(
+      fc.property(stretches, address, address, address, fc.integer({ min: 1, max: 1 << 28 }), (made, near, low, high, size) => {
+        const regions = made.map(([start, pages]) => region(start, start + pages * PAGE)).sort((a, b) => (a.start < b.start ? -1 : 1))
+        const request = { size, near, low, high }
+        const touching = (from: bigint, to: bigint) => regions.filter(({ start, end }) => start < to && end > from)
+        expect(findFreePlaceAround(touching, request, wide)).toBe(findFreePlace(regions, request, wide))
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  test('looks no farther than it must', () => {
+    const looked: [bigint, bigint][] = []
+    const near = 1n << 32n
+    const look = (low: bigint, high: bigint): Region[] => {
+      looked.push([low, high])
+      return []
+    }
+    expect(findFreePlaceAround(look, { size: 0x2000, near, ...whole }, wide)).toBe(near)
+    expect(looked).toHaveLength(1)
+    expect(looked[0]?.every((at) => at - near <= 1n << 25n && near - at <= 1n << 25n)).toBe(true)
   })
 })

@@ -23,7 +23,6 @@ export function findFreePlace(regions: readonly Region[], request: PlaceRequest,
   const low = request.low > space.lowest ? request.low : space.lowest
   const high = request.high < space.highest ? request.high : space.highest
   let best: bigint | undefined
-  let bestDistance = 0n
   const consider = (holeStart: bigint, holeEnd: bigint): void => {
     const first = alignUp(holeStart > low ? holeStart : low, space.granularity)
     const end = holeEnd < high ? holeEnd : high
@@ -31,11 +30,7 @@ export function findFreePlace(regions: readonly Region[], request: PlaceRequest,
     const last = alignDown(end - size, space.granularity)
     const wish = alignDown(request.near, space.granularity)
     const place = wish < first ? first : wish > last ? last : wish
-    const distance = place > request.near ? place - request.near : request.near - place
-    if (best === undefined || distance < bestDistance) {
-      best = place
-      bestDistance = distance
-    }
+    if (best === undefined || distance(place, request.near) < distance(best, request.near)) best = place
   }
   let free = 0n
   for (const region of regions) {
@@ -46,5 +41,31 @@ export function findFreePlace(regions: readonly Region[], request: PlaceRequest,
   return best
 }
 
+/** Bytes on both sides of `near` that are looked at first, and how much farther each time. */
+const FIRST_REACH = 1n << 25n
+const FARTHER = 16n
+
+/**
+ * The same where it costs time to learn what is taken: no farther around `near` than the place is.
+ * @param taken gives the regions that touch [low, high)
+ */
+export function findFreePlaceAround(
+  taken: (low: bigint, high: bigint) => readonly Region[],
+  request: PlaceRequest,
+  space: AddressSpace,
+): bigint | undefined {
+  const { near, size } = request
+  const low = request.low > space.lowest ? request.low : space.lowest
+  const high = request.high < space.highest ? request.high : space.highest
+  for (let reach = FIRST_REACH; ; reach *= FARTHER) {
+    const within = { low: near - reach > low ? near - reach : low, high: near + reach < high ? near + reach : high }
+    const found = within.low < within.high ? findFreePlace(taken(within.low, within.high), { ...request, ...within }, space) : undefined
+    // One that reaches out of what has been looked at may still be nearer than one that lies all in it.
+    if (found !== undefined && distance(found, near) + BigInt(size) <= reach) return found
+    if (within.low === low && within.high === high) return found
+  }
+}
+
+const distance = (a: bigint, b: bigint): bigint => (a > b ? a - b : b - a)
 const alignDown = (address: bigint, to: bigint): bigint => address - (address % to)
 const alignUp = (address: bigint, to: bigint): bigint => alignDown(address + to - 1n, to)
