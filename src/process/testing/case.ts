@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { HotpatchError } from '../../errors.ts'
-import type { Process } from '../contract.ts'
+import type { Process, ThreadSummary } from '../contract.ts'
 import type { ConformanceHost, StartedTarget, TargetControl } from './target.ts'
 
 /** What a case gets: a fresh target and the process opened on it. */
@@ -39,3 +39,6 @@ export async function untilThrown(action: () => unknown): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 1))
   }
 }
+
+/** Those that a stop shows. Wine lists a thread some time before it exists, on a busy machine for long: it has no TEB then. */
+export const begunThreads = (process: Process): ThreadSummary[] => process.threads().filter(({ teb }) => teb !== 0n)

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import type { SwitchRequest } from '../contract.ts'
 import { CALL_CASES } from './call-cases.ts'
-import { type ConformanceCase, throwsCode, untilThrown } from './case.ts'
+import { begunThreads, type ConformanceCase, throwsCode, untilThrown } from './case.ts'
 import { LOCK_CASES } from './lock-cases.ts'
 import { MAPPING_CASES } from './mapping-cases.ts'
 import { SEARCH_CASES } from './search-cases.ts'
@@ -205,7 +205,7 @@ const SWITCHING: readonly ConformanceCase[] = [
           [VALUE_NEW, 'new'],
           [VALUE_OLD, 'old'],
         ] as const) {
-          const threads = process.threads().length
+          const threads = begunThreads(process).length
           const outcome = process.switchCode(switchTo(target, bytes))
           assert.equal(outcome.switched, true)
           assert.equal(outcome.threads, threads)
@@ -221,7 +221,7 @@ const SWITCHING: readonly ConformanceCase[] = [
     async run({ process, target, control }) {
       await control.setWorkers(3)
       await control.startSpinning()
-      const expected = process.threads().map((thread) => thread.id)
+      const expected = begunThreads(process).map((thread) => thread.id)
       const seen: { id: number; ip: bigint; sp: bigint }[] = []
       process.switchCode({
         writes: [],

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import type { Process, StoppedThreads } from '../contract.ts'
 import { BELOW } from '../stack-windows.ts'
-import type { ConformanceCase } from './case.ts'
+import { begunThreads, type ConformanceCase } from './case.ts'
 import { MACHINE } from './target.ts'
 
 const BYTES = 4096
@@ -50,7 +50,7 @@ export const STACK_CASES: readonly ConformanceCase[] = [
     async run({ process, control }) {
       await control.setWorkers(5)
       const order: string[] = []
-      const known = process.threads().length
+      const known = begunThreads(process).length
       let shown = 0
       process.switchCode({
         writes: [],
@@ -90,7 +90,7 @@ export const STACK_CASES: readonly ConformanceCase[] = [
           seen.push({ sp: stopped.stackPointer(i), address, length, matches: Buffer.compare(bytes, memory) === 0 })
         }
       })
-      assert.equal(seen.length, process.threads().length)
+      assert.equal(seen.length, begunThreads(process).length)
       for (const { sp, address, length, matches } of seen) {
         const region = regions.find((candidate) => candidate.start <= sp && sp < candidate.end)
         assert.ok(region, 'a stack outside of every region')
@@ -149,7 +149,7 @@ export const STACK_CASES: readonly ConformanceCase[] = [
       })
       let looks = 0
       let inside = true
-      const expected = process.threads().length
+      const expected = begunThreads(process).length
       const outcome = process.switchCode({
         writes: [],
         stopTimeout: 5000,

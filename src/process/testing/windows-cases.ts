@@ -7,7 +7,7 @@ import type { CallArgument, Process } from '../contract.ts'
 import { WindowsProcess } from '../windows/process.ts'
 import { callRemote, ntdllFunction } from '../windows/remote-call.ts'
 import type { Target } from '../windows/target.ts'
-import { type ConformanceCase, throwsCode } from './case.ts'
+import { begunThreads, type ConformanceCase, throwsCode } from './case.ts'
 import { MACHINE, TARGET_TEXT, VALUE_NEW, VALUE_OLD } from './target.ts'
 
 const PAGE = 0x1000
@@ -219,6 +219,18 @@ const LOOKING: readonly ConformanceCase[] = [
     name: 'opening a process of the kernel is PROCESS_UNSUPPORTED',
     async run({ host }) {
       for (const pid of [0, 4]) throwsCode('PROCESS_UNSUPPORTED', () => host.backend.open(pid))
+    },
+  },
+  {
+    name: 'threads: each with its TEB, in which its own number and address stand',
+    async run({ process, control }) {
+      await control.setWorkers(3)
+      const threads = begunThreads(process)
+      assert.ok(threads.length >= 4)
+      for (const { id, teb = 0n } of threads) {
+        const [self, thread] = [0x30n, 0x48n].map((offset) => Buffer.from(process.read(teb + offset, 8)).readBigUInt64LE())
+        assert.deepEqual([self, thread], [teb, BigInt(id)])
+      }
     },
   },
   {
