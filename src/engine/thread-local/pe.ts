@@ -101,7 +101,8 @@ function writeFile(process: Process, call: Calls, bytes: Uint8Array, folder: str
   throw noRoom(process, free.length === 0 ? `it has ${MOST_MODULES} modules with them already` : `it cannot make a file in ${folder}`)
 }
 
-const FILE_TRIES = 4
+/** One more is taken for each that an engine has died over while it was open. */
+const FILE_TRIES = 10
 
 function writeAll(process: Process, call: Calls, handle: bigint, bytes: Uint8Array): void {
   for (let at = 0; at < bytes.length; at += CHUNK) {
