@@ -6,6 +6,9 @@ import { dirname, join, relative } from 'node:path'
 import { build, type Plugin } from 'esbuild'
 import { clone } from '../places.ts'
 
+/** What V8 has to read of a file is what most of a short program's time is; names stay, for what failed tells where. */
+const SHORT = { minifyWhitespace: true, minifySyntax: true, lineLimit: 160 } as const
+
 /** Not joined: koffi looks for its native half beside itself, and the runner must be the same one for the tests and for what runs them. */
 const APART = ['koffi', 'vitest']
 
@@ -27,6 +30,7 @@ export async function bundle(names: readonly string[], folder: string): Promise<
       alias: { '@vitest/runner': 'vitest' },
       plugins: [whereItWas(name)],
       logLevel: 'silent',
+      ...SHORT,
     })
 }
 
@@ -44,7 +48,23 @@ function whereItWas(bundled: string): Plugin {
   }
 }
 
-/** One file of what a package exports, CommonJS, for those that are asked for by name. */
-export async function bundlePackage(file: string, outfile: string, format: 'cjs' | 'esm'): Promise<void> {
-  await build({ entryPoints: [file], outfile, bundle: true, format, platform: 'node', target: 'node20', logLevel: 'silent' })
+/** One file of what a package exports, for those that ask for it by name. @param without what is left out of it: a pattern of file names */
+export async function bundlePackage(file: string, outfile: string, format: 'cjs' | 'esm', without?: RegExp): Promise<void> {
+  const plugins = without === undefined ? [] : [empty(without)]
+  await build({
+    entryPoints: [file],
+    outfile,
+    bundle: true,
+    format,
+    platform: 'node',
+    target: 'node20',
+    logLevel: 'silent',
+    plugins,
+    ...SHORT,
+  })
 }
+
+const empty = (filter: RegExp): Plugin => ({
+  name: 'left out',
+  setup: (compiler) => compiler.onLoad({ filter }, () => ({ contents: '' })),
+})
