@@ -19,12 +19,12 @@ const SEARCHED = 0x40_0000
 
 /**
  * Every ledger of the process. Costs one look at the memory map and a read for each nameless read-only region, of which an
- * ordinary process has hardly any.
+ * ordinary process has hardly any. @param regions as the process has just told them
  */
-export function findLedgers(process: Process): FoundLedgers {
+export function findLedgers(process: Process, regions: readonly Region[] = process.regions()): FoundLedgers {
   const ledgers: Ledger[] = []
   const damaged: HotpatchError[] = []
-  for (const address of process.regions().flatMap((region) => marksIn(process, region))) {
+  for (const address of regions.flatMap((region) => marksIn(process, region))) {
     try {
       const ledger = readLedger(process, address)
       if (ledger !== undefined) ledgers.push(ledger)

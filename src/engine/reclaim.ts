@@ -194,7 +194,7 @@ class Search {
     const process = this.#process
     const regions = process.regions()
     if (regions.reduce((sum, { start, end }) => sum + (end - start), 0n) > SPACE_LIMIT) return false
-    const { ledgers } = findLedgers(process)
+    const { ledgers } = findLedgers(process, regions)
     const ledgerPages = ledgers.map(({ address, pairsOffset }) => rangeOf({ address, size: pairsOffset }))
     const own = [rangeOf(ledger.image), rangeOf({ address: ledger.address, size: ledger.regionSize })]
     const request = {

@@ -3,22 +3,15 @@
  * a module that is the same by path, place and size has the same code.
  */
 
-import type { FrameFunction } from '../../binary/dwarf/frames.ts'
-import { ehFrameInMemory } from '../../binary/elf/eh-frame.ts'
-import { readElfFromMemory } from '../../binary/elf/memory.ts'
-import { readExports } from '../../binary/pe/directories.ts'
-import { blockwise, type PeFrames, peFrames, RUNTIME_FUNCTION_SIZE } from '../../binary/pe/frames.ts'
-import { directory, type PeImage, readPeFromMemory } from '../../binary/pe/reader.ts'
 import { HotpatchError } from '../../errors.ts'
 import type { Unwinding } from '../../machine/architecture.ts'
 import { architectureOf } from '../../machine/architectures.ts'
-import type { FrameModule, WindowsFunctions } from '../../machine/x64/unwind.ts'
-import type { MappedModule, Process, Region } from '../../process/contract.ts'
+import type { FrameModule } from '../../machine/x64/unwind.ts'
+import type { Process, Region } from '../../process/contract.ts'
 import { findLedgers } from '../find-ledgers.ts'
 import type { Ledger } from '../ledger.ts'
 import { PAGE } from '../pages.ts'
-
-type Compiled = Pick<FrameModule, 'table' | 'windows'>
+import { type Compiled, compileElf, compileImage, compileModule } from './compiled.ts'
 
 /** The kernel's own shared object in every process on Linux, as the memory map names it. */
 const VDSO = '[vdso]'
@@ -66,7 +59,7 @@ export class FrameModules {
       )
     for (const { name, start, end } of regions)
       if (name === VDSO) add(`${name} ${start}`, start, Number(end - start), () => compileElf(process, start, unwinding))
-    for (const ledger of findLedgers(process).ledgers) addOurs(process, ledger, add, unwinding)
+    for (const ledger of findLedgers(process, regions).ledgers) addOurs(process, ledger, add, unwinding)
     this.#known = found
     return apart(modules)
   }
@@ -106,59 +99,6 @@ function compiledOrNone(compile: () => Compiled, { frameTable }: Unwinding): Com
     if (!(error instanceof HotpatchError) || error.code === 'PROCESS_GONE' || error.code === 'PERMISSION_DENIED') throw error
     return { table: frameTable([]) }
   }
-}
-
-const compileModule = (process: Process, module: MappedModule, unwinding: Unwinding): Compiled =>
-  module.format === 'elf' ? compileElf(process, module.base, unwinding) : compilePe(process, module, unwinding)
-
-function compileElf(process: Process, base: bigint, { frameTable, ehFrameTable }: Unwinding): Compiled {
-  const frames = ehFrameInMemory(readElfFromMemory(base, (address, length) => process.read(address, length)))
-  return { table: frames === undefined ? frameTable([]) : ehFrameTable(frames.data, Number(frames.address), Number(base)) }
-}
-
-function compilePe(process: Process, { base, size, name }: MappedModule, unwinding: Unwinding): Compiled {
-  const read = blockwise((rva, length) => process.read(base + BigInt(rva), length), size)
-  const image = readPeFromMemory(read)
-  const exceptions = directory(image, 'EXCEPTION')
-  if (exceptions === undefined) return forWindows(NO_FRAMES, unwinding)
-  const frames = peFrames(process.machine, read(exceptions.rva, exceptions.size), read)
-  return forWindows(name.toLowerCase() === 'ntdll.dll' ? withDispatchers(frames, image) : frames, unwinding)
-}
-
-/**
- * Functions of ntdll that the kernel makes a thread begin with in the middle of something else. Windows describes what it interrupted as a
- * machine frame, Wine as if it had called them.
- */
-const DISPATCHERS: ReadonlySet<string> = new Set(['KiUserExceptionDispatcher', 'KiUserApcDispatcher'])
-
-function withDispatchers({ functions, stretches }: PeFrames, image: PeImage): PeFrames {
-  const entries = (readExports(image)?.exports ?? [])
-    .filter(({ name }) => name !== undefined && DISPATCHERS.has(name))
-    .map(({ rva }) => rva)
-  const isOne = ({ start, size }: FrameFunction): boolean => entries.some((rva) => rva >= start && rva < start + size)
-  return { functions: functions.map((described) => (isOne(described) ? { ...described, signal: true } : described)), stretches }
-}
-
-const NO_FRAMES: PeFrames = { functions: [], stretches: [] }
-
-function forWindows({ functions, stretches }: PeFrames, { frameTable }: Unwinding): Compiled {
-  const windows: WindowsFunctions = {
-    begins: Uint32Array.from(stretches, ({ begin }) => begin),
-    ends: Uint32Array.from(stretches, ({ end }) => end),
-    primaries: Uint32Array.from(stretches, ({ primary }) => primary),
-  }
-  return { table: frameTable(functions), windows }
-}
-
-function compileImage(process: Process, { image, unwind }: Ledger, unwinding: Unwinding): Compiled {
-  if (unwind?.kind === 'pdata') {
-    const read = blockwise((rva, length) => process.read(unwind.imageBase + BigInt(rva), length), image.size)
-    const records = process.read(unwind.address, unwind.count * RUNTIME_FUNCTION_SIZE[process.machine])
-    return forWindows(peFrames(process.machine, records, read), unwinding)
-  }
-  if (unwind === undefined) return { table: unwinding.frameTable([]) }
-  const section = process.read(unwind.address, unwind.size)
-  return { table: unwinding.ehFrameTable(section, Number(unwind.address), Number(image.address)) }
 }
 
 /** Ascending, and cut where one would reach into the next. */
