@@ -27,7 +27,7 @@ export function identify(pid: number): Identity {
   if (stat.state === 'X') throw new HotpatchError('PROCESS_GONE', `process ${pid} has ended`)
   if (stat.state === 'Z' && (status.get('Threads') ?? '1') === '1')
     refuse('is a zombie: it has ended, and its parent has not taken notice yet')
-  if (status.get('Kthread') === '1' || (!status.has('VmSize') && stat.state !== 'Z')) refuse('is a thread of the kernel')
+  if (stat.ofKernel) refuse('is a thread of the kernel')
   return { stat, status }
 }
 

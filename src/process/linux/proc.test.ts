@@ -58,7 +58,17 @@ describe('stat', () => {
   const rest = Array.from({ length: 50 }, (_, i) => `${i + 3}`)
   test('a name with spaces and parentheses', () => {
     const text = `42 (a) b (c)) ${['S', ...rest.slice(1)].join(' ')}`
-    expect(parseStat(text)).toEqual({ name: 'a) b (c)', state: 'S', startTime: '22', startBrk: 47n })
+    expect(parseStat(text)).toMatchObject({ name: 'a) b (c)', state: 'S', startTime: '22', startBrk: 47n })
+  })
+
+  // As a kernel of 6.1 tells of kthreadd, of a shell, of one that is exiting and of one that has ended.
+  test.each([
+    ['2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 5 0 0', { ofKernel: true, ending: false }],
+    ['77 (sh) S 1 77 77 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 5 0 0', { ofKernel: false, ending: false }],
+    ['77 (sh) R 1 77 77 0 -1 4194564 0 0 0 0 0 0 0 0 20 0 1 0 5 0 0', { ofKernel: false, ending: true }],
+    ['77 (sh) Z 1 77 77 0 -1 4227084 0 0 0 0 0 0 0 0 20 0 1 0 5 0 0', { ofKernel: false, ending: true }],
+  ])('what its flags say: %s', (text, flags) => {
+    expect(parseStat(text)).toMatchObject(flags)
   })
 
   test.each(['', '42', '42 (x', '42 (x) S 1 2'])('what is cut off is no stat: %j', (text) => {

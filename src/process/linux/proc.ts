@@ -61,11 +61,18 @@ export interface Stat {
   readonly name: string
   /** `R`, `S`, `D`, `T`, `t`, `Z`, `X`, `I`. */
   readonly state: string
+  /** A thread of the kernel's own. */
+  readonly ofKernel: boolean
+  /** It has ended, or is about to and may have let go of memory and files, which `state` does not tell yet. */
+  readonly ending: boolean
   /** Since boot, in clock ticks. */
   readonly startTime: string
   /** Where the heap begins (brk). 0 without the right to see it. */
   readonly startBrk: bigint
 }
+
+/** include/linux/sched.h. */
+const PF = { EXITING: 0x4, KTHREAD: 0x20_0000 } as const
 
 /** proc_pid_stat(5). undefined: the text is cut off. */
 export function parseStat(text: string): Stat | undefined {
@@ -74,11 +81,13 @@ export function parseStat(text: string): Stat | undefined {
   const close = text.lastIndexOf(')')
   if (open < 0 || close < open) return undefined
   const rest = text.slice(close + 2).split(' ')
-  const [state, startTime, startBrk] = [rest[0], rest[19], rest[44]]
+  const [state, flags, startTime, startBrk] = [rest[0], rest[6], rest[19], rest[44]]
   if (state === undefined || startTime === undefined || !/^\d+$/.test(startTime)) return undefined
   return {
     name: text.slice(open + 1, close),
     state,
+    ofKernel: (Number(flags) & PF.KTHREAD) !== 0,
+    ending: /^[ZX]$/.test(state) || (Number(flags) & PF.EXITING) !== 0,
     startTime,
     startBrk: startBrk !== undefined && /^\d+$/.test(startBrk) ? BigInt(startBrk) : 0n,
   }
@@ -138,7 +147,7 @@ export function numbersIn(folder: string): number[] {
  * others, one of those.
  */
 export function livingThread(pid: number): number {
-  const hasEnded = (path: string): boolean => /^[ZX]$/.test(parseStat(readProc(`${path}/stat`) ?? '')?.state ?? 'X')
+  const hasEnded = (path: string): boolean => parseStat(readProc(`${path}/stat`) ?? '')?.ending ?? true
   if (!hasEnded(`/proc/${pid}`)) return pid
   return numbersIn(`/proc/${pid}/task`).find((tid) => !hasEnded(`/proc/${pid}/task/${tid}`)) ?? pid
 }
