@@ -317,7 +317,9 @@ function redisBuild(): string {
   const luaFlags = '-Wall -DLUA_ANSI -DENABLE_CJSON_GLOBAL -DREDIS_STATIC= -DLUA_USE_MKSTEMP $CFLAGS'
   return [
     'unset MAKEFLAGS',
-    `${common} redis-server redis-cli`,
+    // Asked for both at once its outer make starts an inner one for each, and these make the same libraries at the same time.
+    `${common} redis-server`,
+    `${common} redis-cli`,
     `[ -e .lua-is-ours ] || touch ${lua}/*.c; touch .lua-is-ours`,
     `make -j2 -C ${lua} liblua.a CC="$CC" AR="$AR rc" RANLIB=$RANLIB CFLAGS="${luaFlags}"`,
     `if [ ${lua}/liblua.a -nt src/redis-server ]; then rm -f src/redis-server; ${common} redis-server; fi`,
