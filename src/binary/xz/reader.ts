@@ -10,17 +10,28 @@ export const isXz = (data: Uint8Array): boolean => Buffer.compare(data.subarray(
 /**
  * One stream of blocks, each compressed by LZMA2 alone, as xz makes them; checks of the contents are held against, but for SHA-256.
  * @param most bytes that it may hold
- * Throws FORMAT_UNKNOWN (no .xz), TRUNCATED, MALFORMED (damaged, larger, or made with what the library does not know).
+ * Throws FORMAT_UNKNOWN (no .xz, or without the library), TRUNCATED, MALFORMED (damaged, larger, or made with what the library does not know).
  */
 export function readXz(data: Uint8Array, most: number): Uint8Array {
   if (!isXz(data)) throw new HotpatchError('FORMAT_UNKNOWN', 'the data do not begin as .xz files do')
   const size = sizeOf(data)
   if (size > most) throw malformed(`they hold more than ${most} bytes`)
-  const { xz } = createRequire(import.meta.url)('@napi-rs/lzma') as typeof Lzma
+  const { xz } = library()
   try {
     return new Uint8Array(xz.decompressSync(data))
   } catch (error) {
     throw malformed(error instanceof Error ? error.message : String(error))
+  }
+}
+
+/** Has a part for each system, which npm may have left out. */
+function library(): typeof Lzma {
+  try {
+    return createRequire(import.meta.url)('@napi-rs/lzma') as typeof Lzma
+  } catch (error) {
+    throw new HotpatchError('FORMAT_UNKNOWN', 'the .xz data cannot be decompressed here: @napi-rs/lzma is not installed for this system', {
+      cause: error,
+    })
   }
 }
 

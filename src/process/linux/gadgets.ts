@@ -25,7 +25,10 @@ const NO_FILE = '0'
 /** Looks through the code of one process. */
 export class CodeSearch {
   readonly #memory: Memory
-  /** By mapping and pattern: the code of a file stays what it is where the program has no right to write, and is looked through once. */
+  /**
+   * By mapping and pattern: the code of a file stays what it is where the program has no right to write, and is looked through once. Shared memory may be written through
+   * another mapping, as compilers in a program do it.
+   */
   readonly #known = new Map<string, readonly bigint[]>()
 
   constructor(memory: Memory) {
@@ -53,12 +56,12 @@ export class CodeSearch {
 
   /** Where the pattern is, the first `most` of them. */
   #places(mapping: Mapping, pattern: Uint8Array, most: number): readonly bigint[] {
-    const { start, end, offset, device, inode } = mapping
+    const { start, end, offset, device, inode, write, shared } = mapping
     const key = [start, end, offset, device, inode, Buffer.from(pattern).toString('hex'), most].join()
     const known = this.#known.get(key)
     if (known?.every((at) => this.#isAt(at, pattern))) return known
     const found = this.#search(mapping, pattern, most)
-    if (inode !== NO_FILE && !mapping.write) this.#known.set(key, found)
+    if (inode !== NO_FILE && !write && !shared) this.#known.set(key, found)
     return found
   }
 
