@@ -4,7 +4,7 @@
  *
  * Of Wine's 700 libraries only those come along that the programs in it reach by their imports: they are unpacked into memory.
  */
-import { readdirSync, readFileSync, rmSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { readImports } from '../../src/binary/pe/directories.ts'
 import { readPe } from '../../src/binary/pe/reader.ts'
@@ -14,6 +14,7 @@ import { CpioWriter } from './cpio.ts'
 import type { Image } from './image.ts'
 import { installFor } from './npm.ts'
 import { unpackDebian } from './packages.ts'
+import { pageAligned } from './page-aligned.ts'
 import { prefixFiles, WINE_PREFIX } from './wine-prefix.ts'
 
 const SUITE = 'trixie'
@@ -41,7 +42,7 @@ export const WINDOWS_NODE = '/windows/node.exe'
 /** The image with Windows in it. Throws what fetching throws. */
 export async function ensureWindowsImage(image: Image, log: (line: string) => void): Promise<Image> {
   const runtime = runtimeDependencies()
-  const sources = ['windows-image.ts', 'wine-prefix.ts', 'packages.ts', 'npm.ts', 'cpio.ts']
+  const sources = ['windows-image.ts', 'wine-prefix.ts', 'packages.ts', 'npm.ts', 'cpio.ts', 'page-aligned.ts']
   const { folder } = await cached(sources, runtime.key, (part) => make(part, runtime.dependencies, log))
   return {
     ...image,
@@ -62,7 +63,9 @@ async function make(folder: string, dependencies: Record<string, string>, log: (
   log(`fetching ${NODE.name}@${NODE.version} and the runtime dependencies for Windows on ARM64 (once; 30 MB)`)
   const modules = await installFor({ folder: join(folder, 'modules'), os: 'win32', dependencies })
   const node = await installFor({ folder: join(folder, 'node'), os: 'win32', dependencies: { [NODE.name]: NODE.version } })
-  write(join(folder, 'windows.cpio'), debian, readFileSync(join(node, NODE.name, 'bin/node.exe')), modules)
+  for (const name of readdirSync(modules, { recursive: true, encoding: 'utf8' }))
+    if (name.endsWith('.node')) writeFileSync(join(modules, name), pageAligned(readFileSync(join(modules, name))))
+  write(join(folder, 'windows.cpio'), debian, pageAligned(readFileSync(join(node, NODE.name, 'bin/node.exe'))), modules)
   for (const name of ['apt', 'debian', 'modules', 'node']) rmSync(join(folder, name), { recursive: true, force: true })
 }
 
