@@ -6,6 +6,7 @@ import type { FrameFunction } from '../binary/dwarf/frames.ts'
 import type { EdgeKind } from './edges.ts'
 import type { EncodedRedirect, RedirectPlan, RedirectRefusal, RedirectSite } from './redirect.ts'
 import type { FrameTable } from './x64/frames.ts'
+import type { FunctionsByNeed } from './x64/frames-by-need.ts'
 import type { FrameModule, FrameVisitor, StackMemory, WalkEnd } from './x64/unwind.ts'
 
 export type Machine = 'x64' | 'arm64'
@@ -201,6 +202,8 @@ export interface Unwinding {
   /** `modules` by ascending start, not overlapping. */
   readonly walker: (modules: readonly FrameModule[]) => StackWalker
   readonly frameTable: (functions: Iterable<FrameFunction>) => FrameTable
+  /** Each function is compiled when it is first met. */
+  readonly framesByNeed: (functions: FunctionsByNeed) => FrameTable
   /** Of a whole .eh_frame section at `address`; RVAs count from `origin`. Throws nothing. */
   readonly ehFrameTable: (section: Uint8Array, address: number, origin: number) => FrameTable
   /** For code that moves nothing anywhere. */

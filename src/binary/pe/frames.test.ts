@@ -1,8 +1,10 @@
 import { readFileSync } from 'node:fs'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { HotpatchError } from '../../errors.ts'
+import { Blocks } from './blocks.ts'
 import { readRuntimeFunctions } from './directories.ts'
-import { blockwise, peFrames } from './frames.ts'
+import { PeFrames, UNWIND_INFORMATION_SIZE } from './frames.ts'
 import { directory, type PeImage, readPe } from './reader.ts'
 
 const tableOf = (image: PeImage): Uint8Array => {
@@ -10,25 +12,50 @@ const tableOf = (image: PeImage): Uint8Array => {
   return at === undefined ? new Uint8Array() : image.read(at.rva, at.size)
 }
 
+const all = (frames: PeFrames) => Array.from({ length: frames.count }, (_, i) => frames.at(i))
+
 const open = (name: string) => readPe(new Uint8Array(readFileSync(new URL(`fixtures/${name}`, import.meta.url))))
 
 describe.each(['ld-gcc12.dll', 'lld19-mingw.dll', 'lld19-msvc.dll'])('%s', (name) => {
   const image = open(name)
   const records = readRuntimeFunctions(image)
-  const { functions, stretches } = peFrames('x64', tableOf(image), (rva, length) => image.read(rva, length))
+  const frames = new PeFrames('x64', tableOf(image), (rva, length) => image.read(rva, length))
 
   test('every record is a stretch, every stretch is described', () => {
     expect(records.length).toBeGreaterThan(3)
-    expect(stretches.map(({ begin, end }) => [begin, end])).toEqual(
+    expect(all(frames).map(({ begin, end }) => [begin, end])).toEqual(
       records.map(({ BeginAddress, EndAddress }) => [BeginAddress, EndAddress]).sort(([a = 0], [b = 0]) => a - b),
     )
-    expect(functions.map(({ start }) => start).sort((a, b) => a - b)).toEqual(stretches.map(({ begin }) => begin))
-    for (const { rows } of functions) expect(rows[0]?.start).toBe(0)
+    for (const { begin, end, described } of all(frames)) {
+      expect([described?.start, described?.size]).toEqual([begin, end - begin])
+      expect(described?.rows[0]?.start).toBe(0)
+    }
   })
 
   test('the primary of a stretch is the begin of a record', () => {
     const begins = new Set(records.map(({ BeginAddress }) => BeginAddress))
-    for (const { primary } of stretches) expect(begins.has(primary)).toBe(true)
+    for (const { primary } of all(frames)) expect(begins.has(primary)).toBe(true)
+  })
+
+  test('each byte is in the stretch that began last before it, or in none', () => {
+    const end = Math.max(...records.map(({ EndAddress }) => EndAddress)) + 16
+    for (let rva = 0x1000 - 1; rva < end; rva += 3) {
+      const before = records.filter(({ BeginAddress }) => BeginAddress <= rva).sort((a, b) => b.BeginAddress - a.BeginAddress)[0]
+      const index = frames.indexAt(rva)
+      const expected = before !== undefined && rva < before.EndAddress ? before.BeginAddress : undefined
+      expect(index < 0 ? undefined : frames.at(index).begin).toBe(expected)
+    }
+  })
+
+  test('what is read ahead is all that frames need', () => {
+    const size = image.optionalHeader.SizeOfImage
+    const memory = Buffer.alloc(size)
+    for (const { rva, size: length } of image.sections) memory.set(image.read(rva, length), rva)
+    const blocks = new Blocks((rva, length) => memory.subarray(rva, rva + length), size)
+    const others = new PeFrames('x64', tableOf(image), blocks.read)
+    blocks.ahead(others.information(), UNWIND_INFORMATION_SIZE)
+    blocks.close()
+    expect(all(others)).toEqual(all(frames))
   })
 })
 
@@ -42,35 +69,38 @@ describe('records', () => {
   image.set([0x21, 0, 0, 0, ...record(0x1000, 0x1010, 0x10)], 0x20)
   image.set(record(0x1000, 0x1010, 0x10), 0x40)
   image.set([0x21, 0, 0, 0, ...record(0x3000, 0x3010, 0x60)], 0x60)
-  const read = blockwise((rva, length) => image.slice(rva, rva + length), image.length)
-  const framesOf = (...all: number[][]) => peFrames('x64', Uint8Array.from(all.flat()), read)
+  const { read } = new Blocks((rva, length) => image.slice(rva, rva + length), image.length)
+  const framesOf = (...records: number[][]) => new PeFrames('x64', Uint8Array.from(records.flat()), read)
 
   test('a part of a function has its parent done in full, and its primary', () => {
-    const { functions, stretches } = framesOf(record(0x1000, 0x1010, 0x10), record(0x2000, 0x2020, 0x20))
-    expect(stretches).toEqual([
-      { begin: 0x1000, end: 0x1010, primary: 0x1000 },
-      { begin: 0x2000, end: 0x2020, primary: 0x1000 },
-    ])
-    expect(functions[1]?.rows[0]?.cfa).toEqual({ kind: 'register', register: 7, offset: 16 })
+    const [first, second] = all(framesOf(record(0x1000, 0x1010, 0x10), record(0x2000, 0x2020, 0x20)))
+    expect(first).toMatchObject({ begin: 0x1000, end: 0x1010, primary: 0x1000 })
+    expect(second).toMatchObject({ begin: 0x2000, end: 0x2020, primary: 0x1000 })
+    expect(second?.described?.rows[0]?.cfa).toEqual({ kind: 'register', register: 7, offset: 16 })
   })
 
   test('an odd address of unwind information is that of another record', () => {
-    const { functions, stretches } = framesOf(record(0x2000, 0x2020, 0x41))
-    expect(stretches).toEqual([{ begin: 0x2000, end: 0x2020, primary: 0x1000 }])
-    expect(functions[0]?.rows).toHaveLength(2)
+    const [first] = all(framesOf(record(0x2000, 0x2020, 0x41)))
+    expect(first).toMatchObject({ begin: 0x2000, end: 0x2020, primary: 0x1000 })
+    expect(first?.described?.rows).toHaveLength(2)
   })
 
   test('a chain without end, an address outside, an empty range: a stretch without rows, or none', () => {
-    const { functions, stretches } = framesOf(record(0x3000, 0x3010, 0x60), record(0x4000, 0x4010, 0xfff0), record(0x5000, 0x5000, 0x10))
-    expect(functions).toEqual([])
-    expect(stretches.map(({ begin }) => begin)).toEqual([0x3000, 0x4000])
+    const frames = framesOf(record(0x3000, 0x3010, 0x60), record(0x4000, 0x4010, 0xfff0), record(0x5000, 0x5000, 0x10))
+    expect(all(frames).map(({ described }) => described)).toEqual([undefined, undefined, undefined])
+    expect([0x3000, 0x300f, 0x3010, 0x4000, 0x5000, 0x2fff].map((rva) => frames.indexAt(rva))).toEqual([0, 0, -1, 1, -1, -1])
+  })
+
+  test('records that do not ascend are found all the same; where two overlap, the one that begins later has the code', () => {
+    const frames = framesOf(record(0x2000, 0x2020, 0x10), record(0x1000, 0x1100, 0x10), record(0x1040, 0x1050, 0x10))
+    expect([0x1000, 0x1040, 0x1060, 0x2010].map((rva) => frames.indexAt(rva))).toEqual([0, 1, -1, 2])
   })
 })
 
-test('blockwise reads give what single reads give', () => {
+test('reads in blocks give what single reads give', () => {
   const image = Uint8Array.from({ length: 0x25000 }, (_, i) => (i * 7) ^ (i >> 8))
   let reads = 0
-  const read = blockwise((rva, length) => {
+  const { read } = new Blocks((rva, length) => {
     reads++
     return image.slice(rva, rva + length)
   }, image.length)
@@ -81,4 +111,20 @@ test('blockwise reads give what single reads give', () => {
     }),
   )
   expect(reads).toBeLessThanOrEqual(3)
+})
+
+test('what lies in blocks that were not read ahead is not there once they are closed', () => {
+  const image = Uint8Array.from({ length: 0x48000 }, (_, i) => i >> 12)
+  const reads: number[] = []
+  const blocks = new Blocks((rva, length) => {
+    if (rva === 0x20000) throw new HotpatchError('MEMORY_UNREADABLE', 'a hole')
+    reads.push(rva)
+    return image.slice(rva, rva + length)
+  }, image.length)
+  blocks.ahead([0x1fff0, 0x47ff0, 0x5_0000], 0x100)
+  expect(reads).toEqual([0x10000, 0x40000])
+  blocks.close()
+  expect(blocks.read(0x1fff0, 0x10)[0]).toBe(0x1f)
+  for (const rva of [0, 0x1fff8, 0x20000, 0x30000]) expect(() => blocks.read(rva, 0x10)).toThrow(/TRUNCATED/)
+  expect(reads).toEqual([0x10000, 0x40000])
 })

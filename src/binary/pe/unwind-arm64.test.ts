@@ -4,7 +4,7 @@ import { describe, expect, it, test } from 'vitest'
 import { HotpatchError } from '../../errors.ts'
 import { type Node, nodesOf, numberOf, parseReadobj } from '../coff/testing/readobj.ts'
 import type { CfaRow } from '../dwarf/cfa.ts'
-import { peFrames } from './frames.ts'
+import { PeFrames } from './frames.ts'
 import { arm64Extent, arm64Records, arm64UnwindOf } from './functions-arm64.ts'
 import { directory, readPe } from './reader.ts'
 import { type Arm64Code, readXdataArm64 } from './unwind-arm64.ts'
@@ -94,7 +94,9 @@ describe('unwind information of an ARM64 image as llvm-readobj reads it', () => 
   })
 
   it('is made into frames, each with a row for every instruction of its prologue', () => {
-    const { functions, stretches } = peFrames('arm64', table, read)
+    const frames = new PeFrames('arm64', table, read)
+    const stretches = Array.from({ length: frames.count }, (_, i) => frames.at(i))
+    const functions = stretches.flatMap(({ described }) => described ?? [])
     expect(stretches.map(({ begin }) => begin)).toEqual(records.map(({ BeginAddress }) => BeginAddress).sort((a, b) => a - b))
     expect(functions.length).toBe(records.length)
     for (const { rows, size } of functions) {

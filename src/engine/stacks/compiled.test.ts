@@ -2,11 +2,12 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { readElf } from '../../binary/elf/reader.ts'
+import { readRuntimeFunctions } from '../../binary/pe/directories.ts'
 import { directory, readPe } from '../../binary/pe/reader.ts'
 import { HotpatchError } from '../../errors.ts'
 import { architectureOf } from '../../machine/architectures.ts'
 import type { MappedModule, Process } from '../../process/contract.ts'
-import { compileModule } from './compiled.ts'
+import { type Compiled, compileModule } from './compiled.ts'
 
 interface Loaded {
   readonly memory: Uint8Array
@@ -34,8 +35,9 @@ function loadedElf(): Loaded {
 }
 
 /** As compileModule finds it at `base` of a process of its own. */
-function compiledAt(base: bigint, { memory, module }: Loaded) {
+function compiledAt(base: bigint, { memory, module }: Loaded, onRead: () => void = () => undefined) {
   const read = (address: bigint, length: number): Uint8Array => {
+    onRead()
     const at = Number(address - base)
     if (at < 0 || at + length > memory.length) throw new HotpatchError('MEMORY_UNREADABLE', 'not mapped')
     return memory.slice(at, at + length)
@@ -50,6 +52,19 @@ const changed = ({ memory, module }: Loaded, at: number): Loaded => {
   return { memory: copy, module }
 }
 
+/** What the table says of each instruction that a record of the fixture covers. */
+function rowsOf({ table }: Compiled) {
+  const pe = readPe(fixture('mingw-dll/service.dll'))
+  return readRuntimeFunctions(pe).flatMap(({ BeginAddress, EndAddress }) =>
+    Array.from({ length: EndAddress - BeginAddress }, (_, i) => {
+      const row = table.rowAt(BeginAddress + i)
+      return [BeginAddress + i, table.kinds[row], table.operands[row], ...(table.savedSets[table.saved[row] as number] as Int32Array)].join(
+        ' ',
+      )
+    }),
+  )
+}
+
 const LOW = 0x10000000n
 const HIGH = 0x7f0000000000n
 
@@ -58,9 +73,14 @@ describe('a module of PE', () => {
 
   it('is compiled once where processes have the same at one place, and at another', () => {
     const first = compiledAt(LOW, loaded)
-    expect(first.table.starts.length).toBeGreaterThan(3)
+    expect(new Set(rowsOf(first).map((row) => row.replace(/^\d+ /, ''))).size).toBeGreaterThan(3)
     expect(compiledAt(LOW, loaded)).toBe(first)
     expect(compiledAt(HIGH, loaded)).toBe(first)
+  })
+
+  it('is compiled where it is the one whose exports are looked at, too', () => {
+    const asNtdll = { ...loaded, module: { ...loaded.module, name: 'ntdll.dll', path: 'C:\\windows\\system32\\ntdll.dll' } }
+    expect(rowsOf(compiledAt(LOW, asNtdll))).toEqual(rowsOf(compiledAt(LOW, loaded)))
   })
 
   it('is compiled anew for each byte of unwind data that differs, though all else is the same', () => {
@@ -72,16 +92,25 @@ describe('a module of PE', () => {
     const first = compiledAt(LOW, loaded)
     const other = compiledAt(LOW, changed(loaded, codes))
     expect(other).not.toBe(first)
-    expect(other.table).not.toEqual(first.table)
+    expect(rowsOf(other)).not.toEqual(rowsOf(first))
     // And back: what is kept is what was read last.
-    expect(compiledAt(LOW, loaded).table).toEqual(first.table)
+    expect(rowsOf(compiledAt(LOW, loaded))).toEqual(rowsOf(first))
   })
 
   it('is not what was kept where the memory is not there any more', () => {
     const first = compiledAt(LOW, loaded)
     const cut = { memory: loaded.memory.subarray(0, 0x1000), module: loaded.module }
     expect(() => compiledAt(LOW, cut)).toThrow(HotpatchError)
-    expect(compiledAt(LOW, loaded).table).toEqual(first.table)
+    expect(rowsOf(compiledAt(LOW, loaded))).toEqual(rowsOf(first))
+  })
+
+  it('asks a process for nothing more once it is compiled', () => {
+    let reads = 0
+    const compiled = compiledAt(HIGH, changed(loaded, loaded.memory.length - 1), () => reads++)
+    const before = reads
+    expect(before).toBeGreaterThan(0)
+    rowsOf(compiled)
+    expect(reads).toBe(before)
   })
 })
 
@@ -90,7 +119,7 @@ describe('a module of ELF', () => {
 
   it('is compiled once, wherever it lies', () => {
     const first = compiledAt(LOW, loaded)
-    expect(first.table.starts.length).toBeGreaterThan(3)
+    expect(first.table.kinds.length).toBeGreaterThan(3)
     expect(compiledAt(HIGH, loaded)).toBe(first)
   })
 

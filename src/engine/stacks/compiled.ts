@@ -3,11 +3,12 @@ import { createHash } from 'node:crypto'
 import type { FrameFunction } from '../../binary/dwarf/frames.ts'
 import { ehFrameInMemory } from '../../binary/elf/eh-frame.ts'
 import { readElfFromMemory } from '../../binary/elf/memory.ts'
+import { Blocks } from '../../binary/pe/blocks.ts'
 import { readExports } from '../../binary/pe/directories.ts'
-import { blockwise, type PeFrames, peFrames, RUNTIME_FUNCTION_SIZE } from '../../binary/pe/frames.ts'
+import { PeFrames, RUNTIME_FUNCTION_SIZE, UNWIND_INFORMATION_SIZE } from '../../binary/pe/frames.ts'
 import { directory, type PeImage, readPeFromMemory } from '../../binary/pe/reader.ts'
 import type { Unwinding } from '../../machine/architecture.ts'
-import type { FrameModule, WindowsFunctions } from '../../machine/x64/unwind.ts'
+import type { FrameModule } from '../../machine/x64/unwind.ts'
 import type { MappedModule, Process } from '../../process/contract.ts'
 import type { Ledger } from '../ledger.ts'
 import { readOrNothing } from '../pages.ts'
@@ -68,27 +69,30 @@ function compilePe(process: Process, module: MappedModule, unwinding: Unwinding)
     (pieces) => pieces.every(({ rva, length, digest }) => sha256(readOrNothing(process, base + BigInt(rva), length)) === digest),
     () => {
       const pieces: Piece[] = []
-      const read = blockwise((rva, length) => {
+      const blocks = new Blocks((rva, length) => {
         const data = process.read(base + BigInt(rva), length)
         pieces.push({ rva, length, digest: sha256(data) })
         return data
       }, size)
-      return { compiled: compileDirectory(process, module, read, unwinding), pieces }
+      return { compiled: compileDirectory(process, module, blocks, unwinding), pieces }
     },
   )
 }
 
-function compileDirectory(
-  { machine }: Process,
-  { name }: MappedModule,
-  read: (rva: number, length: number) => Uint8Array,
-  unwinding: Unwinding,
-): Compiled {
-  const image = readPeFromMemory(read)
+function compileDirectory({ machine }: Process, { name }: MappedModule, blocks: Blocks, unwinding: Unwinding): Compiled {
+  const image = readPeFromMemory(blocks.read)
   const exceptions = directory(image, 'EXCEPTION')
-  if (exceptions === undefined) return forWindows(NO_FRAMES, unwinding)
-  const frames = peFrames(machine, read(exceptions.rva, exceptions.size), read)
-  return forWindows(name.toLowerCase() === 'ntdll.dll' ? withDispatchers(frames, image) : frames, unwinding)
+  const records = exceptions === undefined ? new Uint8Array() : blocks.read(exceptions.rva, exceptions.size)
+  const dispatchers = name.toLowerCase() === 'ntdll.dll' ? dispatchersOf(image) : []
+  return forWindows(readAhead(machine, records, blocks), unwinding, dispatchers)
+}
+
+/** What stacks that are walked in a stop, or later those of another process, can ask for is read now. */
+function readAhead(machine: Process['machine'], records: Uint8Array, blocks: Blocks): PeFrames {
+  const frames = new PeFrames(machine, records, blocks.read)
+  blocks.ahead(frames.information(), UNWIND_INFORMATION_SIZE)
+  blocks.close()
+  return frames
 }
 
 /**
@@ -97,31 +101,24 @@ function compileDirectory(
  */
 const DISPATCHERS: ReadonlySet<string> = new Set(['KiUserExceptionDispatcher', 'KiUserApcDispatcher'])
 
-function withDispatchers({ functions, stretches }: PeFrames, image: PeImage): PeFrames {
-  const entries = (readExports(image)?.exports ?? [])
-    .filter(({ name }) => name !== undefined && DISPATCHERS.has(name))
-    .map(({ rva }) => rva)
-  const isOne = ({ start, size }: FrameFunction): boolean => entries.some((rva) => rva >= start && rva < start + size)
-  return { functions: functions.map((described) => (isOne(described) ? { ...described, signal: true } : described)), stretches }
-}
+/** Their RVAs. */
+const dispatchersOf = (image: PeImage): number[] =>
+  (readExports(image)?.exports ?? []).filter(({ name }) => name !== undefined && DISPATCHERS.has(name)).map(({ rva }) => rva)
 
-const NO_FRAMES: PeFrames = { functions: [], stretches: [] }
-
-function forWindows({ functions, stretches }: PeFrames, { frameTable }: Unwinding): Compiled {
-  const windows: WindowsFunctions = {
-    begins: Uint32Array.from(stretches, ({ begin }) => begin),
-    ends: Uint32Array.from(stretches, ({ end }) => end),
-    primaries: Uint32Array.from(stretches, ({ primary }) => primary),
+function forWindows(frames: PeFrames, { framesByNeed }: Unwinding, dispatchers: readonly number[]): Compiled {
+  const described = (index: number): FrameFunction | undefined => {
+    const { begin, end, described: found } = frames.at(index)
+    return found && dispatchers.some((rva) => rva >= begin && rva < end) ? { ...found, signal: true } : found
   }
-  return { table: frameTable(functions), windows }
+  return { table: framesByNeed({ count: frames.count, indexAt: (rva) => frames.indexAt(rva), described }), windows: frames }
 }
 
 /** Of a ledger's patch image, which is mapped. */
 export function compileImage(process: Process, { image, unwind }: Ledger, unwinding: Unwinding): Compiled {
   if (unwind?.kind === 'pdata') {
-    const read = blockwise((rva, length) => process.read(unwind.imageBase + BigInt(rva), length), image.size)
+    const blocks = new Blocks((rva, length) => process.read(unwind.imageBase + BigInt(rva), length), image.size)
     const records = process.read(unwind.address, unwind.count * RUNTIME_FUNCTION_SIZE[process.machine])
-    return forWindows(peFrames(process.machine, records, read), unwinding)
+    return forWindows(readAhead(process.machine, records, blocks), unwinding, [])
   }
   if (unwind === undefined) return { table: unwinding.frameTable([]) }
   const section = process.read(unwind.address, unwind.size)

@@ -13,6 +13,7 @@ const CODE = 0x4000_0000_0000
 const STACK = 0x7000_0000_0000
 const FRAMES = 40
 const FRAME_SIZE = 32
+const FUNCTION_SIZE = 0x40
 const THREADS = 8
 const ROUNDS = 60
 const PREVIEWS = 3
@@ -36,15 +37,19 @@ export function rehearseInspection(machine: Machine): void {
 
 function makeRehearsal(machine: Machine): () => void {
   const { unwinding } = architectureOf(machine)
-  const table = unwinding.frameTable(
-    Array.from({ length: 200 }, (_, i) => ({
-      start: 0x1000 + i * 0x40,
-      size: 0x40,
-      rows: [rowAt(unwinding, 0, 8), rowAt(unwinding, 4, FRAME_SIZE)],
-      signal: false,
-    })),
-  )
-  const modules = [0, 1, 2].map((i) => ({ start: CODE + i * 0x10_0000, end: CODE + (i + 1) * 0x10_0000, table }))
+  const functions = Array.from({ length: 200 }, (_, i) => ({
+    start: 0x1000 + i * FUNCTION_SIZE,
+    size: FUNCTION_SIZE,
+    rows: [rowAt(unwinding, 0, 8), rowAt(unwinding, 4, FRAME_SIZE)],
+    signal: false,
+  }))
+  const whole = unwinding.frameTable(functions)
+  const byNeed = unwinding.framesByNeed({
+    count: functions.length,
+    indexAt: (rva) => Math.floor((rva - 0x1000) / FUNCTION_SIZE),
+    described: (index) => functions[index],
+  })
+  const modules = [whole, byNeed, whole].map((table, i) => ({ start: CODE + i * 0x10_0000, end: CODE + (i + 1) * 0x10_0000, table }))
   const frames = [1, 2, 3].map((i) => ({ start: BigInt(CODE - i * 0x100), end: BigInt(CODE - i * 0x100 + 0x40), function: i }))
   const regions = [{ start: BigInt(STACK), end: BigInt(STACK + 0x10000), read: true, write: true, execute: false, name: '' }]
   const { inspect } = prepareInspection({ pid: 0, machine }, { instructions: frames, frames }, { modules, regions })
@@ -73,7 +78,7 @@ class RehearsedThreads implements StoppedThreads {
     this.#unwinding = unwinding
     for (let frame = 0; frame < FRAMES - 1; frame++) {
       const at = (BELOW + (frame + 1) * FRAME_SIZE - 8) / 4
-      const address = CODE + (frame % 3) * 0x10_0000 + 0x1000 + frame * 0x40 + 0x10
+      const address = CODE + (frame % 3) * 0x10_0000 + 0x1000 + frame * FUNCTION_SIZE + 0x10
       this.#words[at] = address % 2 ** 32
       this.#words[at + 1] = address / 2 ** 32
     }

@@ -3,7 +3,7 @@ import type { Architecture } from '../architecture.ts'
 import { fallsThrough, hasErratum843419, isPadding, outwardReferences } from './code.ts'
 import { constantUses } from './constant-uses.ts'
 import { constantsIn } from './constants.ts'
-import { ehFrameTable, frameTable, leafTable } from './frames.ts'
+import { ehFrameTable, framesByNeed, frameTable, leafTable } from './frames.ts'
 import { excuse, isAccess, seen, slotOfStub, throughSlot } from './linking.ts'
 import { mayAddress } from './may-address.ts'
 import { encodeRedirect, hasLandingPad, landing, planRedirect } from './redirect.ts'
@@ -61,6 +61,7 @@ export const ARM64: Architecture = {
     upperMask: 0xffff,
     walker: (modules) => new Walker(modules),
     frameTable,
+    framesByNeed,
     ehFrameTable,
     leafTable,
   },

@@ -5,7 +5,8 @@
 import type { CfaRow } from '../../binary/dwarf/cfa.ts'
 import type { FrameFunction } from '../../binary/dwarf/frames.ts'
 import { ehFrameTable as compileEhFrame, type EhRegisters } from '../x64/eh-frame-table.ts'
-import { frameTable as compile, FrameKind, type FrameTable, type RowShape, TableBuilder } from '../x64/frames.ts'
+import { frameTable as compile, FrameKind, type FrameTable, type RowShape, TableBuilder, type WholeTable } from '../x64/frames.ts'
+import { framesByNeed as byNeed, type FunctionsByNeed } from '../x64/frames-by-need.ts'
 import { FRAME_POINTER, LINK_REGISTER, STACK_POINTER } from './registers.ts'
 
 /** x0 to x30. Vector registers hold no addresses. */
@@ -20,7 +21,9 @@ function simple({ cfa, registers }: CfaRow): { kind: number; offset: number } | 
 
 const ROWS: RowShape = { tracked: TRACKED, simple }
 
-export const frameTable = (functions: Iterable<FrameFunction>): FrameTable => compile(functions, ROWS)
+export const frameTable = (functions: Iterable<FrameFunction>): WholeTable => compile(functions, ROWS)
+
+export const framesByNeed = (functions: FunctionsByNeed): FrameTable => byNeed(functions, ROWS)
 
 const REGISTERS: EhRegisters = {
   shape: ROWS,
@@ -30,11 +33,11 @@ const REGISTERS: EhRegisters = {
   pushed: false,
 }
 
-export const ehFrameTable = (section: Uint8Array, sectionAddress: number, origin: number): FrameTable =>
+export const ehFrameTable = (section: Uint8Array, sectionAddress: number, origin: number): WholeTable =>
   compileEhFrame(section, sectionAddress, origin, REGISTERS)
 
 /** For code that moves nothing anywhere: the return address is in x30. */
-export function leafTable(): FrameTable {
+export function leafTable(): WholeTable {
   const table = new TableBuilder(ROWS)
   table.append(0, FrameKind.rsp, 0, 0)
   return table.finish()

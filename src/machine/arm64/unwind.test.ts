@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { framesOf } from '../../binary/dwarf/frames.ts'
-import { FrameKind, type FrameTable, rowAt } from '../x64/frames.ts'
+import { FrameKind, type WholeTable } from '../x64/frames.ts'
 import type { StackMemory } from '../x64/unwind.ts'
 import { ehFrameTable, frameTable, leafTable } from './frames.ts'
 import { wordsOf } from './instructions.ts'
@@ -14,7 +14,7 @@ const libm = (() => {
   return { section: data.slice(8), address: new DataView(data.buffer).getBigUint64(0, true) }
 })()
 
-const rowsOf = ({ starts, kinds, operands, saved, savedSets, complex }: FrameTable) =>
+const rowsOf = ({ starts, kinds, operands, saved, savedSets, complex }: WholeTable) =>
   [...starts].map((start, i) => {
     const kind = kinds[i] as number
     if (kind === FrameKind.complex) return { start, ...complex[operands[i] as number] }
@@ -150,6 +150,6 @@ describe('a walk', () => {
 
   test('from a stub: the return address is where it was', () => {
     const table = leafTable()
-    expect([table.kinds[rowAt(table, 0x100)], table.operands[0]]).toEqual([FrameKind.rsp, 0])
+    expect([table.kinds[table.rowAt(0x100)], table.operands[0]]).toEqual([FrameKind.rsp, 0])
   })
 })

@@ -12,8 +12,8 @@
 import type { CfaRow, RegisterRule } from '../../binary/dwarf/cfa.ts'
 import { evaluateExpression } from '../../binary/dwarf/expression.ts'
 import { HotpatchError } from '../../errors.ts'
-import { FrameKind, rowAt } from '../x64/frames.ts'
-import { type FrameModule, type FrameVisitor, type StackMemory, stretchAt, type WalkEnd } from '../x64/unwind.ts'
+import { FrameKind } from '../x64/frames.ts'
+import type { FrameModule, FrameVisitor, StackMemory, WalkEnd } from '../x64/unwind.ts'
 import { decodeWord, INSTRUCTION_SIZE, wordAt } from './instructions.ts'
 import { FRAME_POINTER, LINK_REGISTER, PROGRAM_COUNTER, REGISTER_COUNT, STACK_POINTER } from './registers.ts'
 
@@ -51,7 +51,7 @@ export class Walker {
       const module = this.moduleAt(lookup)
       if (module === undefined) return 'lost'
       const { table } = module
-      const row = rowAt(table, lookup - module.start)
+      const row = table.rowAt(lookup - module.start)
       const kind = table.kinds[row]
       if (kind === FrameKind.end) return 'end'
       const before = registers[STACK_POINTER] as number
@@ -106,7 +106,7 @@ export class Walker {
 
   /** Whether it is code of Windows without a record. What it has in x30 must be a return address: not all such code is a leaf. */
   private isLeaf({ windows, start }: FrameModule, ip: number, memory: StackMemory): boolean {
-    if (windows === undefined || stretchAt(windows, ip - start) >= 0) return false
+    if (windows === undefined || windows.indexAt(ip - start) >= 0) return false
     const back = this.registers[LINK_REGISTER] as number
     if (back === 0) return true
     const call = this.instructions.subarray(0, INSTRUCTION_SIZE)

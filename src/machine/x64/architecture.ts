@@ -5,6 +5,7 @@ import { constantsIn } from './constants.ts'
 import { ehFrameTable } from './eh-frame-table.ts'
 import { instructionEnd } from './fields.ts'
 import { frameTable, leafTable, RBP, REGISTER_COUNT, RETURN_ADDRESS, RSP } from './frames.ts'
+import { framesByNeed } from './frames-by-need.ts'
 import { excuse, isAccess, jumpsThrough, loadInstead, seen, slotOfStub } from './linking.ts'
 import { mayAddress } from './may-address.ts'
 import { outwardReferences } from './outward.ts'
@@ -69,6 +70,7 @@ export const X64: Architecture = {
     upperMask: 0xffffffff,
     walker: (modules) => new Walker(modules),
     frameTable,
+    framesByNeed,
     ehFrameTable,
     leafTable,
   },

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { framesOf } from '../../binary/dwarf/frames.ts'
 import { HotpatchError } from '../../errors.ts'
 import { ehFrameTable } from './eh-frame-table.ts'
-import { FrameKind, type FrameTable, frameTable, rowAt } from './frames.ts'
+import { FrameKind, frameTable, type WholeTable } from './frames.ts'
 
 const folder = new URL('fixtures/', import.meta.url)
 const names = readdirSync(folder).filter((name) => name.endsWith('.eh_frame'))
@@ -14,7 +14,7 @@ function open(name: string): { section: Uint8Array; address: bigint } {
 }
 
 /** Rows as they are used: what is said of each place, with nothing of how it is stored. */
-const rowsOf = ({ starts, kinds, operands, saved, savedSets, complex }: FrameTable) =>
+const rowsOf = ({ starts, kinds, operands, saved, savedSets, complex }: WholeTable) =>
   [...starts].map((start, i) => {
     const kind = kinds[i] as number
     const operand = operands[i] as number
@@ -26,7 +26,7 @@ const rowsOf = ({ starts, kinds, operands, saved, savedSets, complex }: FrameTab
 type Row = { start: number; kind?: number }
 
 /** The general way; undefined where it refuses the section as a whole. */
-function generally(section: Uint8Array, address: bigint): FrameTable | undefined {
+function generally(section: Uint8Array, address: bigint): WholeTable | undefined {
   try {
     return frameTable(framesOf(section, address, 0n))
   } catch (error) {
@@ -76,7 +76,7 @@ describe('.eh_frame compiled at once', () => {
         if (expected === undefined) return
         const [ours, theirs] = [rowsOf(table), rowsOf(expected)]
         for (const at of [...table.starts, ...expected.starts]) {
-          const [{ start: _, ...our }, { start: __, ...their }] = [ours[rowAt(table, at)] as Row, theirs[rowAt(expected, at)] as Row]
+          const [{ start: _, ...our }, { start: __, ...their }] = [ours[table.rowAt(at)] as Row, theirs[expected.rowAt(at)] as Row]
           if (our.kind !== FrameKind.none) expect(our).toEqual(their)
         }
       }),
@@ -90,7 +90,7 @@ test('rowAt finds the row that holds an RVA', () => {
   const table = ehFrameTable(section, Number(address), 0)
   for (let i = 0; i < table.starts.length; i++) {
     const [start, end] = [table.starts[i] as number, table.starts[i + 1]]
-    expect(rowAt(table, start)).toBe(i)
-    if (end !== undefined) expect(rowAt(table, end - 1)).toBe(i)
+    expect(table.rowAt(start)).toBe(i)
+    if (end !== undefined) expect(table.rowAt(end - 1)).toBe(i)
   }
 })

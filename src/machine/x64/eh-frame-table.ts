@@ -8,7 +8,7 @@ import { type EhCie, readEhFrame } from '../../binary/dwarf/eh-frame.ts'
 import type { FrameFunction } from '../../binary/dwarf/frames.ts'
 import { DW_EH_PE } from '../../binary/dwarf/pointers.ts'
 import { HotpatchError } from '../../errors.ts'
-import { FrameKind, type FrameTable, RBP, RETURN_ADDRESS, type RowShape, RSP, TableBuilder, X64_ROWS } from './frames.ts'
+import { FrameKind, RBP, RETURN_ADDRESS, type RowShape, RSP, TableBuilder, type WholeTable, X64_ROWS } from './frames.ts'
 
 /** Where the return address is, by the rules run so far. */
 const ReturnAddress = { unknown: 0, known: 1, none: 2 } as const
@@ -44,7 +44,7 @@ interface Records {
  * begins later wins from there on. A record that contradicts itself is left out, and so is everything behind one that cannot be told from
  * its neighbours: code without unwind data is treated with more care, not less. Throws nothing.
  */
-export function ehFrameTable(section: Uint8Array, sectionAddress: number, origin: number, registers = X64_REGISTERS): FrameTable {
+export function ehFrameTable(section: Uint8Array, sectionAddress: number, origin: number, registers = X64_REGISTERS): WholeTable {
   return new Compiler(section, sectionAddress, origin, registers).run()
 }
 
@@ -83,7 +83,7 @@ class Compiler {
     this.#origin = origin
   }
 
-  run(): FrameTable {
+  run(): WholeTable {
     const records = this.#records()
     const order = ascending(records.begins, records.count)
     let covered = 0

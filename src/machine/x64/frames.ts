@@ -32,8 +32,8 @@ export const FrameKind = {
 export type SavedRegisters = Int32Array
 
 export interface FrameTable {
-  /** RVAs where a row begins, ascending. Row i holds up to starts[i + 1]. */
-  readonly starts: Uint32Array
+  /** The index of the row that holds `rva`. Ask for it first: a table that is compiled by need has the row in its columns only then. */
+  rowAt(rva: number): number
   /** FrameKind of each row. */
   readonly kinds: Uint8Array
   /** CFA offset of rsp and rbp rows; index into `complex` of complex ones. */
@@ -42,8 +42,63 @@ export interface FrameTable {
   readonly saved: Uint16Array
   readonly savedSets: readonly SavedRegisters[]
   readonly complex: readonly ComplexRow[]
+}
+
+/** The rows of a table under construction, as they are. */
+type Columns = Omit<FrameTable, 'rowAt'> & {
+  /** RVAs where a row begins, ascending. Row i holds up to starts[i + 1]. */
+  readonly starts: Uint32Array
+}
+
+/** A table that is finished. */
+export class WholeTable implements FrameTable {
+  readonly starts: Uint32Array
+  readonly kinds: Uint8Array
+  readonly operands: Int32Array
+  readonly saved: Uint16Array
+  readonly savedSets: readonly SavedRegisters[]
+  readonly complex: readonly ComplexRow[]
   /** For each page of RVAs the row that holds its first byte, and one more: a search begins between two of them. */
-  readonly pages: Uint32Array
+  readonly #pages: Uint32Array
+
+  constructor({ starts, kinds, operands, saved, savedSets, complex }: Columns) {
+    this.starts = starts
+    this.kinds = kinds
+    this.operands = operands
+    this.saved = saved
+    this.savedSets = savedSets
+    this.complex = complex
+    this.#pages = pagesOf(starts)
+  }
+
+  rowAt(rva: number): number {
+    const pages = this.#pages
+    const page = rva >>> PAGE_SHIFT
+    const low = page < pages.length ? (pages[page] as number) : (pages[pages.length - 1] as number)
+    const high = page + 1 < pages.length ? (pages[page + 1] as number) : this.starts.length - 1
+    return rowBetween(this.starts, low, high, rva)
+  }
+}
+
+function pagesOf(starts: Uint32Array): Uint32Array {
+  const count = starts.length
+  const pages = new Uint32Array((count === 0 ? 0 : (starts[count - 1] as number) >>> PAGE_SHIFT) + 2)
+  let row = 0
+  for (let page = 0; page < pages.length; page++) {
+    while (row + 1 < count && (starts[row + 1] as number) <= page * PAGE) row++
+    pages[page] = row
+  }
+  return pages
+}
+
+/** Of the rows from `low` to `high`, of which the first holds `rva` if no later one does. */
+export function rowBetween(starts: Uint32Array, low: number, high: number, rva: number): number {
+  while (low < high) {
+    const middle = (low + high + 1) >>> 1
+    if ((starts[middle] as number) <= rva) low = middle
+    else high = middle - 1
+  }
+  return low
 }
 
 export interface ComplexRow {
@@ -60,7 +115,7 @@ export interface RowShape {
 }
 
 /** Compiles `functions`, which need not be sorted; where two overlap, the one that begins later wins from there on. */
-export function frameTable(functions: Iterable<FrameFunction>, shape = X64_ROWS): FrameTable {
+export function frameTable(functions: Iterable<FrameFunction>, shape = X64_ROWS): WholeTable {
   const sorted = [...functions].filter(({ size }) => size > 0).sort((a, b) => a.start - b.start)
   const table = new TableBuilder(shape)
   let covered = 0
@@ -75,7 +130,7 @@ export function frameTable(functions: Iterable<FrameFunction>, shape = X64_ROWS)
 }
 
 /** For code that moves nothing anywhere: the return address is on top of the stack. */
-export function leafTable(): FrameTable {
+export function leafTable(): WholeTable {
   const table = new TableBuilder()
   table.append(0, FrameKind.rsp, 8, 0)
   return table.finish()
@@ -163,28 +218,28 @@ export class TableBuilder {
     return next
   }
 
-  finish(): FrameTable {
-    const { count } = this
+  /** The rows so far; those to come may be in other arrays. */
+  get columns(): Columns {
     return {
-      starts: this.#starts.slice(0, count),
-      kinds: this.#kinds.slice(0, count),
-      operands: this.#operands.slice(0, count),
-      saved: this.#saved.slice(0, count),
+      starts: this.#starts,
+      kinds: this.#kinds,
+      operands: this.#operands,
+      saved: this.#saved,
       savedSets: this.#sets,
       complex: this.#complex,
-      pages: this.#pages(),
     }
   }
 
-  #pages(): Uint32Array {
-    const { count } = this
-    const pages = new Uint32Array((count === 0 ? 0 : (this.#starts[count - 1] as number) >>> PAGE_SHIFT) + 2)
-    let row = 0
-    for (let page = 0; page < pages.length; page++) {
-      while (row + 1 < count && (this.#starts[row + 1] as number) <= page * PAGE) row++
-      pages[page] = row
-    }
-    return pages
+  finish(): WholeTable {
+    const { count, columns } = this
+    const { starts, kinds, operands, saved } = columns
+    return new WholeTable({
+      ...columns,
+      starts: starts.slice(0, count),
+      kinds: kinds.slice(0, count),
+      operands: operands.slice(0, count),
+      saved: saved.slice(0, count),
+    })
   }
 
   #setOf(rules: CfaRow['registers']): number {
@@ -241,16 +296,3 @@ function simpleRow({ cfa, registers }: CfaRow): { kind: number; offset: number }
 }
 
 export const X64_ROWS: RowShape = { tracked: RETURN_ADDRESS, simple: simpleRow }
-
-/** The index of the row that holds `rva`. */
-export function rowAt({ starts, pages }: FrameTable, rva: number): number {
-  const page = rva >>> PAGE_SHIFT
-  let low = page < pages.length ? (pages[page] as number) : (pages[pages.length - 1] as number)
-  let high = page + 1 < pages.length ? (pages[page + 1] as number) : starts.length - 1
-  while (low < high) {
-    const middle = (low + high + 1) >>> 1
-    if ((starts[middle] as number) <= rva) low = middle
-    else high = middle - 1
-  }
-  return low
-}

@@ -6,7 +6,7 @@ import type { CfaRow, RegisterRule } from '../../binary/dwarf/cfa.ts'
 import { evaluateExpression } from '../../binary/dwarf/expression.ts'
 import { HotpatchError } from '../../errors.ts'
 import { endsInCall, epilogueAt, LONGEST_CALL, returnAt } from './epilogue.ts'
-import { FrameKind, type FrameTable, RBP, REGISTER_COUNT, RETURN_ADDRESS, RSP, rowAt } from './frames.ts'
+import { FrameKind, type FrameTable, RBP, REGISTER_COUNT, RETURN_ADDRESS, RSP } from './frames.ts'
 
 /** A module whose unwind data has been compiled. */
 export interface FrameModule {
@@ -18,15 +18,16 @@ export interface FrameModule {
 }
 
 /**
- * Stretches of code that have unwind information, by ascending begin; RVAs. On Windows a function that has none is a leaf: it moved
- * nothing. One that has is described but for its epilogues, which a thread stopped in one shows by the instructions that it is to
- * execute next (epilogue.ts).
+ * Stretches of code that have unwind information; RVAs. On Windows a function that has none is a leaf: it moved nothing. One that has is
+ * described but for its epilogues, which a thread stopped in one shows by the instructions that it is to execute next (epilogue.ts).
  */
 export interface WindowsFunctions {
-  readonly begins: Uint32Array
-  readonly ends: Uint32Array
-  /** Begin of the function that each stretch is a part of. */
-  readonly primaries: Uint32Array
+  /** The index of the stretch that `rva` lies in; -1: it is in none. */
+  indexAt(rva: number): number
+  at(index: number): {
+    /** Begin of the function that the stretch is a part of. */
+    readonly primary: number
+  }
 }
 
 /** Memory of the target as it was read in bulk, or still can be read. */
@@ -79,7 +80,7 @@ export class Walker {
       const module = this.moduleAt(lookup)
       if (module === undefined) return 'lost'
       const { table } = module
-      const row = rowAt(table, lookup - module.start)
+      const row = table.rowAt(lookup - module.start)
       const kind = table.kinds[row]
       const before = registers[RSP] as number
       if (exact && module.windows !== undefined && this.windowsStep(module, module.windows, ip, memory)) {
@@ -127,13 +128,13 @@ export class Walker {
   /** One frame that is a leaf or in its epilogue. false: it is neither. */
   private windowsStep(module: FrameModule, functions: WindowsFunctions, ip: number, memory: StackMemory): boolean {
     const rva = ip - module.start
-    const stretch = stretchAt(functions, rva)
+    const stretch = functions.indexAt(rva)
     if (stretch < 0) return this.leafStep(memory)
     const length = memory.code(ip, this.instructions)
-    const primary = functions.primaries[stretch]
+    const { primary } = functions.at(stretch)
     const leaves = (target: number): boolean => {
-      const to = stretchAt(functions, rva + target)
-      return rva + target === primary || to < 0 || functions.primaries[to] !== primary
+      const to = functions.indexAt(rva + target)
+      return rva + target === primary || to < 0 || functions.at(to).primary !== primary
     }
     const epilogue = epilogueAt(this.instructions.subarray(0, length), leaves)
     return epilogue !== undefined && this.restore(epilogue.register, epilogue.offset, epilogue.saved, memory)
@@ -225,19 +226,6 @@ export class Walker {
 const NOTHING_SAVED: readonly number[] = []
 /** In bytes: `add rsp`, eight pops, a jump, generously. */
 const LONGEST_EPILOGUE = 48
-
-/** The index of the stretch that `rva` lies in; -1: it is in none. */
-export function stretchAt({ begins, ends }: WindowsFunctions, rva: number): number {
-  let low = 0
-  let high = begins.length - 1
-  while (low <= high) {
-    const middle = (low + high) >>> 1
-    if (rva < (begins[middle] as number)) high = middle - 1
-    else if (rva >= (ends[middle] as number)) low = middle + 1
-    else return middle
-  }
-  return -1
-}
 
 const toBig = (value: number | undefined): bigint | undefined =>
   value === undefined || !Number.isInteger(value) || value < 0 ? undefined : BigInt(value)
