@@ -1,114 +1,27 @@
 /**
- * Tests on ARM64, in an emulated machine that is made on the first run and kept in the cache: one for Linux and beside it one for Windows, which is Wine with
- * Windows' own Node inside:
+ * Tests on ARM64, in emulated machines that are made on the first run and kept in the cache: one for Linux, others for Windows, which is Wine with Windows' own Node inside:
  *
- *   npm run test:arm64                          everything
+ *   npm run test:arm64                          everything, as many machines side by side as this one has processors
  *   npm run test:arm64 -- --only TEXT           the tests whose name contains it
- *   npm run test:arm64 -- --suite conformance   these suites alone: conformance, files of test/arm64/suites.ts, windows-conformance
+ *   npm run test:arm64 -- --suite conformance   these suites alone: conformance, files of test/arm64/suites.ts, windows-conformance, windows-cli, windows-engine
  *   npm run test:arm64 -- --minutes 40          how long each machine may run; without it 20 for Linux, 40 for Windows
  *
- * The host compiles, for the machine has no compiler: TypeScript to JavaScript, C with aarch64-linux-gnu-gcc and clang, patches with the builder.
+ * The host compiles, for the machines have no compiler: TypeScript to JavaScript, C with aarch64-linux-gnu-gcc and clang, patches with the builder.
  * Exit code 0 when every test has passed.
  */
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { availableParallelism, tmpdir, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import limit from 'p-limit'
 import pc from 'picocolors'
-import { FAULT_CASES } from '../../src/process/testing/call-cases.ts'
-import { CONFORMANCE_CASES } from '../../src/process/testing/conformance.ts'
-import { AT_ONCE, SUITES } from '../../test/arm64/suites.ts'
-import { ensureImage, type Image } from './image.ts'
-import { type Processors, startMachine } from './machine.ts'
-import { makeLinuxScripts, makePrograms, PROGRAMS, writePayload } from './payload.ts'
-import { type Counts, writeReport } from './report.ts'
-import { ResultReader, type TestResult } from './results.ts'
-import { makeWindowsPrograms, makeWindowsScripts, WINDOWS_SUITES, windowsScript } from './windows.ts'
-import { ensureWindowsImage } from './windows-image.ts'
+import { LANES, type Lane } from './lanes.ts'
+import { startMachine } from './machine.ts'
+import { writePayload } from './payload.ts'
+import { writeReport } from './report.ts'
+import { ResultReader, type SuiteRun, type TestResult } from './results.ts'
 
-const CONFORMANCE = 'conformance'
-
-/** A suite that must report. */
-interface Expected {
-  readonly name: string
-  /** Its tests, where they are known beforehand. */
-  readonly tests?: readonly string[]
-}
-
-/** One machine, its suites and its report. */
-interface Lane {
-  readonly report: string
-  /** The machine is switched off then. */
-  readonly minutes: number
-  readonly processors: Processors
-  readonly suites: readonly string[]
-  image(log: (line: string) => void): Promise<Image>
-  /** Compiles into a folder what the suites start. */
-  make(folder: string): Promise<void>
-  script(suites: readonly string[], only: string): string
-  expected(suites: readonly string[]): readonly Expected[]
-}
-
-/**
- * The kernel's log has the kind of fault, its address and the registers of a program that dies of it; not where the program has a handler for the signal, and
- * Node.js has one for the sake of WebAssembly. It is shown behind the suite: in between it would cut results in two.
- */
-const LOG_FAULTS = 'echo 1 > /proc/sys/debug/exception-trace'
-const SHOW_FAULTS = 'busybox dmesg | tail -n 60'
-const NODE = 'node --disable-wasm-trap-handler'
-
-const LANES: readonly Lane[] = [
-  {
-    report: 'arm64-linux',
-    minutes: 20,
-    processors: 'in turns',
-    suites: [CONFORMANCE, ...SUITES.map(({ file }) => file)],
-    image: ensureImage,
-    make: makeForLinux,
-    script: linuxScript,
-    expected: (suites) =>
-      suites.flatMap((suite): Expected[] =>
-        suite === CONFORMANCE
-          ? PROGRAMS.map(({ what }) => ({ name: what, tests: namesOf(CONFORMANCE_CASES, FAULT_CASES) }))
-          : [{ name: suite }],
-      ),
-  },
-  {
-    report: 'arm64-linux-at-once',
-    minutes: 5,
-    processors: 'at once',
-    suites: AT_ONCE,
-    image: ensureImage,
-    make: makeForLinux,
-    script: linuxScript,
-    expected: (suites) => suites.map((name) => ({ name })),
-  },
-  {
-    report: 'arm64-windows',
-    minutes: 40,
-    processors: 'in turns',
-    suites: WINDOWS_SUITES.map(({ name }) => name),
-    image: async (log) => ensureWindowsImage(await ensureImage(log), log),
-    make: makeForWindows,
-    script: (suites, only) => windowsScript(chosen(suites), only),
-    expected: (suites) => chosen(suites).map(({ what, tests }) => ({ name: what, tests })),
-  },
-]
-
-async function makeForLinux(folder: string): Promise<void> {
-  mkdirSync(folder)
-  await makeLinuxScripts(folder)
-  await makePrograms(folder)
-}
-
-async function makeForWindows(folder: string): Promise<void> {
-  mkdirSync(folder)
-  await makeWindowsScripts(folder)
-  await makeWindowsPrograms(folder)
-}
-
-const chosen = (suites: readonly string[]) => WINDOWS_SUITES.filter(({ name }) => suites.includes(name))
-const namesOf = (...cases: readonly (readonly { readonly name: string }[])[]): string[] => cases.flat().map(({ name }) => name)
+const MEMORY_FOR_ONE = 3.5 * 2 ** 30
 
 process.exitCode = await main(process.argv.slice(2))
 
@@ -133,12 +46,17 @@ async function main(args: readonly string[]): Promise<number> {
     const makes = [...new Set(wanted.map(({ lane }) => lane.make))]
     const folderOf = (make: Lane['make']): string => join(payloads, `${makes.indexOf(make)}`)
     await Promise.all(makes.map((make) => make(folderOf(make))))
-    const ran = await Promise.all(wanted.map((one) => runLane(one, folderOf(one.lane.make))))
-    return ran.every(({ good }) => good) && ran.some(({ passed }) => passed > 0) ? 0 : 1
+    const inTurn = limit(machinesAtOnce())
+    const ran = await Promise.all(wanted.map((one) => inTurn(() => runLane(one, folderOf(one.lane.make)))))
+    const counts = [...new Set(ran.map(({ report }) => report))].map((report) => told(report, ran))
+    return counts.every(({ good }) => good) && counts.some(({ passed }) => passed > 0) ? 0 : 1
   } finally {
     rmSync(payloads, { recursive: true, force: true })
   }
 }
+
+/** Each has one of this machine's processors at work, and up to 3 GB of its memory. */
+const machinesAtOnce = (): number => Math.max(1, Math.min(availableParallelism(), Math.floor(totalmem() / MEMORY_FOR_ONE)))
 
 function log(line: string): void {
   console.log(`arm64: ${line}`)
@@ -151,49 +69,39 @@ interface LaneRun {
   readonly seconds: number
 }
 
+interface Ran {
+  readonly report: string
+  readonly suites: readonly SuiteRun[]
+  readonly status: number | undefined
+  readonly seconds: number
+}
+
 /** @param payload the folder that `make` has filled */
-async function runLane({ lane, suites, only, seconds }: LaneRun, payload: string): Promise<Counts & { good: boolean }> {
-  const reader = new ResultReader((line) => show(lane.report, line))
+async function runLane({ lane, suites, only, seconds }: LaneRun, payload: string): Promise<Ran> {
+  const reader = new ResultReader((line) => show(lane.name, line))
   const script = lane.script(suites, `'${only.replaceAll("'", `'\\''`)}'`)
   const options = { line: (text: string) => reader.read(text), timeoutSeconds: seconds, processors: lane.processors }
   const run = await startMachine(await lane.image(log), (cpio) => writePayload(cpio, payload, script), options).ended
+  if (run.status === undefined) log(`${lane.name}: the machine did not come to its end within ${seconds} s`)
+  log(`${lane.name}: the machine ran for ${run.seconds.toFixed(0)} s`)
   const expected = lane.expected(suites).map(({ name, tests = [] }) => ({ name, tests: tests.filter((test) => test.includes(only)) }))
-  const counts = writeReport(
-    lane.report,
-    expected.map((suite) => reader.suite(suite)),
-  )
-  if (run.status === undefined) console.log(`the machine did not come to its end within ${seconds} s`)
-  console.log(
-    `${lane.report}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped; the machine ran for ${run.seconds.toFixed(0)} s`,
-  )
-  return { ...counts, good: counts.failed === 0 && run.status === 0 }
+  return { report: lane.report, suites: expected.map((suite) => reader.suite(suite)), ...run }
 }
 
-/** @param name quoted for the shell */
-function linuxScript(suites: readonly string[], name: string): string {
-  const run = '/hotpatch/payload/dist'
-  const files = suites.filter((suite) => suite !== CONFORMANCE)
-  const conformance = PROGRAMS.flatMap(({ file, what }) => [
-    `echo '@suite ${what}'`,
-    `${NODE} ${run}/src/process/testing/run-on-linux.js /hotpatch/payload/${file} ${name} || ${SHOW_FAULTS}`,
-    "echo '@done'",
-  ])
-  return [
-    LOG_FAULTS,
-    'export HOTPATCH_BROUGHT=/hotpatch/payload/brought',
-    'status=0',
-    ...(files.length === 0
-      ? []
-      : [`${NODE} ${run}/test/arm64/run.js ${files.join(' ')} --only ${name} 2>&1 || { status=$?; ${SHOW_FAULTS}; }`]),
-    ...(suites.includes(CONFORMANCE) ? conformance : []),
-    'exit $status',
-    '',
-  ].join('\n')
+/** Writes the report of the machines that have this one. */
+function told(report: string, ran: readonly Ran[]): { readonly passed: number; readonly good: boolean } {
+  const mine = ran.filter((one) => one.report === report)
+  const { passed, failed, skipped } = writeReport(
+    report,
+    mine.flatMap(({ suites }) => suites),
+  )
+  console.log(`${report}: ${passed} passed, ${failed} failed, ${skipped} skipped`)
+  return { passed, good: failed === 0 && mine.every(({ status }) => status === 0) }
 }
 
 /** Machines run side by side, so each line says whose it is. */
 function show(lane: string, line: TestResult | string): void {
-  const whose = pc.dim(`${lane.replace('arm64-', '')}:`)
+  const whose = pc.dim(`${lane}:`)
   if (typeof line === 'string') {
     console.log(whose, line)
     return

@@ -38,18 +38,18 @@ export const WINDOWS_SUITES: readonly WindowsSuite[] = [
     brought: ['conformance.exe'],
   },
   {
-    name: 'windows-engine',
-    what: 'the engine, in Wine',
-    tests: ENGINE_CASES.map(({ name }) => name),
-    program: 'test/arm64/engine-on-windows',
-    brought: [...FIXED, ...THREADS],
-  },
-  {
     name: 'windows-cli',
     what: 'the command line, in Wine',
     tests: CLI_CASES.map(({ name }) => name),
     program: 'test/arm64/cli-on-windows',
     brought: ['product/bin/hotpatch', 'dist/src/cli/main.js', ...FIXED],
+  },
+  {
+    name: 'windows-engine',
+    what: 'the engine, in Wine',
+    tests: ENGINE_CASES.map(({ name }) => name),
+    program: 'test/arm64/engine-on-windows',
+    brought: [...FIXED, ...THREADS],
   },
 ]
 

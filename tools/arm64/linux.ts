@@ -1,0 +1,44 @@
+/** The suites of Linux on ARM64, and the shell script that runs them. */
+import { FAULT_CASES } from '../../src/process/testing/call-cases.ts'
+import { CONFORMANCE_CASES } from '../../src/process/testing/conformance.ts'
+import { SUITES } from '../../test/arm64/suites.ts'
+import { PROGRAMS } from './payload.ts'
+
+const CONFORMANCE = 'conformance'
+export const LINUX_SUITES: readonly string[] = [CONFORMANCE, ...SUITES.map(({ file }) => file)]
+
+/** What a suite must report: its name, and its tests where they are known beforehand. */
+export const linuxExpected = (suite: string): { readonly name: string; readonly tests?: readonly string[] }[] =>
+  suite === CONFORMANCE
+    ? PROGRAMS.map(({ what }) => ({ name: what, tests: [...CONFORMANCE_CASES, ...FAULT_CASES].map(({ name }) => name) }))
+    : [{ name: suite }]
+
+/**
+ * The kernel's log has the kind of fault, its address and the registers of a program that dies of it; not where the program has a handler for the signal, and
+ * Node.js has one for the sake of WebAssembly. It is shown behind the suite: in between it would cut results in two.
+ */
+const LOG_FAULTS = 'echo 1 > /proc/sys/debug/exception-trace'
+const SHOW_FAULTS = 'busybox dmesg | tail -n 60'
+const NODE = 'node --disable-wasm-trap-handler'
+
+/** @param name quoted for the shell */
+export function linuxScript(suites: readonly string[], name: string): string {
+  const run = '/hotpatch/payload/dist'
+  const files = suites.filter((suite) => suite !== CONFORMANCE)
+  const conformance = PROGRAMS.flatMap(({ file, what }) => [
+    `echo '@suite ${what}'`,
+    `${NODE} ${run}/src/process/testing/run-on-linux.js /hotpatch/payload/${file} ${name} || ${SHOW_FAULTS}`,
+    "echo '@done'",
+  ])
+  return [
+    LOG_FAULTS,
+    'export HOTPATCH_BROUGHT=/hotpatch/payload/brought',
+    'status=0',
+    ...(files.length === 0
+      ? []
+      : [`${NODE} ${run}/test/arm64/run.js ${files.join(' ')} --only ${name} 2>&1 || { status=$?; ${SHOW_FAULTS}; }`]),
+    ...(suites.includes(CONFORMANCE) ? conformance : []),
+    'exit $status',
+    '',
+  ].join('\n')
+}
