@@ -7,6 +7,7 @@ import { type Everywhere, everywhere, type ReachedEverywhere } from './everywher
 import type { ExamineOptions } from './examine.ts'
 import { findBase, originalMemory } from './find-base.ts'
 import { findLedgers } from './find-ledgers.ts'
+import type { ReadMemory } from './identity.ts'
 import { isActive } from './ledger.ts'
 import { type RollbackOptions, type RollbackReport, rollbackPatch, rollbackPatches } from './rollback.ts'
 import { type VerifyReport, verifyProcess } from './verify.ts'
@@ -38,14 +39,7 @@ export const applyAllEverywhere = (
   everywhere(backend, {
     name,
     concerns: (process) => concernsAny(process, images),
-    act: async (process) =>
-      together(
-        await applyPatches(
-          process,
-          images.filter((image) => concerns(process, image)),
-          options,
-        ),
-      ),
+    act: async (process) => together(await applyPatches(process, concerned(process, images), options)),
     changed: ({ outcome }) => outcome === 'applied',
   })
 
@@ -60,11 +54,17 @@ export const together = (patches: readonly ApplyReport[]): AppliedTogether => ({
   patches,
 })
 
-/** One build of a library with another build of its program is not what the update is for: such a process is refused, not patched in part. */
-const concerns = (process: Process, image: PatchImage): boolean => mapping(image)(process) !== false
+type Concern = ReturnType<Everywhere<unknown>['concerns']>
 
-function concernsAny(process: Process, images: readonly PatchImage[]): ReturnType<Everywhere<unknown>['concerns']> {
-  const found = images.map((image) => mapping(image)(process))
+/** One build of a library with another build of its program is not what the update is for: such a process is refused, not patched in part. */
+function concerned(process: Process, images: readonly PatchImage[]): PatchImage[] {
+  const read = originalOf(process)
+  return images.filter((image) => concernOf(process, image, read) !== false)
+}
+
+function concernsAny(process: Process, images: readonly PatchImage[]): Concern {
+  const read = originalOf(process)
+  const found = images.map((image) => concernOf(process, image, read))
   if (found.includes(true)) return true
   return found.find((concern) => concern !== false) ?? false
 }
@@ -85,14 +85,7 @@ export const checkAllEverywhere = (
   everywhere(backend, {
     name,
     concerns: (process) => concernsAny(process, images),
-    act: (process) =>
-      checkedTogether(
-        checkPatches(
-          process,
-          images.filter((image) => concerns(process, image)),
-          options,
-        ),
-      ),
+    act: (process) => checkedTogether(checkPatches(process, concerned(process, images), options)),
     changed: () => false,
   })
 
@@ -103,7 +96,7 @@ export const rollBackEverywhere = (
 ): Promise<ReachedEverywhere<RollbackReport>> =>
   everywhere(backend, {
     name,
-    concerns: (process) => carries(process, id),
+    concerns: (process) => carries(process, [id]),
     act: (process) => rollbackPatch(process, { ...options, id }),
     changed: ({ outcome }) => outcome === 'rolled-back',
   })
@@ -115,7 +108,7 @@ export const rollBackAllEverywhere = (
 ): Promise<ReachedEverywhere<RolledBackTogether>> =>
   everywhere(backend, {
     name,
-    concerns: (process) => ids.some((id) => carries(process, id)),
+    concerns: (process) => carries(process, ids),
     act: async (process) => rolledBackTogether(await rollbackPatches(process, ids, options)),
     changed: ({ outcome }) => outcome === 'rolled-back',
   })
@@ -136,18 +129,25 @@ export const verifyEverywhere = (
   backend: Backend,
   { name, id }: WhichProcesses & { readonly id?: string | undefined } = {},
 ): Promise<ReachedEverywhere<VerifyReport>> =>
-  everywhere(backend, { name, concerns: (process) => carries(process, id), act: verifyProcess, changed: () => false })
+  everywhere(backend, {
+    name,
+    concerns: (process) => carries(process, id === undefined ? undefined : [id]),
+    act: verifyProcess,
+    changed: () => false,
+  })
 
-const mapping =
-  (image: PatchImage): Everywhere<unknown>['concerns'] =>
-  (process) => {
-    const base = findBase(process, image, originalMemory(process, findLedgers(process).ledgers))
-    if (!('code' in base) || base.code === 'BASE_AMBIGUOUS') return true
-    return base.code === 'BASE_DIFFERS' && process.machine === image.machine ? { aside: base.detail } : false
-  }
+const mapping = (image: PatchImage) => (process: Process) => concernOf(process, image, originalOf(process))
 
-/** A ledger that cannot be read may be any patch's: acting on it says what is wrong. */
-function carries(process: Process, id?: string): boolean {
+const originalOf = (process: Process): ReadMemory => originalMemory(process, findLedgers(process).ledgers)
+
+function concernOf(process: Process, image: PatchImage, read: ReadMemory): Concern {
+  const base = findBase(process, image, read)
+  if (!('code' in base) || base.code === 'BASE_AMBIGUOUS') return true
+  return base.code === 'BASE_DIFFERS' && process.machine === image.machine ? { aside: base.detail } : false
+}
+
+/** Any patch, or one of `ids`. A ledger that cannot be read may be any patch's: acting on it says what is wrong. */
+function carries(process: Process, ids?: readonly string[]): boolean {
   const { ledgers, damaged } = findLedgers(process)
-  return damaged.length > 0 || ledgers.some((ledger) => isActive(ledger) && (id === undefined || ledger.names.id === id))
+  return damaged.length > 0 || ledgers.some((ledger) => isActive(ledger) && (ids === undefined || ids.includes(ledger.names.id)))
 }
