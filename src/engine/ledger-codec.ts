@@ -279,10 +279,8 @@ export function readLedger(process: Process, address: bigint): Ledger | undefine
 }
 
 function readHeader(process: Process, address: bigint) {
-  const mark = process.read(address, 8)
-  if (Buffer.from(mark).toString('latin1') !== LEDGER_MAGIC) return undefined
   const header = LEDGER_HEADER.readAt(process.read(address, LEDGER_HEADER.size), 0)
-  return header.selfAddress === address ? header : undefined
+  return header.magic === LEDGER_MAGIC && header.selfAddress === address ? header : undefined
 }
 
 function unwindOf(kind: keyof typeof UNWIND_KINDS, header: { unwindAddress: bigint; unwindExtent: number; imageAddress: bigint }) {
