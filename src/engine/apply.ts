@@ -101,10 +101,13 @@ async function applyAlone(
   options: ExamineOptions,
   how: SwitchOptions,
 ): Promise<ApplyReport[]> {
-  const recovered = await recoverAll(process, how.deadline)
+  const { recoveries: recovered, found: atRest } = await recoverAll(process, how.deadline)
   const loaded: string[] = []
+  let found = atRest
   for (let tries = 1; ; tries++) {
-    const examined = images.map((image) => ({ image, ...examine(process, image, options) }))
+    // The try before this one has had the process load libraries, or has taken back what it had mapped.
+    if (tries > 1) found = findLedgers(process)
+    const examined = images.map((image) => ({ image, ...examine(process, found, image, options) }))
     for (const { image, blockers } of examined) refuse(process, image.manifest.id, blockers)
     requireDifferentBases(process, examined)
     const coming = examined.filter(({ applied }) => applied === undefined)
@@ -119,7 +122,8 @@ async function applyAlone(
     }
     try {
       const done = coming.length === 0 ? undefined : await carryOut(process, coming, options, how)
-      const once = { recovered, loaded, reclaim: done === undefined ? NOTHING_RECLAIMED : reclaimAfter(process, done.stop) }
+      const reclaim = done === undefined ? NOTHING_RECLAIMED : reclaimAfter(process, done.stop, [...found.ledgers, ...ledgersOf(done)])
+      const once = { recovered, loaded, reclaim }
       return examined.map(({ image, applied }, i) => reportOf(process, image, applied, done, i === 0 ? once : NOTHING_MORE))
     } catch (error) {
       if (!(error instanceof HotpatchError) || error.code !== 'PLACE_TAKEN' || tries === PLACE_TRIES) throw error
@@ -166,6 +170,8 @@ interface Done {
   readonly patches: readonly Coming[]
 }
 
+const ledgersOf = ({ patches }: Done): LedgerBody[] => patches.map(({ ledger }) => ledger)
+
 /** The order of these steps is what makes an engine's death harmless at any moment; ledger.ts says why. */
 async function carryOut(process: Process, examined: readonly Examined[], options: ExamineOptions, how: SwitchOptions): Promise<Done> {
   const patches: Coming[] = []
@@ -198,7 +204,7 @@ async function carryOut(process: Process, examined: readonly Examined[], options
 }
 
 function examineAnew(process: Process, image: PatchImage, options: ExamineOptions): Examined {
-  const examined = examine(process, image, options)
+  const examined = examine(process, findLedgers(process), image, options)
   refuse(process, image.manifest.id, examined.blockers)
   return { image, ...examined }
 }
@@ -225,9 +231,8 @@ function prepare(process: Process, { image, functions, inPlace, placed: found }:
 async function undo(process: Process, patches: readonly Coming[], failure: unknown): Promise<boolean> {
   if (patches.length === 0) return false
   try {
-    await recoverAll(process, deadlineIn(UNDO_MS))
-    const { ledgers } = findLedgers(process)
-    return patches.every(({ ledger }) => ledgers.some(({ address, state }) => address === ledger.address && state === 'applied'))
+    const { found } = await recoverAll(process, deadlineIn(UNDO_MS))
+    return patches.every(({ ledger }) => found.ledgers.some(({ address, state }) => address === ledger.address && state === 'applied'))
   } catch (error) {
     if (failure instanceof Error && failure.cause === undefined) failure.cause = error
     return false

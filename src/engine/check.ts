@@ -3,6 +3,7 @@ import type { PatchImage } from '../patch/image.ts'
 import type { Process } from '../process/contract.ts'
 import type { Blocker } from './blockers.ts'
 import { type Examination, type ExamineOptions, examine } from './examine.ts'
+import { findLedgers } from './find-ledgers.ts'
 import type { LedgerState, RedirectKind } from './ledger-format.ts'
 import { hexAddress } from './sites.ts'
 import { requireDifferentBases } from './together.ts'
@@ -36,11 +37,12 @@ export interface CheckReport {
 }
 
 export const checkPatch = (process: Process, image: PatchImage, options: ExamineOptions = {}): CheckReport =>
-  reportOf(process, image, examine(process, image, options))
+  reportOf(process, image, examine(process, findLedgers(process), image, options))
 
 /** Patches of one update, for different base images. A report for each, in the order given. Throws SAME_BASE. */
 export function checkPatches(process: Process, images: readonly PatchImage[], options: ExamineOptions = {}): CheckReport[] {
-  const examined = images.map((image) => ({ image, ...examine(process, image, options) }))
+  const found = findLedgers(process)
+  const examined = images.map((image) => ({ image, ...examine(process, found, image, options) }))
   requireDifferentBases(process, examined)
   return examined.map(({ image, ...examination }) => reportOf(process, image, examination))
 }

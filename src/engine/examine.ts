@@ -7,7 +7,7 @@ import type { Process } from '../process/contract.ts'
 import { type Blocker, blocker, blockerOf } from './blockers.ts'
 import { exportsInUse } from './exports-in-use.ts'
 import { type FoundBase, findBase, originalMemory } from './find-base.ts'
-import { findLedgers } from './find-ledgers.ts'
+import type { FoundLedgers } from './find-ledgers.ts'
 import { type PlannedFunction, planFunctions } from './functions.ts'
 import { type ResolvedImports, resolveImports } from './imports/resolve.ts'
 import { findPlaceFor, type Layout, layOut, type Place } from './layout.ts'
@@ -42,8 +42,8 @@ export interface ExamineOptions {
   readonly force?: boolean
 }
 
-export function examine(process: Process, image: PatchImage, options: ExamineOptions = {}): Examination {
-  const { ledgers, damaged } = findLedgers(process)
+/** @param found every ledger of the process, as it is now */
+export function examine(process: Process, { ledgers, damaged }: FoundLedgers, image: PatchImage, options: ExamineOptions): Examination {
   const interrupted = ledgers.filter(isInterrupted)
   const read = originalMemory(process, ledgers)
   const blockers: Blocker[] = damaged.map((error) => blockerOf(error, ''))

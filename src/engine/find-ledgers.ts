@@ -21,10 +21,26 @@ const SEARCHED = 0x40_0000
  * Every ledger of the process. Costs one look at the memory map and a read for each nameless read-only region, of which an
  * ordinary process has hardly any. @param regions as the process has just told them
  */
-export function findLedgers(process: Process, regions: readonly Region[] = process.regions()): FoundLedgers {
+export const findLedgers = (process: Process, regions: readonly Region[] = process.regions()): FoundLedgers =>
+  readLedgers(
+    process,
+    regions.flatMap((region) => marksIn(process, region)),
+  )
+
+/**
+ * Ledgers that were found, as they are now; those that have gone are left out or called damaged. Costs no look at the memory map. Only for an
+ * engine that has the lock: there can be no others then but those that it has mapped itself since.
+ */
+export const readAgain = (process: Process, known: readonly Pick<Ledger, 'address'>[]): FoundLedgers =>
+  readLedgers(
+    process,
+    known.map(({ address }) => address),
+  )
+
+function readLedgers(process: Process, addresses: readonly bigint[]): FoundLedgers {
   const ledgers: Ledger[] = []
   const damaged: HotpatchError[] = []
-  for (const address of regions.flatMap((region) => marksIn(process, region))) {
+  for (const address of addresses) {
     try {
       const ledger = readLedger(process, address)
       if (ledger !== undefined) ledgers.push(ledger)

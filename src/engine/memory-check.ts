@@ -75,9 +75,8 @@ function checkPages(process: Process, ledger: Ledger, rva: number, hashes: reado
 const functionsIn = (ledger: Ledger, from: number, to: number): string[] =>
   ledger.functions.filter((f) => f.targetRva < to && f.targetRva + f.targetSize > from).map((f) => f.name)
 
-/** Memory of hotpatch's that is protected otherwise than it mapped it. */
-export function checkProtection(process: Process, ledger: Ledger): Finding[] {
-  const regions = process.regions()
+/** Memory of hotpatch's that is protected otherwise than it mapped it. @param regions as the process has just told them */
+export function checkProtection(regions: readonly Region[], ledger: Ledger): Finding[] {
   const stubPages = new Set([...ownStubPages(ledger), ...ledger.functions.map((f) => stubAddress(f) & ~BigInt(PAGE - 1))])
   const expected = [
     { start: ledger.address, size: ledger.pairsOffset, protection: 'r' },

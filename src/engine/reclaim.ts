@@ -19,7 +19,7 @@
 import { HotpatchError } from '../errors.ts'
 import { architectureOf } from '../machine/architectures.ts'
 import type { AddressRange, Process, StoppedThreads } from '../process/contract.ts'
-import { findLedgers } from './find-ledgers.ts'
+import { readAgain } from './find-ledgers.ts'
 import { guardsFor } from './guards.ts'
 import { isActive, isInterrupted, type Ledger, setImageState } from './ledger.ts'
 import type { ImageState } from './ledger-format.ts'
@@ -58,28 +58,32 @@ const SPACE_LIMIT = 1n << 32n
 const AT_ONCE = 8
 const STOP_TIMEOUT_MS = 200
 
+type Known = readonly Pick<Ledger, 'address'>[]
+
 /**
  * Takes away what can be taken away now; the rest is for the next command. Nothing is owed to whoever called: what fails is left as it
- * is. Throws PROCESS_GONE only.
+ * is. Throws PROCESS_GONE only. @param known every ledger of the process; it is read anew
  */
-export function reclaim(process: Process): ReclaimReport {
-  const { ledgers, damaged } = findLedgers(process)
+function reclaim(process: Process, known: Known): ReclaimReport {
+  const { ledgers, damaged } = readAgain(process, known)
   if (damaged.length > 0 || ledgers.some(isInterrupted)) return NOTHING_RECLAIMED
-  const search = new Search(process)
+  const retired = retiredOf(ledgers)
+  if (retired.length === 0) return NOTHING_RECLAIMED
+  const search = new Search(process, ledgers)
   const memory: Reclaimed[] = []
-  for (const ledger of some(retiredOf(ledgers)))
+  for (const ledger of some(retired))
     attempt(() => {
       if (!reclaimImage(process, ledger, search)) return
       memory.push({ id: ledger.names.id, address: hexAddress(ledger.image.address), size: ledger.image.size })
     })
-  attempt(() => memory.push(...reclaimRegions(process, search)))
+  attempt(() => memory.push(...reclaimRegions(process, ledgers, search)))
   const { stops, longestStopMicroseconds } = search
   return { memory, stops, longestStopMicroseconds }
 }
 
 /** After a switch: what did without a stop does without one for this, too, and leaves it to the next command. */
-export const reclaimAfter = (process: Process, stop: SwitchReport | undefined): ReclaimReport =>
-  stop?.way === 'stores' ? NOTHING_RECLAIMED : reclaim(process)
+export const reclaimAfter = (process: Process, stop: SwitchReport | undefined, known: Known): ReclaimReport =>
+  stop?.way === 'stores' ? NOTHING_RECLAIMED : reclaim(process, known)
 
 function attempt(step: () => void): void {
   try {
@@ -136,14 +140,18 @@ function finishUnmapping(process: Process, ledger: Ledger, found: ImageState): v
   setImageState(process, ledger, 'unmapped')
 }
 
-/** What an engine that was cut off has begun to take away, before anything new is mapped. */
-export function finishReclaiming(process: Process, ledgers: readonly Ledger[]): void {
-  for (const ledger of ledgers) if (ledger.imageState === 'unmapping') finishUnmapping(process, ledger, 'unmapping')
+/** What an engine that was cut off has begun to take away, before anything new is mapped. The ledgers as they are then. */
+export function finishReclaiming(process: Process, ledgers: readonly Ledger[]): Ledger[] {
+  return ledgers.map((ledger) => {
+    if (ledger.imageState !== 'unmapping') return ledger
+    finishUnmapping(process, ledger, 'unmapping')
+    return { ...ledger, imageState: 'unmapped' }
+  })
 }
 
 /** Ledgers without images that nobody needs. */
-function reclaimRegions(process: Process, search: Search): Reclaimed[] {
-  const { ledgers } = findLedgers(process)
+function reclaimRegions(process: Process, known: Known, search: Search): Reclaimed[] {
+  const { ledgers } = readAgain(process, known)
   const needed = new Set(ledgers.filter((l) => l.imageState === 'mapped' && l.state !== 'reverted').flatMap(addressesIn))
   const gone: Reclaimed[] = []
   for (const ledger of some(retiredOf(ledgers).filter((l) => l.imageState === 'unmapped' && !needed.has(l.address))))
@@ -182,11 +190,13 @@ const RUNTIME_FUNCTION_BYTES = 12
 /** Looks for what leads into memory, and counts what that costs the target. */
 class Search {
   readonly #process: Process
+  readonly #known: Known
   stops = 0
   longestStopMicroseconds = 0
 
-  constructor(process: Process) {
+  constructor(process: Process, known: Known) {
     this.#process = process
+    this.#known = known
   }
 
   /** Whether nothing in the target leads into `ranges` or into the ledger's code. */
@@ -194,7 +204,7 @@ class Search {
     const process = this.#process
     const regions = process.regions()
     if (regions.reduce((sum, { start, end }) => sum + (end - start), 0n) > SPACE_LIMIT) return false
-    const { ledgers } = findLedgers(process, regions)
+    const { ledgers } = readAgain(process, this.#known)
     const ledgerPages = ledgers.map(({ address, pairsOffset }) => rangeOf({ address, size: pairsOffset }))
     const own = [rangeOf(ledger.image), rangeOf({ address: ledger.address, size: ledger.regionSize })]
     const request = {

@@ -5,7 +5,7 @@
 import { HotpatchError } from '../errors.ts'
 import type { Process } from '../process/contract.ts'
 import { type CalloutReport, callAfter, callUndone } from './callout.ts'
-import { findLedgers } from './find-ledgers.ts'
+import { type FoundLedgers, findLedgers } from './find-ledgers.ts'
 import { guardsFor } from './guards.ts'
 import { isInterrupted, type Ledger, type LedgerBody, setState, writeWord } from './ledger.ts'
 import type { LedgerState } from './ledger-format.ts'
@@ -37,6 +37,12 @@ export interface Recovery {
     | 'resumed'
 }
 
+export interface Recovered {
+  readonly recoveries: readonly Recovery[]
+  /** Every ledger of the process, each at rest and none of them damaged, as it is now. */
+  readonly found: FoundLedgers
+}
+
 /** What there is to do about an unfinished ledger. */
 export type Remedy = 'complete' | 'withdraw' | 'undo' | 'supersede' | 'resume'
 
@@ -44,17 +50,14 @@ export type Remedy = 'complete' | 'withdraw' | 'undo' | 'supersede' | 'resume'
  * Brings every ledger of the process to rest. Throws LEDGER_DAMAGED, VERIFY_FAILED (bytes that nobody of
  * hotpatch wrote), BUSY, and what the process throws; then what could not be finished still says so in its state.
  */
-export async function recoverAll(process: Process, deadline: Deadline): Promise<Recovery[]> {
+export async function recoverAll(process: Process, deadline: Deadline): Promise<Recovered> {
   const recoveries: Recovery[] = []
   for (;;) {
     const { ledgers, damaged } = findLedgers(process)
     const [first] = damaged
     if (first !== undefined) throw first
     const ledger = nextInterrupted(ledgers)
-    if (ledger === undefined) {
-      finishReclaiming(process, ledgers)
-      return recoveries
-    }
+    if (ledger === undefined) return { recoveries, found: { ledgers: finishReclaiming(process, ledgers), damaged } }
     const { address, state, names } = ledger
     if (recoveries.some((done) => done.ledger === hexAddress(address) && done.state === state))
       throw new HotpatchError('DEFECT', `the ledger of ${names.id} does not come to rest: it is ${state} again`)

@@ -4,7 +4,6 @@ import type { Process } from '../process/contract.ts'
 import type { CalloutReport } from './callout.ts'
 import { type Consistency, requireConsistency, sideOf } from './consistency.ts'
 import { exclusively } from './exclusive.ts'
-import { findLedgers } from './find-ledgers.ts'
 import { isInPlace, type Ledger, setState, tieTogether } from './ledger.ts'
 import { checkImage } from './memory-check.ts'
 import { NOTHING_RECLAIMED, type ReclaimReport, reclaimAfter } from './reclaim.ts'
@@ -70,8 +69,8 @@ function rollBackLocked(process: Process, ids: readonly Id[], options: RollbackO
 }
 
 async function rollBackAlone(process: Process, ids: readonly Id[], to: number | undefined, how: SwitchOptions): Promise<RollbackReport[]> {
-  const recovered = await recoverAll(process, how.deadline)
-  const { ledgers } = findLedgers(process)
+  const { recoveries, found } = await recoverAll(process, how.deadline)
+  const { ledgers } = found
   const chosen = ids.map((id) => ({ id, ledger: choose(process, ledgers, id) }))
   const going = chosen.flatMap(({ ledger }): Reverting[] => {
     if (ledger === undefined || ledger.sequence === to) return []
@@ -81,11 +80,11 @@ async function rollBackAlone(process: Process, ids: readonly Id[], to: number | 
   requireConsistency(how.consistency, sides.map(sideOf))
   for (const { ledger, other } of going) requireOurBytes(process, ledger, other)
   const { stop, callouts } = going.length === 0 ? NOTHING_DONE : await revertOrRestore(process, going, how)
-  const reclaim = going.length === 0 ? NOTHING_RECLAIMED : reclaimAfter(process, stop)
+  const reclaim = going.length === 0 ? NOTHING_RECLAIMED : reclaimAfter(process, stop, ledgers)
   return chosen.map(({ id, ledger }, i) => {
-    const once = { recovered: i === 0 ? recovered : [], reclaim: i === 0 ? reclaim : NOTHING_RECLAIMED }
+    const once = { recovered: i === 0 ? recoveries : [], reclaim: i === 0 ? reclaim : NOTHING_RECLAIMED }
     const at = going.findIndex((patch) => patch.ledger === ledger)
-    const patch = going[at] ?? undoneByRecovery(ledgers, recovered, id)
+    const patch = going[at] ?? undoneByRecovery(ledgers, recoveries, id)
     if (patch === undefined) return nothing(process, id, once)
     return { ...report(process, patch, reclaim, once), stop: at < 0 ? undefined : stop, callouts: callouts[at] ?? [] }
   })
@@ -191,9 +190,8 @@ async function revertOrRestore(process: Process, going: readonly Reverting[], ho
 /** After a failure. Where no entry was put back, the ledgers say `applied` again. Where they cannot, their states tell the next engine. */
 async function areUndone(process: Process, ledgers: readonly Ledger[], deadline: Deadline): Promise<boolean> {
   try {
-    await recoverAll(process, deadline)
-    const found = findLedgers(process).ledgers
-    return ledgers.every((ledger) => found.some(({ address, state }) => address === ledger.address && state === 'reverted'))
+    const { found } = await recoverAll(process, deadline)
+    return ledgers.every((ledger) => found.ledgers.some(({ address, state }) => address === ledger.address && state === 'reverted'))
   } catch {
     return false
   }

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { HotpatchError } from '../errors.ts'
 import type { PatchImage } from '../patch/image.ts'
 import { EngineKilled, type FakeFault, type FakeTarget, fakeBackend, killEngineAt } from '../process/fake/index.ts'
+import { checkPatches } from './check.ts'
 import { applyPatches, rollbackPatch, rollbackPatches, statusOf, verifyProcess } from './index.ts'
 import { BASE, baseModule, newPatch, newTarget, RVA } from './testing/world.ts'
 
@@ -86,6 +87,16 @@ describe('two patches for two base images', () => {
     expect(reports[0]?.stop).toEqual(reports[1]?.stop)
     expect(verifyProcess(open(target)).outcome).toBe('verified')
     expect(inPlace(target)).toEqual(['server-1', 'other-1'])
+  })
+
+  test('the memory map is told once for both, once more after one was mapped, and before the stop', async () => {
+    const target = twoModules()
+    expect(checkPatches(open(target), both()).map(({ outcome }) => outcome)).toEqual(['would-apply', 'would-apply'])
+    expect(target.looks).toBe(1)
+    await apply(target)
+    expect(target.looks).toBe(1 + 3)
+    await apply(target)
+    expect(target.looks).toBe(1 + 3 + 1)
   })
 
   test('each can be undone on its own', async () => {

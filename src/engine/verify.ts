@@ -27,7 +27,8 @@ export interface VerifyReport {
 }
 
 export function verifyProcess(process: Process): VerifyReport {
-  const { ledgers, damaged } = findLedgers(process)
+  const regions = process.regions()
+  const { ledgers, damaged } = findLedgers(process, regions)
   const patches = ledgers.filter(isActive).map((ledger) => ({
     id: ledger.names.id,
     sequence: ledger.sequence,
@@ -40,7 +41,7 @@ export function verifyProcess(process: Process): VerifyReport {
           ...checkSites(process, ledger),
           ...checkStubs(process, ledger),
           ...checkImage(process, ledger),
-          ...checkProtection(process, ledger),
+          ...checkProtection(regions, ledger),
         ],
   }))
   const clean = damaged.length === 0 && !ledgers.some(isInterrupted) && patches.every((patch) => patch.findings.length === 0)

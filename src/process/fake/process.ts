@@ -53,6 +53,7 @@ export class FakeProcess implements Process {
 
   regions(): Region[] {
     this.#check()
+    this.#target.looks++
     return this.#target.regions()
   }
 

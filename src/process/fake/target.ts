@@ -96,6 +96,8 @@ export class FakeTarget {
   readonly name: string
   readonly machine: 'x64' | 'arm64'
   readonly log: FakeStep[] = []
+  /** How often an engine had the memory map told. */
+  looks = 0
   threads: FakeThread[]
   /** Set to make steps fail. */
   fault: FakeFault | undefined
