@@ -88,7 +88,9 @@ function planFunction(
   const { name, file, rva, size, fragments = [], patchRva: targetRva, patchSize: targetSize } = known
   const entryAddress = base.module.base + BigInt(rva)
 
-  const code = read(entryAddress, size)
+  const beforeLength = Math.min(BEFORE, rva)
+  const memory = read(entryAddress - BigInt(beforeLength), beforeLength + size)
+  const [before, code] = [memory.subarray(0, beforeLength), memory.subarray(beforeLength)]
   const expected = expectedBytes(record).subarray(0, size)
   if (!expected.every((byte, i) => byte === code[i])) {
     const found = hexBytes(code.subarray(0, expected.length))
@@ -103,14 +105,15 @@ function planFunction(
   const there = standing.get(entryAddress)
   if (there !== undefined) return { ...planned, redirect: there }
 
-  const beforeLength = Math.min(BEFORE, rva)
-  const before = read(entryAddress - BigInt(beforeLength), beforeLength)
   const around = surroundings(base, rva, read)
   const redirect = planAs(known.redirect, { before, padding: 0, code, size, around }, redirects)
   if ('refused' in redirect) return blocker('REDIRECT_REFUSED', name, `${name} ${redirect.why}`)
 
   const original = new Map(
-    [...redirect.prepare, redirect.switch].map(({ offset, length }) => [offset, read(entryAddress + BigInt(offset), length)]),
+    [...redirect.prepare, redirect.switch].map(({ offset, length }) => {
+      const at = beforeLength + offset
+      return [offset, memory.slice(at, at + length)]
+    }),
   )
   return { ...planned, redirect: { ...redirect, standing: false, original } }
 }
