@@ -104,8 +104,13 @@ export class WindowsProcess implements Process {
 
   lock(): () => void {
     const unlock = lockProcess(this.target, this.incarnation)
-    // It needs a moment to come up, which what comes before a stop takes anyway.
-    startWatchdog()
+    // It needs a moment to come up, which what comes before a stop takes anyway. Between the first change and the stop there is too little of that.
+    try {
+      startWatchdog()
+    } catch (error) {
+      unlock()
+      throw error
+    }
     return unlock
   }
 
