@@ -56,7 +56,9 @@ async function main(args: readonly string[]): Promise<number> {
 }
 
 /** Each has one of this machine's processors at work, and up to 3 GB of its memory. */
-const machinesAtOnce = (): number => Math.max(1, Math.min(availableParallelism(), Math.floor(totalmem() / MEMORY_FOR_ONE)))
+function machinesAtOnce(): number {
+  return Math.max(1, Math.min(availableParallelism(), Math.floor(totalmem() / MEMORY_FOR_ONE)))
+}
 
 function log(line: string): void {
   console.log(`arm64: ${line}`)
