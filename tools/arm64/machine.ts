@@ -8,12 +8,6 @@ import { CpioWriter } from './cpio.ts'
 import type { Image } from './image.ts'
 
 /**
- * Pointer authentication by QEMU's own quick hash: the architected one makes everything twice as slow. Of SVE's lengths the shortest that is longer than the registers of SIMD: every change
- * from one thread to another keeps and loads them all.
- */
-const PROCESSOR = 'max,pauth-impdef=on,sve-max-vq=2,sme=off'
-
-/**
  * How QEMU runs the machine's two processors: in turns on one thread of the host, or on a thread for each. Programs that wait for each other all the time, as Wine's do, are ten times as fast in
  * turns on a busy host: what wakes another processor does not wait for the host's scheduler.
  */
@@ -68,7 +62,7 @@ export function startMachine(image: Image, payload: (cpio: CpioWriter) => void, 
 }
 
 function boot(
-  { emulator, kernel, memory, kernelArguments }: Image,
+  { emulator, kernel, processor, memory, kernelArguments }: Image,
   initrd: string,
   { line, timeoutSeconds, processors = 'in turns', ports = [] }: MachineOptions,
 ): RunningMachine {
@@ -77,7 +71,7 @@ function boot(
     '-M',
     'virt,gic-version=3',
     '-cpu',
-    PROCESSOR,
+    processor,
     '-smp',
     '2',
     '-m',

