@@ -26,6 +26,15 @@ export const within = (milliseconds: number): number => (brought === undefined ?
 /** How many threads keep the processors busy. */
 export const busyThreads = (count: number): number => (brought === undefined ? count : 2)
 
+/** What a server is told that works for all it is worth. */
+export const AS_FAST_AS_IT_CAN: readonly string[] = []
+
+/**
+ * What a server is told where it is enough that it serves on. Where the processors are emulated, both on one of the host's, it waits so many microseconds after
+ * every few requests: else it takes half of all time from what the test is about.
+ */
+export const LIGHT_LOAD: readonly string[] = brought === undefined ? AS_FAST_AS_IT_CAN : ['5000']
+
 /**
  * Starts a program that hardly waits. Where two processors are all there is, and those emulated, it gets a lower priority, so that the engine has
  * its turn: a child has that of the thread which starts it.

@@ -10,7 +10,7 @@ import type { Process } from '../../src/process/contract.ts'
 import { linuxBackend } from '../../src/process/linux/index.ts'
 import { parseStatus, readProc } from '../../src/process/linux/proc.ts'
 import { PATIENT, rounds, script } from '../brought.ts'
-import { isAlive, type Started, startApart, tracerPid, until } from '../process/targets.ts'
+import { isAlive, type Started, startApart, until, untilFree } from '../process/targets.ts'
 import { flavourHere } from './flavours.ts'
 import { buildPair, type Pair } from './pair.ts'
 import { sleep } from './target.ts'
@@ -83,7 +83,7 @@ describe.skipIf(process.platform !== 'linux')('awkward processes', () => {
     expect(verifyProcess(live.target).outcome).toBe('verified')
     expect((await rollbackPatch(live.target, PATIENT)).outcome).toBe('rolled-back')
     await answers(live, 'old')
-    expect(tracerPid(live.started.pid)).toBe(0)
+    await untilFree(live.started.pid)
   }
 
   async function codeOf(run: Promise<unknown>): Promise<string> {
@@ -176,7 +176,7 @@ describe.skipIf(process.platform !== 'linux')('awkward processes', () => {
       [...codes].filter((code) => !['done', 'PROCESS_GONE', 'BASE_NOT_MAPPED', 'PROCESS_UNSUPPORTED', 'NO_SAFE_THREAD'].includes(code)),
     ).toEqual([])
     expect(isAlive(pid)).toBe(true)
-    expect(tracerPid(pid)).toBe(0)
+    await untilFree(pid)
   })
 
   test('a process that becomes another user', async () => {

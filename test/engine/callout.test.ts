@@ -10,7 +10,7 @@ import { applyPatch, rollbackPatch, statusOf, verifyProcess } from '../../src/en
 import { readPatchImage } from '../../src/patch/read.ts'
 import type { Process } from '../../src/process/contract.ts'
 import { hostBackend } from '../../src/process/host.ts'
-import { NO_COMPILER, PATIENT, within } from '../brought.ts'
+import { NO_COMPILER, PATIENT } from '../brought.ts'
 import { flavoursHere } from './flavours.ts'
 import { buildMigration, MIGRATION_SOURCES, type Migration } from './migration.ts'
 import { type Running, runCounting, sleep } from './target.ts'
@@ -38,8 +38,8 @@ describe.skipIf(process.platform !== 'linux').each(flavoursHere('migration'))(
     })
 
     const settled = async (ms: number) => {
-      await sleep(20)
-      return server.during(within(ms))
+      await server.goesOn()
+      return server.during(ms)
     }
 
     test('is exported, and found by the manifest', (context) => {

@@ -6,11 +6,13 @@ import { applyPatch, checkPatch, rollbackPatch, statusOf, statusOfAll, verifyPro
 import { readPatchImage } from '../../src/patch/read.ts'
 import type { Backend, Process } from '../../src/process/contract.ts'
 import { hostBackend } from '../../src/process/host.ts'
-import { busyThreads, PATIENT, rounds, script, within } from '../brought.ts'
+import { busyThreads, PATIENT, rounds, script } from '../brought.ts'
 import { flavourHere, flavoursHere } from './flavours.ts'
-import { type Built, build, type Running, run, sleep } from './target.ts'
+import { type Built, build, type Running, run } from './target.ts'
 
 const THREADS = busyThreads(4)
+/** Rounds of each worker of a server that serves on. */
+const ENOUGH = 1000
 /** An engine is killed at each of its steps; where that takes too long, at every few. */
 const STRIDE = rounds(1) === rounds(8) ? 4 : 1
 
@@ -48,8 +50,8 @@ describe.skipIf(!onLinux).each(flavoursHere('linux'))('a server under load, $com
     expect(applied).toMatchObject({ outcome: 'applied', stop: { threads: THREADS + 1 } })
     expect(applied.functions.map(({ name }) => name).sort()).toEqual(['bump', 'classify', 'greet', 'handle'])
     expect(applied.functions.map(({ redirect }) => redirect)).toContain(flavour.redirect)
-    await sleep(50)
-    const after = await server.during(within(200))
+    await server.goesOn()
+    const after = await server.during(200, ENOUGH)
     expect(after.old).toBe(0)
     expect(after.fixed).toBeGreaterThan(1000)
     // The fixed bump() counts in millions, in the variable that the base image has.
@@ -62,8 +64,8 @@ describe.skipIf(!onLinux).each(flavoursHere('linux'))('a server under load, $com
 
     expect((await rollbackPatch(target, PATIENT)).outcome).toBe('rolled-back')
     expect(differences(original, codeOf(target))).toEqual([])
-    await sleep(50)
-    const undone = await server.during(200)
+    await server.goesOn()
+    const undone = await server.during(200, ENOUGH)
     expect(undone.fixed).toBe(0)
     expect(undone.old).toBeGreaterThan(1000)
 
@@ -81,7 +83,7 @@ describe.skipIf(!onLinux).each(flavoursHere('linux'))('a server under load, $com
       await rollbackPatch(target, PATIENT)
     }
     expect(differences(original, codeOf(target))).toEqual([])
-    const later = await server.during(200)
+    const later = await server.during(200, ENOUGH)
     expect(later.old).toBeGreaterThan(1000)
     expect(server.stats().bad).toBe(0)
     const left = statusOf(target).patches.length
@@ -141,7 +143,7 @@ describe.skipIf(!onLinux)('an engine that dies', () => {
       const { signal, status, stderr } = die(server.pid, verb, step)
       if (status === 0) return 'done'
       expect([step, signal, stderr]).toEqual([step, 'SIGKILL', ''])
-      const served = await server.during(100)
+      const served = await server.during(100, ENOUGH)
       expect(served.old + served.fixed).toBeGreaterThan(100)
       await using(backend, server.pid, (target) => look(target, server))
       expect(server.stats().bad).toBe(0)
@@ -156,10 +158,10 @@ describe.skipIf(!onLinux)('an engine that dies', () => {
       statusOf(target)
       await applyPatch(target, readPatchImage(built.patch()), PATIENT)
       expect(verifyProcess(target).outcome).toBe('verified')
-      await sleep(30)
+      await server.goesOn()
       expect((await server.during(50)).old).toBe(0)
       await rollbackPatch(target, PATIENT)
-      await sleep(30)
+      await server.goesOn()
       expect((await server.during(50)).fixed).toBe(0)
     })
   })
@@ -167,7 +169,7 @@ describe.skipIf(!onLinux)('an engine that dies', () => {
   test('at any step of rollback: the target serves on, the next rollback restores', async () => {
     await dieEverywhere('rollback', async (target, server) => {
       await rollbackPatch(target, PATIENT)
-      await sleep(30)
+      await server.goesOn()
       expect((await server.during(50)).fixed).toBe(0)
       expect(statusOf(target).patches.every(({ state }) => state === 'reverted')).toBe(true)
     })

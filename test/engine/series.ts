@@ -57,4 +57,5 @@ function compile({ compiler, flags }: Flavour, folder: string): void {
 const FIELDS = ['pid', 'running', 'bad', 'ticks', 'version0', 'version1', 'version2', 'version3'] as const
 export type SeriesServer = Running<(typeof FIELDS)[number]>
 
-export const runSeries = (series: Series, threads: number): Promise<SeriesServer> => runCounting(series, threads, FIELDS)
+export const runSeries = (series: Series, threads: number, load?: readonly string[]): Promise<SeriesServer> =>
+  runCounting(series, threads, FIELDS, load)

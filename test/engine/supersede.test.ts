@@ -2,12 +2,12 @@
 import { spawnSync } from 'node:child_process'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { applyPatch, checkPatch, rollbackPatch, statusOf, verifyProcess } from '../../src/engine/index.ts'
 import { readPatchImage } from '../../src/patch/read.ts'
 import type { Backend, Process } from '../../src/process/contract.ts'
 import { hostBackend } from '../../src/process/host.ts'
-import { busyThreads, PATIENT, rounds, script, within } from '../brought.ts'
+import { AS_FAST_AS_IT_CAN, busyThreads, LIGHT_LOAD, PATIENT, rounds, script } from '../brought.ts'
 import { flavourHere, flavoursHere } from './flavours.ts'
 import { buildSeries, runSeries, type Series, type SeriesServer } from './series.ts'
 import { sleep } from './target.ts'
@@ -19,8 +19,8 @@ const onLinux = process.platform === 'linux'
 
 /** Which versions answered within a moment. */
 async function answering(server: SeriesServer): Promise<number[]> {
-  await sleep(within(30))
-  const counted = await server.during(within(80))
+  await server.goesOn()
+  const counted = await server.during(80)
   return ([0, 1, 2, 3] as const).filter((version) => counted[`version${version}`] > 0)
 }
 
@@ -46,10 +46,10 @@ describe.skipIf(!onLinux).each(flavoursHere('series'))('cumulative patches, $com
     backend = await hostBackend()
   })
   afterAll(() => rmSync(series.folder, { recursive: true, force: true }))
-  beforeEach(async () => {
-    server = await runSeries(series, THREADS)
+  async function serve(load = LIGHT_LOAD): Promise<void> {
+    server = await runSeries(series, THREADS, load)
     target = backend.open(server.pid)
-  })
+  }
   afterEach(async () => {
     target.close()
     await server.stop()
@@ -59,6 +59,7 @@ describe.skipIf(!onLinux).each(flavoursHere('series'))('cumulative patches, $com
   const apply = (sequence: number) => applyPatch(target, image(sequence), PATIENT)
 
   test('one, two, three; back to two and one; the original program', async () => {
+    await serve()
     const original = codeOf(target)
     expect((await apply(1)).functions.map(({ name }) => name).sort()).toEqual(['classify', 'greet', 'tick'])
     expect(await answering(server)).toEqual([1])
@@ -99,6 +100,7 @@ describe.skipIf(!onLinux).each(flavoursHere('series'))('cumulative patches, $com
   })
 
   test(`${4 * rounds(10)} times up and down under load`, async () => {
+    await serve(AS_FAST_AS_IT_CAN)
     const original = codeOf(target)
     const images = [1, 2, 3].map(image)
     for (let round = 0; round < rounds(10); round++) {

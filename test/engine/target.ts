@@ -4,7 +4,8 @@ import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { buildPatch } from '../../src/builder/build.ts'
-import { inBackground, kept, made, within } from '../brought.ts'
+import { inBackground, kept, LIGHT_LOAD, made, within } from '../brought.ts'
+import { until } from '../process/until.ts'
 import type { Flavour } from './flavours.ts'
 
 const SOURCES = fileURLToPath(new URL('target/', import.meta.url))
@@ -61,10 +62,15 @@ type Field = (typeof FIELDS)[number]
 export interface Running<F extends string = Field> {
   readonly pid: number
   stats(): Readonly<Record<F, number>>
-  /** What was counted within the next `ms`. */
-  during(ms: number): Promise<Readonly<Record<F, number>>>
+  /** When each worker has made so many rounds more; by itself as many as it takes to have left what a round before this was in. */
+  goesOn(rounds?: number): Promise<void>
+  /** What was counted within the next `ms`, and until each worker has made so many rounds. */
+  during(ms: number, rounds?: number): Promise<Readonly<Record<F, number>>>
   stop(): Promise<void>
 }
+
+/** After so many rounds a worker has left what it was in, and one more has been counted. */
+const LEFT = 2
 
 let runs = 0
 
@@ -72,20 +78,32 @@ export const run = (built: Pick<Built, 'folder' | 'server'>, threads: number): P
 
 /**
  * Under a shell of its own: the event loop of this process would take the stops of a traced child for its own business.
+ * @param load further arguments of the server
  * @param fields `pid` and `running`, the number of threads that have begun, are among them
  */
 export async function runCounting<F extends string>(
   { folder, server }: Pick<Built, 'folder' | 'server'>,
   threads: number,
   fields: readonly F[],
+  load: readonly string[] = LIGHT_LOAD,
 ): Promise<Running<F>> {
   const file = join(folder, `stats-${++runs}`)
-  const shell = inBackground(() => spawn('/bin/sh', ['-c', '"$0" "$1" "$2" & wait', server, file, String(threads)], { stdio: 'ignore' }))
+  const shell = inBackground(() =>
+    spawn('/bin/sh', ['-c', '"$0" "$@" & wait', server, file, String(threads), ...load], { stdio: 'ignore' }),
+  )
   const ended = new Promise<void>((resolve) => shell.once('exit', () => resolve()))
+  const word = (data: Buffer, index: number): number => Number(data.readBigUInt64LE(8 * index))
   const stats = (): Record<F, number> => {
     const data = readFileSync(file)
-    return Object.fromEntries(fields.map((field, i) => [field, Number(data.readBigUInt64LE(8 * i))])) as Record<F, number>
+    return Object.fromEntries(fields.map((field, i) => [field, word(data, i)])) as Record<F, number>
   }
+  // What each worker has counted lies behind the fields.
+  const roundsOf = (): number[] => {
+    const data = readFileSync(file)
+    return Array.from({ length: threads }, (_, thread) => word(data, fields.length + thread))
+  }
+  const goesOnFrom = (before: readonly number[], rounds: number) =>
+    until(`each worker has made ${rounds} rounds`, () => roundsOf().every((now, thread) => now >= (before[thread] ?? 0) + rounds))
   const deadline = Date.now() + within(10_000)
   while (!started(stats, threads)) {
     if (Date.now() > deadline) throw new Error('the server did not start')
@@ -95,9 +113,11 @@ export async function runCounting<F extends string>(
   return {
     pid,
     stats,
-    async during(ms) {
-      const before = stats()
+    goesOn: (rounds = LEFT) => goesOnFrom(roundsOf(), rounds),
+    async during(ms, rounds = LEFT) {
+      const [before, from] = [stats(), roundsOf()]
       await sleep(ms)
+      await goesOnFrom(from, rounds)
       const after = stats()
       return Object.fromEntries(fields.map((field) => [field, after[field] - before[field]])) as Record<F, number>
     },

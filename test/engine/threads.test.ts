@@ -8,7 +8,7 @@ import { applyPatch, checkPatch, rollbackPatch, verifyProcess } from '../../src/
 import { readPatchImage } from '../../src/patch/read.ts'
 import { linuxBackend } from '../../src/process/linux/index.ts'
 import { PATIENT } from '../brought.ts'
-import { type Started, startApart, tracerPid, until } from '../process/targets.ts'
+import { type Started, startApart, until, untilFree } from '../process/targets.ts'
 import { buildThreads, expectedLines, haveAll, linesOf, MAKES } from './threads.ts'
 
 const HERE = MAKES[process.arch === 'arm64' ? 'elf-arm64' : 'elf']
@@ -48,7 +48,7 @@ describe.skipIf(process.platform !== 'linux')('thread-local data', () => {
     // Its variables begin anew.
     expect((await applyPatch(target, first, PATIENT)).outcome).toBe('applied')
     await lines(started, 'new', from)
-    expect(tracerPid(started.pid)).toBe(0)
+    await untilFree(started.pid)
     const all = linesOf(started.output())
     expect(all).toEqual(expectedLines(all, make.fresh))
   })

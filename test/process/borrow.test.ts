@@ -5,7 +5,7 @@ import type { Process } from '../../src/process/contract.ts'
 import { linuxBackend } from '../../src/process/linux/index.ts'
 import { rounds } from '../brought.ts'
 import { MODES, readCounters } from './counters.ts'
-import { compile, startApart, tracerPid, until } from './targets.ts'
+import { compile, startApart, until, untilFree } from './targets.ts'
 
 const ROUNDS = rounds(60)
 
@@ -46,7 +46,7 @@ describe('a borrowed main thread', () => {
     if (mode === 'epoll' && arch === 'x64') expect(signals).toBe(0n)
     if (mode === 'signals') expect(signals).toBeGreaterThan(20n)
     expect(process.regions().filter((region) => region.name.includes('hotpatch:'))).toEqual([])
-    expect(tracerPid(started.pid)).toBe(0)
+    await untilFree(started.pid)
     process.close()
     await started.kill()
   })

@@ -10,7 +10,7 @@ import { linuxBackend } from '../../src/process/linux/index.ts'
 import { parseStat, readProc } from '../../src/process/linux/proc.ts'
 import { VALUE_NEW, VALUE_OLD } from '../../src/process/testing/target.ts'
 import { rounds, script, within } from '../brought.ts'
-import { compile, isAlive, type Started, startApart, tracerPid, until } from './targets.ts'
+import { compile, isAlive, type Started, startApart, tracerPid, until, untilFree } from './targets.ts'
 
 interface Edge {
   readonly started: Started
@@ -37,7 +37,7 @@ async function goesOn({ started, process, symbols }: Edge): Promise<void> {
   const before = readU64(process, symbols.counters)
   await until('it goes on', () => readU64(process, symbols.counters) > before + 3n)
   expect(readU64(process, symbols.counters + 8n)).toBe(0n)
-  expect(tracerPid(started.pid)).toBe(0)
+  await untilFree(started.pid)
 }
 
 function request(process: Process): MapRequest {
@@ -171,7 +171,7 @@ describe('refusals', () => {
       expect(error.detail).toContain(`process ${child.pid}`)
     }
     child.kill('SIGKILL')
-    await until('it is free again', () => tracerPid(edge.started.pid) === 0)
+    await untilFree(edge.started.pid)
     expect(switchTo(edge, VALUE_NEW).switched).toBe(true)
     await goesOn(edge)
     await finish(edge)

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { linuxBackend } from '../../src/process/linux/index.ts'
 import { rounds, script } from '../brought.ts'
 import { type MODES, readCounters } from './counters.ts'
-import { compile, isAlive, startApart, tracerPid, until } from './targets.ts'
+import { compile, isAlive, startApart, until, untilFree } from './targets.ts'
 
 const ENGINE = script('killed-engine', import.meta.url)
 
@@ -45,7 +45,7 @@ describe('an engine that is killed', () => {
     for (let step = 0; step < steps; step += stride) {
       for (const side of ['before', 'after']) {
         if ((await runEngine(started.pid, step, side)) === 'SIGKILL') killed++
-        await until('nothing traces it', () => tracerPid(started.pid) === 0)
+        await untilFree(started.pid)
         expect(isAlive(started.pid), `after step ${step} ${side}`).toBe(true)
         const { rounds } = readCounters(target, address)
         await until(`it goes on after step ${step} ${side}`, () => readCounters(target, address).rounds > rounds + 2n)

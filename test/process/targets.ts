@@ -3,11 +3,13 @@ import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll } from 'vitest'
 import { parseStat, parseStatus, readProc } from '../../src/process/linux/proc.ts'
-import { inBackground, within } from '../brought.ts'
+import { inBackground } from '../brought.ts'
 import { compileTarget, GCC } from './programs.ts'
+import { until } from './until.ts'
+
+export { until } from './until.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'hotpatch-targets-'))
 const started = new Set<number>()
@@ -61,21 +63,16 @@ export async function startApart(program: string, args: readonly string[] = [], 
   }
 }
 
-export async function until(what: string, condition: () => boolean, limit = within(20_000)): Promise<void> {
-  const deadline = Date.now() + limit
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error(`it did not come to: ${what}`)
-    await sleep(2)
-  }
-}
-
 export function isAlive(pid: number): boolean {
   const state = parseStat(readProc(`/proc/${pid}/stat`) ?? '')?.state
   return state !== undefined && state !== 'Z' && state !== 'X'
 }
 
-/** The pids of all tracers of the process' threads that are not 0. */
+/** The pid of what traces the process' main thread, or 0. */
 export const tracerPid = (pid: number): number => Number(parseStatus(readProc(`/proc/${pid}/status`) ?? '').get('TracerPid') ?? 0)
+
+/** A thread that did not stop in time is attached still when a call returns, and let go some milliseconds later. */
+export const untilFree = (pid: number): Promise<void> => until(`nothing traces process ${pid}`, () => tracerPid(pid) === 0)
 
 function killNow(pid: number): void {
   try {

@@ -1,5 +1,5 @@
 /* Workers that are inside functions of slow.c most of the time. usage: main THREADS
- * Prints {"pid":…,"control":"0x…"}; `control` is steered from outside. */
+ * Prints {"pid":…,"control":"0x…"}; `control` is steered from outside. SIGHUP ends the workers' pauses. */
 #define _GNU_SOURCE
 #include "slow.h"
 
@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define MOST 16
 /* Field for field as FIELDS of busy.test.ts. */
 static struct {
   volatile uint64_t function, in_ms, out_ms, running, inside, old, fixed, bad;
@@ -24,6 +25,15 @@ __attribute__((noinline)) void pause_ms(long ms) {
   __atomic_add_fetch(&control.inside, 1, __ATOMIC_SEQ_CST);
   if (ms > 0) nanosleep(&pause, 0);
   __atomic_sub_fetch(&control.inside, 1, __ATOMIC_SEQ_CST);
+}
+
+static pthread_t main_thread, workers[MOST];
+static int count;
+
+/* The main thread passes it on, whose pauses it breaks off. */
+static void on_hangup(int signal) {
+  if (!pthread_equal(pthread_self(), main_thread)) return;
+  for (int i = 0; i < count; i++) pthread_kill(workers[i], signal);
 }
 
 static void on_signal(int signal) { pause_ms((long)control.in_ms + (signal == 0)); }
@@ -50,10 +60,10 @@ static void *work(void *number) {
 int main(int argc, char **argv) {
   struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK | SA_RESTART};
   sigaction(SIGUSR1, &action, 0);
-  for (long i = 0; i < (argc > 1 ? atoi(argv[1]) : 1); i++) {
-    pthread_t thread;
-    if (pthread_create(&thread, 0, work, (void *)i)) return 1;
-  }
+  main_thread = pthread_self();
+  sigaction(SIGHUP, &(struct sigaction){.sa_handler = on_hangup}, 0);
+  for (int wanted = argc > 1 ? atoi(argv[1]) : 1; count < wanted && count < MOST; count++)
+    if (pthread_create(&workers[count], 0, work, (void *)(long)count)) return 1;
   printf("{\"pid\":%d,\"control\":\"0x%lx\"}\n", getpid(), (unsigned long)&control);
   fflush(stdout);
   for (;;) pause();

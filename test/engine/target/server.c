@@ -1,5 +1,5 @@
 /* A multi-threaded program under load: workers call the handlers and count whether each reply is the old one, the fixed one, or neither.
- * usage: server STATS THREADS    STATS is mapped shared and holds u64s, see `stats`. */
+ * usage: server STATS THREADS [PAUSE]    STATS is mapped shared and holds u64s, see `stats`; PAUSE as in series/server.c. */
 #include "handlers.h"
 
 #include <fcntl.h>
@@ -12,7 +12,12 @@
 
 static volatile struct stats {
   uint64_t pid, running, old, fixed, bad, hits, longest_pause_ns;
+  /* Of each worker, how often it has counted. */
+  uint64_t rounds[16];
 } *stats;
+
+/* As in series/server.c; and where a worker looks at the clock. */
+static int rests = 4095, looks = 255, pause_us = 100;
 
 #define ADD(field, by) __atomic_add_fetch(&stats->field, by, __ATOMIC_RELAXED)
 
@@ -42,20 +47,21 @@ static void check(const struct reply *reply, int request) {
 }
 
 static void *work(void *argument) {
-  (void)argument;
+  volatile uint64_t *rounds = &stats->rounds[(long)argument];
   ADD(running, 1);
   uint64_t last = now();
   for (int request = 0;; request = (request + 1) & 0xffff) {
     struct reply reply;
     handle(&reply, request);
     check(&reply, request);
+    ++*rounds;
     bump();
-    if ((request & 255) == 0) {
+    if ((request & looks) == 0) {
       uint64_t time = now();
       if (time - last > stats->longest_pause_ns) stats->longest_pause_ns = time - last;
       last = time;
       stats->hits = hits();
-      if ((request & 4095) == 0) usleep(100);
+      if ((request & rests) == 0) usleep(pause_us);
     }
   }
   return 0;
@@ -63,13 +69,14 @@ static void *work(void *argument) {
 
 int main(int argc, char **argv) {
   if (argc < 3) return 2;
+  if (argc > 3) rests = looks = 63, pause_us = atoi(argv[3]);
   int fd = open(argv[1], O_RDWR | O_CREAT, 0600);
   if (fd < 0 || ftruncate(fd, 4096) != 0) return 1;
   stats = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (stats == MAP_FAILED) return 1;
-  for (int i = 0; i < atoi(argv[2]); i++) {
+  for (long i = 0; i < atoi(argv[2]); i++) {
     pthread_t thread;
-    if (pthread_create(&thread, 0, work, 0) != 0) return 1;
+    if (pthread_create(&thread, 0, work, (void *)i) != 0) return 1;
   }
   stats->pid = getpid();
   for (;;) pause();
