@@ -279,11 +279,18 @@ export class TableBuilder {
 
 /** The set with one register's place changed, or without it; by ascending register. */
 function changed(set: SavedRegisters, register: number, offset: number | undefined): SavedRegisters {
-  const places = new Map<number, number>()
-  for (let i = 0; i < set.length; i += 2) places.set(set[i] as number, set[i + 1] as number)
-  places.delete(register)
-  if (offset !== undefined) places.set(register, offset)
-  return Int32Array.from([...places].sort(([a], [b]) => a - b).flat())
+  let at = 0
+  while (at < set.length && (set[at] as number) < register) at += 2
+  const behind = set[at] === register ? at + 2 : at
+  const own = offset === undefined ? 0 : 2
+  const result = new Int32Array(at + own + set.length - behind)
+  result.set(set.subarray(0, at))
+  if (offset !== undefined) {
+    result[at] = register
+    result[at + 1] = offset
+  }
+  result.set(set.subarray(behind), at + own)
+  return result
 }
 
 function simpleRow({ cfa, registers }: CfaRow): { kind: number; offset: number } | undefined {
