@@ -21,15 +21,16 @@ describe.skipIf(process.platform !== 'linux')('indirect functions', () => {
     toEnd.push(() => rmSync(folder, { recursive: true, force: true }))
     const started = await startApart(program)
     toEnd.push(() => started.kill())
-    const target = linuxBackend.open(started.pid)
-    toEnd.push(() => target.close())
     const answers = (): number[] => started.output().split('\n').slice(0, -1).map(Number)
     const gives = async (answer: number): Promise<void> => {
       const from = answers().length
       await until(`it answers ${answer}`, () => answers().slice(from).includes(answer))
     }
 
+    // Before, it may be a shell still that is about to become the program.
     await gives(OLD)
+    const target = linuxBackend.open(started.pid)
+    toEnd.push(() => target.close())
     expect((await applyPatch(target, patch(), PATIENT)).outcome).toBe('applied')
     await gives(FIXED)
     expect(verifyProcess(target).outcome).toBe('verified')

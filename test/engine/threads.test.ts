@@ -30,12 +30,13 @@ describe.skipIf(process.platform !== 'linux')('thread-local data', () => {
     toEnd.push(() => rmSync(folder, { recursive: true, force: true }))
     const started = await startApart(program)
     toEnd.push(() => started.kill())
+    // Before, it may be a shell still that is about to become the program.
+    let from = await lines(started, 'old', 0)
     const target = linuxBackend.open(started.pid)
     toEnd.push(() => target.close())
     const [first, second] = [readPatchImage(patch('after')), readPatchImage(patch('later'))]
     expect(first.threadLocal !== undefined).toBe(make.fresh)
 
-    let from = await lines(started, 'old', 0)
     expect(checkPatch(target, first).outcome).toBe('would-apply')
     expect((await applyPatch(target, first, PATIENT)).outcome).toBe('applied')
     from = await lines(started, 'new', from)
