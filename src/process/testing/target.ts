@@ -117,6 +117,11 @@ export class TargetControl {
     await this.#until(`calls counted as ${field} go on`, () => this.get(field) >= before + more)
   }
 
+  /** Resolves when nothing traces it: a thread that did not stop in time is let go some milliseconds later. */
+  isLetGo(isAttached: () => boolean): Promise<void> {
+    return this.#until('no tracer is left at it', () => !isAttached())
+  }
+
   #address(field: ControlField): bigint {
     return this.#target.symbols.control + BigInt(8 * CONTROL_FIELDS.indexOf(field))
   }
