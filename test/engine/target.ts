@@ -62,8 +62,8 @@ type Field = (typeof FIELDS)[number]
 export interface Running<F extends string = Field> {
   readonly pid: number
   stats(): Readonly<Record<F, number>>
-  /** When each worker has made so many rounds more; by itself as many as it takes to have left what a round before this was in. */
-  goesOn(rounds?: number): Promise<void>
+  /** When each worker has left what it is in, and gone on. */
+  goesOn(): Promise<void>
   /** What was counted within the next `ms`, and until each worker has made so many rounds. */
   during(ms: number, rounds?: number): Promise<Readonly<Record<F, number>>>
   stop(): Promise<void>
@@ -113,7 +113,7 @@ export async function runCounting<F extends string>(
   return {
     pid,
     stats,
-    goesOn: (rounds = LEFT) => goesOnFrom(roundsOf(), rounds),
+    goesOn: () => goesOnFrom(roundsOf(), LEFT),
     async during(ms, rounds = LEFT) {
       const [before, from] = [stats(), roundsOf()]
       await sleep(ms)
