@@ -5,7 +5,15 @@ import { SUITES } from '../../test/arm64/suites.ts'
 import { PROGRAMS } from './payload.ts'
 
 const CONFORMANCE = 'conformance'
-export const LINUX_SUITES: readonly string[] = [CONFORMANCE, ...SUITES.map(({ file }) => file)]
+const files = SUITES.map(({ file }) => file)
+const PATCHES = ['engine/supersede', 'engine/threads']
+
+/** By machine: parts that take about as long. */
+export const LINUX_SUITES: Readonly<Record<string, readonly string[]>> = {
+  'linux-process': [CONFORMANCE, ...files.filter((file) => file.startsWith('process/'))],
+  'linux-patches': PATCHES,
+  'linux-engine': files.filter((file) => file.startsWith('engine/') && !PATCHES.includes(file)),
+}
 
 /** What a suite must report: its name, and its tests where they are known beforehand. */
 export const linuxExpected = (suite: string): { readonly name: string; readonly tests?: readonly string[] }[] =>

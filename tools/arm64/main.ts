@@ -1,5 +1,5 @@
 /**
- * Tests on ARM64, in emulated machines that are made on the first run and kept in the cache: one for Linux, others for Windows, which is Wine with Windows' own Node inside:
+ * Tests on ARM64, in emulated machines whose images are made on the first run and kept in the cache: some of Linux, others of Windows, which is Wine with Windows' own Node inside:
  *
  *   npm run test:arm64                          everything, as many machines side by side as this one has processors
  *   npm run test:arm64 -- --only TEXT           the tests whose name contains it
