@@ -1,7 +1,7 @@
 /**
  * Tests on ARM64, in emulated machines whose images are made on the first run and kept in the cache: some of Linux, others of Windows, which is Wine with Windows' own Node inside:
  *
- *   npm run test:arm64                          everything, as many machines side by side as this one has processors
+ *   npm run test:arm64                          everything, as many machines side by side as this one has processors, and memory for
  *   npm run test:arm64 -- --only TEXT           the tests whose name contains it
  *   npm run test:arm64 -- --suite conformance   these suites alone: conformance, files of test/arm64/suites.ts, windows-conformance, windows-cli, windows-engine
  *   npm run test:arm64 -- --minutes 40          how long each machine may run; without it 20 for Linux, 40 for Windows

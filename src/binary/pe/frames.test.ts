@@ -91,6 +91,20 @@ describe('records', () => {
     expect([0x3000, 0x300f, 0x3010, 0x4000, 0x5000, 0x2fff].map((rva) => frames.indexAt(rva))).toEqual([0, 0, -1, 1, -1, -1])
   })
 
+  test('an address beyond 2 GB is one, too: nothing before the image is asked for', () => {
+    const table = Uint8Array.from([...record(0x1000, 0x1010, 0x10), ...record(0x2000, 0x2010, 0)])
+    table.set([0x11, 0, 0, 0xff], 20)
+    const frames = new PeFrames('x64', table, read)
+    expect([...frames.information()]).toEqual([0x10, 0xff00_0010])
+    const asked: number[] = []
+    const blocks = new Blocks((rva, length) => {
+      asked.push(rva)
+      return new Uint8Array(length)
+    }, 0x30000)
+    blocks.ahead(frames.information(), UNWIND_INFORMATION_SIZE)
+    expect(asked).toEqual([0])
+  })
+
   test('records that do not ascend are found all the same; where two overlap, the one that begins later has the code', () => {
     const frames = framesOf(record(0x2000, 0x2020, 0x10), record(0x1000, 0x1100, 0x10), record(0x1040, 0x1050, 0x10))
     expect([0x1000, 0x1040, 0x1060, 0x2010].map((rva) => frames.indexAt(rva))).toEqual([0, 1, -1, 2])

@@ -91,7 +91,7 @@ export class PeFrames {
     const view = viewOf(this.#table)
     for (let at = size - 4; at < this.#table.length; at += size) {
       const data = view.getUint32(at, true)
-      if (this.#machine === 'x64') yield data & ~1
+      if (this.#machine === 'x64') yield data - (data & 1)
       else if ((data & 3) === ARM64_FLAG.XDATA) yield data
     }
   }
