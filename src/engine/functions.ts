@@ -1,4 +1,5 @@
 /** The functions that a patch redirects, as they stand in the process: their bytes, and how each is redirected there. */
+import { HotpatchError } from '../errors.ts'
 import type { Redirects } from '../machine/architecture.ts'
 import { architectureOf } from '../machine/architectures.ts'
 import type { RedirectPlan, RedirectRefusal, RedirectSite, Surroundings } from '../machine/redirect.ts'
@@ -112,6 +113,8 @@ function planFunction(
   const original = new Map(
     [...redirect.prepare, redirect.switch].map(({ offset, length }) => {
       const at = beforeLength + offset
+      // What is kept too short could not be put back.
+      if (at < 0 || at + length > memory.length) throw new HotpatchError('DEFECT', `the redirect of ${name} reaches beyond what was read`)
       return [offset, memory.slice(at, at + length)]
     }),
   )
