@@ -1,6 +1,5 @@
 /** Unwind data of a module, read from the memory of a process and compiled. */
 import { createHash } from 'node:crypto'
-import type { FrameFunction } from '../../binary/dwarf/frames.ts'
 import { ehFrameInMemory } from '../../binary/elf/eh-frame.ts'
 import { readElfFromMemory } from '../../binary/elf/memory.ts'
 import { Blocks } from '../../binary/pe/blocks.ts'
@@ -8,6 +7,7 @@ import { readExports } from '../../binary/pe/directories.ts'
 import { PeFrames, RUNTIME_FUNCTION_SIZE, UNWIND_INFORMATION_SIZE } from '../../binary/pe/frames.ts'
 import { directory, type PeImage, readPeFromMemory } from '../../binary/pe/reader.ts'
 import type { Unwinding } from '../../machine/architecture.ts'
+import type { TableBuilder } from '../../machine/x64/frames.ts'
 import type { FrameModule } from '../../machine/x64/unwind.ts'
 import type { MappedModule, Process } from '../../process/contract.ts'
 import type { Ledger } from '../ledger.ts'
@@ -106,11 +106,13 @@ const dispatchersOf = (image: PeImage): number[] =>
   (readExports(image)?.exports ?? []).filter(({ name }) => name !== undefined && DISPATCHERS.has(name)).map(({ rva }) => rva)
 
 function forWindows(frames: PeFrames, { framesByNeed }: Unwinding, dispatchers: readonly number[]): Compiled {
-  const described = (index: number): FrameFunction | undefined => {
-    const { begin, end, described: found } = frames.at(index)
-    return found && dispatchers.some((rva) => rva >= begin && rva < end) ? { ...found, signal: true } : found
+  const append = (index: number, rows: TableBuilder): void => {
+    const { begin, end, described } = frames.at(index)
+    if (described === undefined) return
+    const signal = described.signal || dispatchers.some((rva) => rva >= begin && rva < end)
+    rows.appendRows({ ...described, signal }, end)
   }
-  return { table: framesByNeed({ count: frames.count, indexAt: (rva) => frames.indexAt(rva), described }), windows: frames }
+  return { table: framesByNeed({ count: frames.count, indexAt: (rva) => frames.indexAt(rva), append }), windows: frames }
 }
 
 /** Of a ledger's patch image, which is mapped. */

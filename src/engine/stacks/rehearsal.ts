@@ -3,6 +3,7 @@
  * still. The rows are of the kinds that real stacks are made of.
  */
 import type { CfaRow } from '../../binary/dwarf/cfa.ts'
+import type { FrameFunction } from '../../binary/dwarf/frames.ts'
 import type { Machine, Unwinding } from '../../machine/architecture.ts'
 import { architectureOf } from '../../machine/architectures.ts'
 import type { StoppedThreads } from '../../process/contract.ts'
@@ -47,7 +48,10 @@ function makeRehearsal(machine: Machine): () => void {
   const byNeed = unwinding.framesByNeed({
     count: functions.length,
     indexAt: (rva) => Math.floor((rva - 0x1000) / FUNCTION_SIZE),
-    described: (index) => functions[index],
+    append(index, rows) {
+      const { start, size } = functions[index] as FrameFunction
+      rows.appendRows(functions[index] as FrameFunction, start + size)
+    },
   })
   const modules = [whole, byNeed, whole].map((table, i) => ({ start: CODE + i * 0x10_0000, end: CODE + (i + 1) * 0x10_0000, table }))
   const frames = [1, 2, 3].map((i) => ({ start: BigInt(CODE - i * 0x100), end: BigInt(CODE - i * 0x100 + 0x40), function: i }))

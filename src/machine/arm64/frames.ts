@@ -33,7 +33,7 @@ const REGISTERS: EhRegisters = {
   pushed: false,
 }
 
-export const ehFrameTable = (section: Uint8Array, sectionAddress: number, origin: number): WholeTable =>
+export const ehFrameTable = (section: Uint8Array, sectionAddress: number, origin: number): FrameTable =>
   compileEhFrame(section, sectionAddress, origin, REGISTERS)
 
 /** For code that moves nothing anywhere: the return address is in x30. */

@@ -2,8 +2,9 @@ import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { CfaRow } from '../../binary/dwarf/cfa.ts'
 import type { FrameFunction } from '../../binary/dwarf/frames.ts'
-import { FrameKind, type FrameTable, frameTable, RETURN_ADDRESS, RSP } from './frames.ts'
+import { frameTable, RETURN_ADDRESS, RSP } from './frames.ts'
 import { framesByNeed } from './frames-by-need.ts'
+import { saying } from './testing/saying.ts'
 
 const row = (start: number, offset: number): CfaRow => ({
   start,
@@ -50,14 +51,6 @@ function functionsOf(all: readonly Made[]) {
   })
 }
 
-function saying(table: FrameTable, rva: number) {
-  const at = table.rowAt(rva)
-  const kind = table.kinds[at] as number
-  if (kind === FrameKind.none) return undefined
-  const operand = table.operands[at] as number
-  return kind === FrameKind.complex ? table.complex[operand] : [kind, operand, [...(table.savedSets[table.saved[at] as number] ?? [])]]
-}
-
 test('says what a table of all functions says, in whatever order it is asked, and compiles each function once', () => {
   fc.assert(
     fc.property(made, fc.infiniteStream(fc.nat()), (all, order) => {
@@ -67,9 +60,10 @@ test('says what a table of all functions says, in whatever order it is asked, an
       const byNeed = framesByNeed({
         count: functions.length,
         indexAt: (rva) => functions.findIndex(({ start, end }) => rva >= start && rva < end),
-        described: (index) => {
+        append: (index, rows) => {
           asked[index] = (asked[index] as number) + 1
-          return functions[index]?.described
+          const { described, end } = functions[index] as (typeof functions)[number]
+          if (described !== undefined) rows.appendRows(described, end)
         },
       })
       const last = (functions.at(-1)?.end ?? 0) + 2

@@ -1,5 +1,4 @@
 /** Frame tables of images with very many functions, of which a stack meets a few: each is compiled when it is first met. */
-import type { FrameFunction } from '../../binary/dwarf/frames.ts'
 import { FrameKind, type FrameTable, type RowShape, rowBetween, TableBuilder, X64_ROWS } from './frames.ts'
 
 /** Functions that can be asked for one by one. */
@@ -7,8 +6,8 @@ export interface FunctionsByNeed {
   readonly count: number
   /** The index of the function that `rva` lies in; -1: it is in none. */
   indexAt(rva: number): number
-  /** undefined: nothing is known of its frame. */
-  described(index: number): FrameFunction | undefined
+  /** Appends the function's rows, or none where nothing is known of its frame. Asked for each function once, when it is met. */
+  append(index: number, rows: TableBuilder): void
 }
 
 /** Between the rows of two functions; begins behind all code, so that the next function's first row does not take its place. */
@@ -65,9 +64,8 @@ class TableByNeed implements FrameTable {
 
   #compile(index: number): void {
     const builder = this.#builder
-    const described = this.#functions.described(index)
     const first = builder.count
-    if (described !== undefined) builder.appendRows(described, described.start + described.size)
+    this.#functions.append(index, builder)
     if (builder.count === first) builder.append(0, FrameKind.none, 0, 0)
     this.#first[index] = first
     this.#last[index] = builder.count - 1
