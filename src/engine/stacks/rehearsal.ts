@@ -7,6 +7,7 @@ import type { FrameFunction } from '../../binary/dwarf/frames.ts'
 import type { Machine, Unwinding } from '../../machine/architecture.ts'
 import { architectureOf } from '../../machine/architectures.ts'
 import type { StoppedThreads } from '../../process/contract.ts'
+import { rehearse } from '../../process/rehearse.ts'
 import { BELOW } from '../../process/stack-windows.ts'
 import { type Inspection, prepareInspection } from './inspection.ts'
 
@@ -32,7 +33,7 @@ export const rehearsalOf = (machine: Machine, inspection: Inspection) => (waitin
 export function rehearseInspection(machine: Machine): void {
   const rehearsal = rehearsals.get(machine) ?? makeRehearsal(machine)
   rehearsals.set(machine, rehearsal)
-  for (let round = 0; round < (compiled ? 1 : ROUNDS); round++) rehearsal()
+  rehearse(compiled ? 1 : ROUNDS, rehearsal)
   compiled = true
 }
 

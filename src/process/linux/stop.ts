@@ -7,6 +7,7 @@ import { startKicks, stopKicks } from '../../os/linux/kicks.ts'
 import { libc, pinned, sleepMicroseconds } from '../../os/linux/libc.ts'
 import { runAhead, runAsBefore } from '../../os/linux/priority.ts'
 import type { Blocker, CatchRequest, StackWindow, StoppedThreads, SwitchOutcome, SwitchRequest } from '../contract.ts'
+import { rehearse } from '../rehearse.ts'
 import { machine } from './host-machine.ts'
 import type { Memory, PreparedStore } from './memory.ts'
 import { livingThread, parseSyscall, readProcOrNothing } from './proc.ts'
@@ -199,7 +200,7 @@ class Threads implements StoppedThreads {
   rehearse(rounds: number): void {
     const index = this.#count
     this.#add(NO_THREAD)
-    for (let round = 0; round < rounds; round++) {
+    rehearse(rounds, () => {
       this.#states[index] = WaitState.running
       this.#interrupt(index)
       this.#await(index, 0)
@@ -209,7 +210,7 @@ class Threads implements StoppedThreads {
       this.instructionPointer(index)
       this.stackPointer(index)
       this.#release(index)
-    }
+    })
     this.#count = index
   }
 
