@@ -76,7 +76,9 @@ export interface Process {
    * Throws CALL_TIMEOUT: it may still be at work, and comes to its end by itself. CALL_FAULTED: it raised a signal or ended its thread (on
    * Windows an exception that nobody handles ends the process, as ever). NO_SAFE_THREAD, MAPPING_REFUSED, PROCESS_GONE.
    */
-  call(address: bigint, args: readonly CallArgument[], options: CallOptions): bigint
+  call: CallInside
+  /** The same for calls one after the other, which share the memory that they need in the target: it is taken back behind `action`. */
+  calls<T>(action: (call: CallInside) => T): T
 
   /**
    * Looks for addresses in all memory that threads of the target can have written to. May be called during an `inspect`; only then is
@@ -114,6 +116,8 @@ export type SearchResult =
   | 'too-much'
 
 export type CallArgument = bigint | Uint8Array
+
+export type CallInside = (address: bigint, args: readonly CallArgument[], options: CallOptions) => bigint
 
 export interface CallOptions {
   /** Milliseconds for the function to return; finding a thread for it may take as long again. */

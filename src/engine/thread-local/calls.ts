@@ -36,10 +36,18 @@ function addressOf(modules: LoadedModules, name: string, libraries: readonly str
   }
 }
 
-/** @param loading functions of which the system loads a module. Throws NO_THREAD_LOCAL where one is missing. */
-export function callsOf<N extends string>(process: Process, functions: LoaderFunctions<N>, loading: readonly N[]): Call<N> {
-  const [missing] = functions.missing
-  if (missing !== undefined) throw noRoom(process, `it has no ${missing}`)
-  return (name, ...args) =>
-    process.call(functions.addresses.get(name) ?? 0n, args, { deadlineMs: CALL_MS, loadsModules: loading.includes(name) })
+/**
+ * Lets `action` call them, one after the other (`Process.calls`).
+ * @param loading functions of which the system loads a module. Throws NO_THREAD_LOCAL where one is missing.
+ */
+export function withFunctions<N extends string, T>(
+  process: Process,
+  { addresses, missing }: LoaderFunctions<N>,
+  loading: readonly N[],
+  action: (call: Call<N>) => T,
+): T {
+  if (missing[0] !== undefined) throw noRoom(process, `it has no ${missing[0]}`)
+  return process.calls((call) =>
+    action((name, ...args) => call(addresses.get(name) ?? 0n, args, { deadlineMs: CALL_MS, loadsModules: loading.includes(name) })),
+  )
 }

@@ -7,7 +7,7 @@ import { viewOf } from '../../binary/struct.ts'
 import type { PatchImage, PatchThreadLocal } from '../../patch/image.ts'
 import type { Process } from '../../process/contract.ts'
 import { modulesOf } from '../imports/resolve.ts'
-import { type Call, callsOf, lookUp } from './calls.ts'
+import { type Call, lookUp, withFunctions } from './calls.ts'
 import { DISTANCE_SLOT, type ThreadLocalModule, threadLocalModule } from './module-elf.ts'
 import { CHUNK, MOST_MODULES, noRoom, type RoomMaker, tryThenClose, usedModules } from './room.ts'
 
@@ -20,6 +20,7 @@ const MFD_CLOEXEC = 1n
 const FUNCTIONS = ['memfd_create', 'pwrite', 'close', 'dlopen', 'dlsym', 'dlclose'] as const
 /** Of glibc the second until 2.33. */
 const LIBRARIES = ['libc.so.6', 'libdl.so.2']
+type Calls = Call<(typeof FUNCTIONS)[number]>
 
 export const elfRoom: RoomMaker = {
   missing: (process, image) => lookUp(modulesOf(process, image), FUNCTIONS, LIBRARIES).missing,
@@ -40,10 +41,15 @@ function unusedModule(process: Process, image: PatchImage, threadLocal: PatchThr
 }
 
 /** From the thread pointer to the block of the module, once the process has loaded it. */
-function load(process: Process, image: PatchImage, { soname, bytes }: ThreadLocalModule): bigint {
+function load(process: Process, image: PatchImage, module: ThreadLocalModule): bigint {
   const modules = modulesOf(process, image)
-  const call = callsOf(process, lookUp(modules, FUNCTIONS, LIBRARIES), ['memfd_create', 'dlopen'])
-  if (modules.isLoaded(soname)) unload(call, soname)
+  return withFunctions(process, lookUp(modules, FUNCTIONS, LIBRARIES), ['memfd_create', 'dlopen'], (call) => {
+    if (modules.isLoaded(module.soname)) unload(call, module.soname)
+    return loadAnew(process, call, image, module)
+  })
+}
+
+function loadAnew(process: Process, call: Calls, image: PatchImage, { soname, bytes }: ThreadLocalModule): bigint {
   const file = BigInt.asIntN(32, call('memfd_create', text('hotpatch-thread-local'), MFD_CLOEXEC))
   if (file < 0n) throw noRoom(process, 'memfd_create answers an error')
   return tryThenClose(

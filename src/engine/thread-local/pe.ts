@@ -14,7 +14,7 @@ import { modulesOf } from '../imports/resolve.ts'
 import { MAPPING_NAME, PAGE } from '../pages.ts'
 import { equal } from '../sites.ts'
 import { threadWithoutBlock } from './blocks-pe.ts'
-import { type Call, callsOf, lookUp } from './calls.ts'
+import { type Call, lookUp, withFunctions } from './calls.ts'
 import { type ThreadLocalDll, threadLocalDll } from './module-pe.ts'
 import { CHUNK, MOST_MODULES, noRoom, orUndo, type Room, type RoomMaker, tryThenClose, usedModules } from './room.ts'
 
@@ -31,19 +31,24 @@ type Calls = Call<(typeof FUNCTIONS)[number]>
 export const peRoom: RoomMaker = {
   missing: (process, image) => lookUp(modulesOf(process, image), FUNCTIONS, LIBRARIES).missing,
   make(process, image, threadLocal) {
-    const call = callsOf(process, lookUp(modulesOf(process, image), FUNCTIONS, LIBRARIES), ['LoadLibraryExW'])
-    unloadUnused(process, call)
-    const dll = threadLocalDll(image.machine, threadLocal)
-    const file = writeFile(process, call, dll.bytes, folderOf(process, call))
-    const base = orUndo(
-      () => load(process, call, file.path, threadLocal),
-      () => void call('DeleteFileW', wide(file.path)),
-    )
-    return orUndo(
-      () => roomAt(process, base, dll, threadLocal, file.name),
-      () => unload(call, base, file.path),
-    )
+    const functions = lookUp(modulesOf(process, image), FUNCTIONS, LIBRARIES)
+    return withFunctions(process, functions, ['LoadLibraryExW'], (call) => {
+      unloadUnused(process, call)
+      return loadAnew(process, call, threadLocalDll(image.machine, threadLocal), threadLocal)
+    })
   },
+}
+
+function loadAnew(process: Process, call: Calls, dll: ThreadLocalDll, threadLocal: PatchThreadLocal): Room {
+  const file = writeFile(process, call, dll.bytes, folderOf(process, call))
+  const base = orUndo(
+    () => load(process, call, file.path, threadLocal),
+    () => void call('DeleteFileW', wide(file.path)),
+  )
+  return orUndo(
+    () => roomAt(process, base, dll, threadLocal, file.name),
+    () => unload(call, base, file.path),
+  )
 }
 
 /** Where it lies then. */

@@ -29,7 +29,7 @@ export interface RoomMaker {
 export const MOST_MODULES = 100
 
 /** Bytes of a file that one call takes as an argument. */
-export const CHUNK = 2048
+export const CHUNK = 8192
 
 export const noRoom = (process: Process, why: string): HotpatchError =>
   new HotpatchError('NO_THREAD_LOCAL', `process ${process.pid} could not make room for thread-local variables: ${why}`, {

@@ -1,7 +1,7 @@
 import { HotpatchError } from '../../errors.ts'
 import type {
   CallArgument,
-  CallOptions,
+  CallInside,
   MappedModule,
   MapRequest,
   Process,
@@ -140,10 +140,14 @@ export class FakeProcess implements Process {
     return once(() => this.#unlock())
   }
 
-  call(address: bigint, args: readonly CallArgument[], _options: CallOptions): bigint {
+  call(address: bigint, args: readonly CallArgument[]): bigint {
     this.#step({ kind: 'call', address, args })
     if (this.#target.onCall === undefined) throw new HotpatchError('DEFECT', `nothing acts out a call of 0x${address.toString(16)}`)
     return this.#target.onCall(address, args, this.#target)
+  }
+
+  calls<T>(action: (call: CallInside) => T): T {
+    return action((address, args) => this.call(address, args))
   }
 
   search(request: SearchRequest): SearchResult {

@@ -2,8 +2,7 @@ import { HotpatchError } from '../../errors.ts'
 import { AT } from '../../os/linux/definitions.ts'
 import { ADDRESS_END } from '../../os/linux/syscalls.ts'
 import type {
-  CallArgument,
-  CallOptions,
+  CallInside,
   MappedModule,
   MapRequest,
   Process,
@@ -18,9 +17,8 @@ import type {
 } from '../contract.ts'
 import { findFreePlace, type PlaceRequest } from '../place.ts'
 import type { Target } from './borrow.ts'
-import { callInside } from './call.ts'
+import { callsInside } from './call.ts'
 import { CodeSearch } from './gadgets.ts'
-import { requireLoading } from './loading.ts'
 import { lockProcess } from './lock.ts'
 import { mapInto, unmapFrom } from './mapping.ts'
 import { Memory } from './memory.ts'
@@ -135,9 +133,12 @@ export class LinuxProcess implements Process {
     return lockProcess(this.pid, this.incarnation)
   }
 
-  call(address: bigint, args: readonly CallArgument[], options: CallOptions): bigint {
-    if (options.loadsModules === true) requireLoading(this.#target())
-    return callInside(this.#target(), (request) => this.findPlace(request), address, args, options)
+  call(...wanted: Parameters<CallInside>): bigint {
+    return this.calls((call) => call(...wanted))
+  }
+
+  calls<T>(action: (call: CallInside) => T): T {
+    return callsInside(this.#target(), (request) => this.findPlace(request), action)
   }
 
   search(request: SearchRequest): SearchResult {

@@ -86,6 +86,42 @@ export const CALL_CASES: readonly ConformanceCase[] = [
     },
   },
   {
+    name: 'calls: one after the other share their memory, which is taken back behind them, also where one of them threw',
+    async run({ process, control }) {
+      await control.setWorkers(2)
+      const sum = bring(process, 'sum')
+      const mapped = process.calls((call) =>
+        [1n, 2n, 3n].map((n) => {
+          assert.equal(call(sum, [little(n), n, 0n, 0x10n], DEADLINE), 2n * n + 0x10n)
+          return mappedCalls(process)
+        }),
+      )
+      assert.equal(new Set(mapped).size, 1, `${mapped} regions`)
+      assert.equal(mappedCalls(process), 0)
+      const thrown = new Error('nothing of a call')
+      const failing = () =>
+        process.calls((call) => {
+          call(sum, [little(1n), 1n, 1n, 1n], DEADLINE)
+          throw thrown
+        })
+      assert.throws(failing, thrown)
+      assert.equal(mappedCalls(process), 0)
+    },
+  },
+  {
+    name: 'calls: behind one that did not return in time the next has memory of its own',
+    async run({ process, control }) {
+      await control.setWorkers(2)
+      const [slow, sum] = [bring(process, 'slow'), bring(process, 'sum')]
+      process.calls((call) => {
+        throwsCode('CALL_TIMEOUT', () => whenOneIsFit(() => call(slow, [], { deadlineMs: 30 })))
+        assert.equal(call(sum, [little(1n), 2n, 3n, 4n], DEADLINE), 10n)
+      })
+      assert.ok(mappedCalls(process) > 0)
+      await control.setWorkers(1)
+    },
+  },
+  {
     name: 'call: what does not return in time is CALL_TIMEOUT, comes to its end by itself, and its memory stays',
     async run({ process, control }) {
       const slow = bring(process, 'slow')

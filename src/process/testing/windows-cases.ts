@@ -25,7 +25,7 @@ function targetOf(process: Process): Target {
 
 const call = (process: Process, name: string, ...args: CallArgument[]): bigint => {
   const target = targetOf(process)
-  return callRemote(target, ntdllFunction(target, name), args, 5_000)
+  return callRemote(target, ntdllFunction(target, name), args, { deadlineMs: 5_000 })
 }
 
 function placeFor(process: Process, size: number): bigint {
@@ -91,7 +91,7 @@ const CALLING: readonly ConformanceCase[] = [
       const target = targetOf(process)
       const forever = ntdllFunction(target, 'NtWaitForSingleObject')
       const currentProcess = -1n
-      throwsCode('CALL_TIMEOUT', () => callRemote(target, forever, [currentProcess, 0n, 0n], 100))
+      throwsCode('CALL_TIMEOUT', () => callRemote(target, forever, [currentProcess, 0n, 0n], { deadlineMs: 100 }))
       assert.equal(process.regions().filter((region) => region.execute && region.name === 'hotpatch:call').length, 1)
       await control.setWorkers(2)
     },

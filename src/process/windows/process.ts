@@ -3,8 +3,7 @@ import { win32 } from '../../os/windows/kernel32.ts'
 import type { Handle } from '../../os/windows/library.ts'
 import { errorName, lastError } from '../../os/windows/status.ts'
 import type {
-  CallArgument,
-  CallOptions,
+  CallInside,
   MappedModule,
   MapRequest,
   Process,
@@ -26,7 +25,7 @@ import { modulesOf } from './modules.ts'
 import { CHANGE, LOOK, machineOf, openProcess } from './open.ts'
 import { findPlace } from './places.ts'
 import { regionsOf } from './regions.ts'
-import { callRemote } from './remote-call.ts'
+import { callRemote, callsInside } from './remote-call.ts'
 import { searchMemory } from './search.ts'
 import { processEntries } from './snapshot.ts'
 import { switchCode } from './stop.ts'
@@ -114,8 +113,12 @@ export class WindowsProcess implements Process {
     return unlock
   }
 
-  call(address: bigint, args: readonly CallArgument[], { deadlineMs }: CallOptions): bigint {
-    return callRemote(this.target, address, args, deadlineMs)
+  call(...wanted: Parameters<CallInside>): bigint {
+    return callRemote(this.target, ...wanted)
+  }
+
+  calls<T>(action: (call: CallInside) => T): T {
+    return callsInside(this.target, action)
   }
 
   search(request: SearchRequest): SearchResult {

@@ -3,15 +3,15 @@
 import { readPeFromMemory } from '../../binary/pe/reader.ts'
 import { HotpatchError } from '../../errors.ts'
 import { ARM64_REMOTE_CALL, assembleWords } from '../../machine/arm64/remote-call.ts'
-import { REMOTE_CALL_BLOCK } from '../../machine/call-block.ts'
 import { assemble, REMOTE_CALL } from '../../machine/x64/stubs.ts'
 import { win32 } from '../../os/windows/kernel32.ts'
 import { INVALID_HANDLE_VALUE } from '../../os/windows/library.ts'
 import { errorName, lastError } from '../../os/windows/status.ts'
-import { CALL_SIZE, mapCall, resultIn } from '../call-memory.ts'
-import type { CallArgument } from '../contract.ts'
+import { type CallMemory, withCalls } from '../call-memory.ts'
+import type { CallInside, MapRequest } from '../contract.ts'
+import type { PlaceRequest } from '../place.ts'
 import { mapSegments, unmapSegments } from './mappings.ts'
-import { readMemory } from './memory.ts'
+import { readMemory, storeBytes } from './memory.ts'
 import { modulesOf } from './modules.ts'
 import { findPlace } from './places.ts'
 import { goneOr, hex, type Target } from './target.ts'
@@ -21,41 +21,48 @@ const WAIT_OBJECT_0 = 0
 const CODE = { x64: assemble(REMOTE_CALL), arm64: assembleWords(ARM64_REMOTE_CALL) } as const
 
 /**
- * Calls `fn(...args)` in the target and gives what it returned. The stub and its block have a
- * mapping of their own, which stays if the call does not come back in `timeout` milliseconds: its thread may still use it.
- * Throws CALL_TIMEOUT, MAPPING_REFUSED, PROCESS_GONE.
+ * `Process.calls`. The stub and its block have a mapping of their own, which stays if a call does not come back in time: its thread may still use it.
+ * Throws CALL_TIMEOUT, CALL_FAULTED, MAPPING_REFUSED, PROCESS_GONE.
  */
-export function callRemote(target: Target, fn: bigint, args: readonly CallArgument[], timeout: number): bigint {
-  const { code: stub, block: blockAddress } = mapCall(
-    (request) => findPlace(target, request),
-    (request) => mapSegments(target, request),
-    CODE[target.machine],
-    fn,
-    args,
-  )
-  const thread = win32.CreateRemoteThread(target.change(), null, 0, stub, blockAddress, 0, null)
-  if (thread === 0) {
-    const error = lastError()
-    unmapSegments(target, stub, CALL_SIZE)
-    throw goneOr(target, () => new HotpatchError('MAPPING_REFUSED', `no thread can be made in process ${target.pid}: ${errorName(error)}`))
+export function callsInside<T>(target: Target, action: (call: CallInside) => T): T {
+  const host = {
+    code: CODE[target.machine],
+    findPlace: (request: PlaceRequest) => findPlace(target, request),
+    map: (request: MapRequest) => mapSegments(target, request),
+    unmap: (address: bigint, size: number) => unmapSegments(target, address, size),
+    read: (address: bigint, length: number) => readMemory(target, address, length),
+    write: (address: bigint, bytes: Uint8Array) => storeBytes(target, address, bytes),
   }
-  try {
-    if (win32.WaitForSingleObject(thread, timeout) !== WAIT_OBJECT_0)
-      throw new HotpatchError('CALL_TIMEOUT', `the call of ${hex(fn)} in process ${target.pid} did not return within ${timeout} ms`, {
-        facts: { pid: target.pid, function: hex(fn), timeout },
-      })
-  } finally {
-    win32.CloseHandle(thread)
-  }
-  const result = resultIn(readMemory(target, blockAddress, REMOTE_CALL_BLOCK.size))
-  unmapSegments(target, stub, CALL_SIZE)
-  if (result === undefined)
-    throw goneOr(
-      target,
-      () => new HotpatchError('CALL_FAULTED', `the function at ${hex(fn)} of process ${target.pid} ended the thread that it was called on`),
-    )
-  return result
+  return withCalls(host, (memory) => callOn(target, memory), action)
 }
+
+/** `Process.call`. */
+export const callRemote = (target: Target, ...wanted: Parameters<CallInside>): bigint => callsInside(target, (call) => call(...wanted))
+
+const callOn =
+  (target: Target, memory: CallMemory): CallInside =>
+  (fn, args, { deadlineMs }) => {
+    const prepared = memory.prepare(fn, args)
+    const thread = win32.CreateRemoteThread(target.change(), null, 0, prepared.code, prepared.block, 0, null)
+    if (thread === 0) throw noThread(target, lastError())
+    try {
+      if (win32.WaitForSingleObject(thread, deadlineMs) !== WAIT_OBJECT_0) {
+        memory.leave()
+        throw new HotpatchError('CALL_TIMEOUT', `the call of ${hex(fn)} in process ${target.pid} did not return within ${deadlineMs} ms`, {
+          facts: { pid: target.pid, function: hex(fn), timeout: deadlineMs },
+        })
+      }
+    } finally {
+      win32.CloseHandle(thread)
+    }
+    const result = memory.result(prepared)
+    if (result !== undefined) return result
+    const what = `the function at ${hex(fn)} of process ${target.pid} ended the thread that it was called on`
+    throw goneOr(target, () => new HotpatchError('CALL_FAULTED', what))
+  }
+
+const noThread = (target: Target, error: number): HotpatchError =>
+  goneOr(target, () => new HotpatchError('MAPPING_REFUSED', `no thread can be made in process ${target.pid}: ${errorName(error)}`))
 
 /**
  * Where a function of ntdll lies in the target: as far from its ntdll as here from ours, provided that both are the same build.

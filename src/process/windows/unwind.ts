@@ -6,7 +6,7 @@ import { callRemote, ntdllFunction } from './remote-call.ts'
 import { hex, type Target } from './target.ts'
 
 /** Milliseconds for a call that only takes ntdll's own lock. Thread start-up code of the target's DLLs runs before it. */
-const DEADLINE = 5_000
+const DEADLINE = { deadlineMs: 5_000 }
 
 /** BOOLEAN: only the lowest byte of the result counts. */
 const succeeded = (result: bigint): boolean => (result & 0xffn) !== 0n
