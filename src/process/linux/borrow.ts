@@ -38,17 +38,17 @@ const FREE_BELOW = 0x2000n
 const rseqBuffer = pinned(RseqConfiguration.size)
 
 /**
- * Any thread that will do, main thread first. `isFit` may ask for more than that a system call can be made on it, and says why not.
+ * Any thread that will do, main thread first. `maps` as the target has just told them. `isFit` may ask for more than that a system call can be made on it, and says why not.
  * Throws NO_SAFE_THREAD at `deadline` (performance.now()), PROCESS_GONE, PROCESS_TRACED, PERMISSION_DENIED.
  */
 export function borrowThread(
   target: Target,
+  maps: readonly Mapping[],
   deadline: number,
   isFit: (tid: number, state: ThreadState) => string | undefined = () => undefined,
 ): Borrowed {
   releaseStragglers()
   const { pid } = target
-  const maps = target.maps()
   const gadgets = target.code.gadgets(maps, machine.hasShadowStack(pid))
   const reasons = new Map<number, string>()
   for (;;) {

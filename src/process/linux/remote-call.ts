@@ -15,7 +15,7 @@ import { ADDRESS_END, SYS } from '../../os/linux/syscalls.ts'
 import { type Borrowed, borrowThread, type Target } from './borrow.ts'
 import { machine } from './host-machine.ts'
 import type { ThreadState } from './machine.ts'
-import { processFolder } from './proc.ts'
+import { type Mapping, processFolder } from './proc.ts'
 import { ALL_SIGNALS, writeSignalMask } from './signal-mask.ts'
 import { awaitStop, detach, isEventStop, isSyscallStop, lastStatus, leaveBehind, pendingSignal, WaitState } from './tracing.ts'
 
@@ -64,8 +64,9 @@ export type CallOutcome = (typeof CallOutcome)[keyof typeof CallOutcome]
  * Throws NO_SAFE_THREAD when no thread is fit, PROCESS_GONE, PROCESS_TRACED, PERMISSION_DENIED.
  */
 export function callFunction(target: Target, address: bigint, args: readonly bigint[], within: number): CallOutcome {
-  const restorers = target.code.restorers(target.maps())
-  const borrowed = borrowThread(target, performance.now() + within, (_, state) => whyUnfit(target, state, restorers))
+  const maps = target.maps()
+  const restorers = target.code.restorers(maps)
+  const borrowed = borrowThread(target, maps, performance.now() + within, (_, state) => whyUnfit(target, maps, state, restorers))
   const { tid, state, frame, gadgets } = borrowed
   const request = { at: address, stackPointer: frame.stackPointer, returnTo: gadgets.restorer, args }
   if (!machine.setUpFunction(tid, state, request)) return CallOutcome.gone
@@ -117,14 +118,14 @@ function restore(target: Target, { tid, state, frame, before }: Borrowed, giveBa
 }
 
 /** Why a thread must not be made to run a function; undefined: it may. */
-function whyUnfit(target: Target, state: ThreadState, restorers: ReadonlySet<bigint>): string | undefined {
+function whyUnfit(target: Target, maps: readonly Mapping[], state: ThreadState, restorers: ReadonlySet<bigint>): string | undefined {
   const { waitsIn } = state
   if (restorers.size === 0) return 'could not get back by itself'
   if (waitsIn === undefined) return 'is not waiting in a system call'
   const { number, firstArgument } = waitsIn
   if (!WAITING.has(number) && !readsFromOthers(target.pid, number, firstArgument))
     return `waits in system call ${number}, maybe with a lock held`
-  if (isInHandler(target, state, restorers)) return 'is handling a signal'
+  if (isInHandler(target, maps, state, restorers)) return 'is handling a signal'
   return undefined
 }
 
@@ -137,8 +138,13 @@ function readsFromOthers(pid: number, call: bigint, fd: bigint): boolean {
   }
 }
 
-function isInHandler(target: Target, { stackPointer, threadPointer, returnAddress }: ThreadState, restorers: ReadonlySet<bigint>): boolean {
-  const region = target.maps().find((mapping) => mapping.start <= stackPointer && stackPointer < mapping.end)
+function isInHandler(
+  target: Target,
+  maps: readonly Mapping[],
+  { stackPointer, threadPointer, returnAddress }: ThreadState,
+  restorers: ReadonlySet<bigint>,
+): boolean {
+  const region = maps.find((mapping) => mapping.start <= stackPointer && stackPointer < mapping.end)
   if (region === undefined) return true
   const end = region.name !== '[stack]' && threadPointer > stackPointer && threadPointer < region.end ? threadPointer : region.end
   if (end - stackPointer > BigInt(LONGEST_STACK)) return true

@@ -86,7 +86,7 @@ export class RemoteSyscalls {
 
   #borrow(deadline: number): Borrowed {
     if (this.#borrowed !== undefined) return this.#borrowed
-    const borrowed = borrowThread(this.#target, deadline)
+    const borrowed = borrowThread(this.#target, this.#target.maps(), deadline)
     this.#borrowed = borrowed
     this.#filters = readFilters(this.#target.pid, borrowed.tid)
     return borrowed
