@@ -35,6 +35,9 @@ export const AS_FAST_AS_IT_CAN: readonly string[] = []
  */
 export const LIGHT_LOAD: readonly string[] = brought === undefined ? AS_FAST_AS_IT_CAN : ['5000']
 
+/** What a program is told that does something every now and then: to do it so many times as slowly where all processors are emulated by one. */
+export const SLOWLY: readonly string[] = brought === undefined ? [] : ['4']
+
 /**
  * Starts a program that hardly waits. Where two processors are all there is, and those emulated, it gets a lower priority, so that the engine has
  * its turn: a child has that of the thread which starts it.

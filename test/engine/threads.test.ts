@@ -7,7 +7,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { applyPatch, checkPatch, rollbackPatch, verifyProcess } from '../../src/engine/index.ts'
 import { readPatchImage } from '../../src/patch/read.ts'
 import { linuxBackend } from '../../src/process/linux/index.ts'
-import { PATIENT } from '../brought.ts'
+import { PATIENT, SLOWLY } from '../brought.ts'
 import { type Started, startApart, until, untilFree } from '../process/targets.ts'
 import { buildThreads, expectedLines, haveAll, linesOf, MAKES } from './threads.ts'
 
@@ -28,7 +28,7 @@ describe.skipIf(process.platform !== 'linux')('thread-local data', () => {
   test.each(HERE)('$title ($compiler.0)', async (make) => {
     const { folder, program, patch } = buildThreads(make)
     toEnd.push(() => rmSync(folder, { recursive: true, force: true }))
-    const started = await startApart(program)
+    const started = await startApart(program, SLOWLY)
     toEnd.push(() => started.kill())
     // Before, it may be a shell still that is about to become the program.
     let from = await lines(started, 'old', 0)

@@ -14,7 +14,7 @@ import type { Image } from './image.ts'
 const THREADS = { 'in turns': 'single', 'at once': 'multi' } as const
 export type Processors = keyof typeof THREADS
 
-const KERNEL = 'console=ttyAMA0 rdinit=/init quiet loglevel=3 panic=-1 random.trust_cpu=on mitigations=off'
+const KERNEL = 'console=ttyAMA0 rdinit=/init quiet loglevel=3 panic=-1 random.trust_cpu=on mitigations=off cryptomgr.notests'
 const ENDED = /^@ended (\d+)$/
 
 export interface MachineRun {
