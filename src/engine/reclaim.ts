@@ -18,13 +18,14 @@
  */
 import { HotpatchError } from '../errors.ts'
 import { architectureOf } from '../machine/architectures.ts'
-import type { AddressRange, Process, StoppedThreads } from '../process/contract.ts'
+import type { AddressRange, Blocker, Process, Region, StoppedThreads } from '../process/contract.ts'
 import { readAgain } from './find-ledgers.ts'
 import { guardsFor } from './guards.ts'
 import { isActive, isInterrupted, type Ledger, setImageState } from './ledger.ts'
 import type { ImageState } from './ledger-format.ts'
 import { imageIsOurs } from './memory-check.ts'
 import { PAGE } from './pages.ts'
+import type { Inspect } from './quiescence.ts'
 import { hexAddress } from './sites.ts'
 import { frameModulesOf } from './stacks/frame-modules.ts'
 import { prepareInspection, STACK_BYTES } from './stacks/inspection.ts'
@@ -54,6 +55,8 @@ export const KEPT_PREDECESSORS = 2
 /** Looked through while the target stands still, bytes, and the most address space that is looked at for what is there. */
 const SEARCH_LIMIT = 1 << 24
 const SPACE_LIMIT = 1n << 32n
+/** Before anything goes: see above. */
+const LOOKS = 2
 /** Patches that are looked at for one command. */
 const AT_ONCE = 8
 const STOP_TIMEOUT_MS = 200
@@ -123,10 +126,10 @@ function reclaimImage(process: Process, ledger: Ledger, search: Search): boolean
     if (names.escapes.code || names.escapes.data) return false
     if (unwindState === 'registering' || unwindState === 'unregistering') return false
     if (unwindState === 'registered') {
-      if (!search.isUnheld(ledger, codeOf(process, ledger))) return false
+      if (!search.isUnheld(ledger, codeOf(process, ledger), 1)) return false
       unregister(process, ledger)
     }
-    for (let look = 0; look < 2; look++) if (!search.isUnheld(ledger, [image])) return false
+    if (!search.isUnheld(ledger, [image], LOOKS)) return false
     setImageState(process, ledger, 'unmapping')
   }
   finishUnmapping(process, ledger, imageState)
@@ -158,7 +161,7 @@ function reclaimRegions(process: Process, known: Known, search: Search): Reclaim
     attempt(() => {
       const region = { address: ledger.address, size: ledger.regionSize }
       const hasStubs = ledger.pairCount > 0
-      for (let look = 0; look < 2 && hasStubs; look++) if (!search.isUnheld(ledger, [rangeOf(region)])) return
+      if (hasStubs && !search.isUnheld(ledger, [rangeOf(region)], LOOKS)) return
       process.unmap(region.address, region.size)
       gone.push({ id: ledger.names.id, address: hexAddress(region.address), size: region.size })
     })
@@ -199,8 +202,8 @@ class Search {
     this.#known = known
   }
 
-  /** Whether nothing in the target leads into `ranges` or into the ledger's code. */
-  isUnheld(ledger: Ledger, ranges: readonly AddressRange[]): boolean {
+  /** Whether nothing in the target leads into `ranges` or into the ledger's code, whenever it is looked at. */
+  isUnheld(ledger: Ledger, ranges: readonly AddressRange[], looks: number): boolean {
     const process = this.#process
     const regions = process.regions()
     if (regions.reduce((sum, { start, end }) => sum + (end - start), 0n) > SPACE_LIMIT) return false
@@ -218,19 +221,21 @@ class Search {
     const { guards } = guardsFor(ledger, undefined)
     const inspection = prepareInspection(process, { instructions: [], frames: guards.frames }, { modules, regions })
     const registers = new RegisterLook(process, ranges)
-    const { switched, stoppedMicroseconds } = process.switchCode({
-      writes: [],
-      stopTimeout: STOP_TIMEOUT_MS,
-      stacks: { bytes: STACK_BYTES, regions },
-      inspect(stopped) {
-        const held = inspection.inspect(stopped)
-        if (held !== undefined) return held
-        const holder = registers.holder(stopped)
-        if (holder < 0 && process.search(request) === 'nothing') return undefined
-        const index = Math.max(holder, 0)
-        return { threadId: stopped.id(index), instructionPointer: stopped.instructionPointer(index), guard: 0 }
-      },
-    })
+    const inspect = (stopped: StoppedThreads): Blocker | undefined => {
+      const held = inspection.inspect(stopped)
+      if (held !== undefined) return held
+      const holder = registers.holder(stopped)
+      if (holder < 0 && process.search(request) === 'nothing') return undefined
+      const index = Math.max(holder, 0)
+      return { threadId: stopped.id(index), instructionPointer: stopped.instructionPointer(index), guard: 0 }
+    }
+    for (let look = 0; look < looks; look++) if (!this.#stop(inspect, regions)) return false
+    return true
+  }
+
+  #stop(inspect: Inspect, regions: readonly Region[]): boolean {
+    const stacks = { bytes: STACK_BYTES, regions }
+    const { switched, stoppedMicroseconds } = this.#process.switchCode({ writes: [], stopTimeout: STOP_TIMEOUT_MS, stacks, inspect })
     this.stops++
     this.longestStopMicroseconds = Math.max(this.longestStopMicroseconds, stoppedMicroseconds)
     return switched

@@ -20,6 +20,9 @@ const LIMIT = 120_000
 /** Milliseconds between two calls, each of which takes one: emulated, an engine can look for a moment without any only a few times in a minute. */
 const OUT_MS = 100
 
+/** Milliseconds. A look into the program takes some of them itself. */
+const BETWEEN_LOOKS = 50
+
 export interface BusyProgram {
   readonly process: Process
   /** Of its main module. */
@@ -97,5 +100,6 @@ async function announced(path: string): Promise<bigint> {
 }
 
 async function until(what: string, condition: () => boolean): Promise<void> {
-  for (const end = Date.now() + LIMIT; !condition(); await sleep(5)) if (Date.now() > end) throw new Error(`it did not come to: ${what}`)
+  for (const end = Date.now() + LIMIT; !condition(); await sleep(BETWEEN_LOOKS))
+    if (Date.now() > end) throw new Error(`it did not come to: ${what}`)
 }
