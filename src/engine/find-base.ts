@@ -14,20 +14,21 @@ export interface FoundBase {
   readonly entry: HotPatchBase
 }
 
-/** The one module with the identity that the patch is for, whatever its name is; or why there is none. */
-export function findBase(process: Process, image: PatchImage, read: ReadMemory): FoundBase | Blocker {
+/** The one module with the identity that the patch is for, whatever its name is; or why there is none. `original`: see originalMemory. */
+export function findBase(process: Process, image: PatchImage, original: ReadMemory): FoundBase | Blocker {
   const expected = image.manifest.base
   if (image.machine !== process.machine)
     return blocker('BASE_DIFFERS', '', `the patch is for ${image.machine} programs, the process is an ${process.machine} one`)
+  const read: ReadMemory = (address, length) => process.read(address, length)
   const found: FoundBase[] = []
   const namesakes: string[] = []
   for (const module of process.modules()) {
     if (module.format !== image.format) continue
-    const identity = identityOrNothing(module, read)
+    const identity = readable(() => identityInMemory(module, read, original))
     if (identity === undefined) continue
-    const entry = image.table.bases.find((base) => isSame(identity, base, image))
+    const entry = readable(() => image.table.bases.find((base) => isSame(identity, base, image)))
     if (entry !== undefined) found.push({ module, entry })
-    else if (sameName(module.name, expected.name)) namesakes.push(describe(module, identity))
+    else if (sameName(module.name, expected.name)) namesakes.push(readable(() => describe(module, identity)) ?? module.path)
   }
   const [first, ...others] = found
   if (first === undefined) {
@@ -47,9 +48,9 @@ export function findBase(process: Process, image: PatchImage, read: ReadMemory):
 }
 
 /** A module that cannot be read is not the base image: nothing could be patched in it. */
-function identityOrNothing(module: MappedModule, read: ReadMemory): LiveIdentity | undefined {
+function readable<T>(read: () => T): T | undefined {
   try {
-    return identityInMemory(module, read)
+    return read()
   } catch (error) {
     if (error instanceof HotpatchError && error.code !== 'PROCESS_GONE' && error.code !== 'PERMISSION_DENIED') return undefined
     throw error
@@ -60,7 +61,7 @@ function identityOrNothing(module: MappedModule, read: ReadMemory): LiveIdentity
 function isSame(identity: LiveIdentity, base: HotPatchBase, image: PatchImage): boolean {
   if (identity.timeDateStamp !== base.originalTimeDateStamp || identity.checkSum !== base.originalCheckSum) return false
   const { buildId, textSha256 } = image.manifest.base
-  if (buildId !== undefined) return identity.buildId === buildId
+  if (buildId !== undefined) return identity.buildId() === buildId
   return equal(identity.textSha256(), Buffer.from(textSha256, 'hex'))
 }
 
@@ -72,8 +73,10 @@ const describeExpected = (image: PatchImage): string => {
   return buildId === undefined ? `text ${textSha256}` : `build id ${buildId}`
 }
 
-const describe = (module: MappedModule, identity: LiveIdentity): string =>
-  `${module.path} (${identity.buildId === undefined ? `text ${hexBytes(identity.textSha256())}` : `build id ${identity.buildId}`})`
+function describe(module: MappedModule, identity: LiveIdentity): string {
+  const buildId = identity.buildId()
+  return `${module.path} (${buildId === undefined ? `text ${hexBytes(identity.textSha256())}` : `build id ${buildId}`})`
+}
 
 /** Memory with the original bytes of whatever patches stand in it. */
 export function originalMemory(process: Process, ledgers: readonly Ledger[]): ReadMemory {

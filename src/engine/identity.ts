@@ -4,7 +4,7 @@
  */
 import { symbolServerId } from '../binary/codeview/rsds.ts'
 import * as elf from '../binary/elf/identity.ts'
-import { type ElfMemoryImage, readElfFromMemory } from '../binary/elf/memory.ts'
+import { readElfFromMemory } from '../binary/elf/memory.ts'
 import { readCodeView } from '../binary/pe/directories.ts'
 import * as pe from '../binary/pe/identity.ts'
 import { type PeImage, readPeFromMemory } from '../binary/pe/reader.ts'
@@ -14,34 +14,44 @@ import type { MappedModule } from '../process/contract.ts'
 /** Bytes of the process as they would be if hotpatch had changed none. */
 export type ReadMemory = (address: bigint, length: number) => Uint8Array
 
-/** The facts of BaseIdentity; the hash of the text is read and computed when it is asked for. */
-export interface LiveIdentity extends Omit<BaseIdentity, 'textSha256'> {
+/** The facts of BaseIdentity. What takes more than a look at the headers is read when it is asked for, and may throw then what readers throw. */
+export interface LiveIdentity extends Omit<BaseIdentity, 'textSha256' | 'buildId'> {
+  buildId(): string | undefined
   textSha256(): Uint8Array
 }
 
-/** Throws what the readers throw for memory that is no image: FORMAT_UNKNOWN, MALFORMED, TRUNCATED, MEMORY_UNREADABLE. */
-export function identityInMemory(module: Pick<MappedModule, 'base' | 'format'>, read: ReadMemory): LiveIdentity {
-  switch (module.format) {
-    case 'elf':
-      return elfIdentity(readElfFromMemory(module.base, read))
-    case 'pe':
-      return peIdentity(readPeFromMemory((rva, length) => read(module.base + BigInt(rva), length)))
+/**
+ * @param read for what hotpatch never changes, all but the text
+ * Throws what the readers throw for memory that is no image: FORMAT_UNKNOWN, MALFORMED, TRUNCATED, MEMORY_UNREADABLE.
+ */
+export function identityInMemory(
+  { base, format }: Pick<MappedModule, 'base' | 'format'>,
+  read: ReadMemory,
+  original: ReadMemory,
+): LiveIdentity {
+  switch (format) {
+    case 'elf': {
+      const image = readElfFromMemory(base, read)
+      const textSha256 = once(() => elf.textSha256(readElfFromMemory(base, original)))
+      return { ...elf.identityWords(image.buildId, textSha256), buildId: () => image.buildId, textSha256 }
+    }
+    case 'pe': {
+      const image = peAt(base, read)
+      return {
+        timeDateStamp: image.fileHeader.TimeDateStamp,
+        checkSum: image.optionalHeader.CheckSum,
+        buildId: once(() => buildIdOf(image)),
+        textSha256: once(() => pe.textSha256(peAt(base, original))),
+      }
+    }
   }
 }
 
-function elfIdentity(image: ElfMemoryImage): LiveIdentity {
-  const textSha256 = once(() => elf.textSha256(image))
-  return { ...elf.identityWords(image.buildId, textSha256), buildId: image.buildId, textSha256 }
-}
+const peAt = (base: bigint, read: ReadMemory): PeImage => readPeFromMemory((rva, length) => read(base + BigInt(rva), length))
 
-function peIdentity(image: PeImage): LiveIdentity {
+function buildIdOf(image: PeImage): string | undefined {
   const codeView = readCodeView(image)
-  return {
-    timeDateStamp: image.fileHeader.TimeDateStamp,
-    checkSum: image.optionalHeader.CheckSum,
-    buildId: codeView && symbolServerId(codeView),
-    textSha256: once(() => pe.textSha256(image)),
-  }
+  return codeView && symbolServerId(codeView)
 }
 
 function once<T>(compute: () => T): () => T {

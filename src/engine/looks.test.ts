@@ -2,7 +2,8 @@
 import { describe, expect, test } from 'vitest'
 import { type FakeTarget, fakeBackend, killEngineAt } from '../process/fake/index.ts'
 import { applyPatch, checkPatch, rollbackPatch, statusOf, verifyProcess } from './index.ts'
-import { BASE, newPatch, newTarget, RVA } from './testing/world.ts'
+import { applyEverywhere } from './patch-everywhere.ts'
+import { BASE, baseModule, newPatch, newTarget, RVA } from './testing/world.ts'
 
 const open = (target: FakeTarget) => fakeBackend([target]).open(target.pid)
 const patch = (sequence = 1) => newPatch({ id: `fix-${sequence}`, sequence, content: sequence })
@@ -30,6 +31,13 @@ function busyFor(target: FakeTarget, tries: number): void {
     if (++resumes === tries) worker.instructionPointer = away
   }
 }
+
+test('no look is taken of a process that maps nothing of a patch that is applied everywhere', async () => {
+  const [other, ours] = [newTarget(8, [baseModule({ buildId: '00'.repeat(20) })]), newTarget()]
+  const { looks, report } = await looksOf(other, () => applyEverywhere(fakeBackend([other, ours]), patch()))
+  expect(report.reached.map(({ pid, came: { kind } }) => [pid, kind])).toEqual([[ours.pid, 'done']])
+  expect(looks).toBe(0)
+})
 
 describe('one look at the memory map', () => {
   test('is all that check takes, whatever is patched', async () => {

@@ -138,7 +138,14 @@ export const verifyEverywhere = (
 
 const mapping = (image: PatchImage) => (process: Process) => concernOf(process, image, originalOf(process))
 
-const originalOf = (process: Process): ReadMemory => originalMemory(process, findLedgers(process).ledgers)
+/** Ledgers are looked for where there is a text to read: most processes of a machine map nothing that comes so far. */
+function originalOf(process: Process): ReadMemory {
+  let original: ReadMemory | undefined
+  return (address, length) => {
+    original ??= originalMemory(process, findLedgers(process).ledgers)
+    return original(address, length)
+  }
+}
 
 function concernOf(process: Process, image: PatchImage, read: ReadMemory): Concern {
   const base = findBase(process, image, read)
