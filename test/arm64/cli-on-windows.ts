@@ -20,13 +20,14 @@ if (
 )
   throw new Error('usage: cli-on-windows BUILT JOINED PROGRAM.EXE FIX-1.DLL FIX-2.DLL RESULTS [NAME]')
 
-await tellCases(CLI_CASES, only, results, async ({ programs: count, run }) => {
+const patches = [first, second] as const
+
+void tellCases(CLI_CASES, only, results, async ({ programs: count, run }) => {
   const programs: BusyProgram[] = []
   try {
     while (programs.length < count) programs.push(await startBusyProgram(exe))
-    await run(programs, { built, joined, patches: [first, second] })
+    await run(programs, { built, joined, patches })
   } finally {
     for (const program of programs) await program.stop()
   }
-})
-process.exit(0)
+}).then(() => process.exit(0))

@@ -41,8 +41,15 @@ function whereItWas(bundled: string): Plugin {
     setup(compiler) {
       compiler.onLoad({ filter: /\.ts$/ }, ({ path }) => {
         const place = relative(join(clone, dirname(bundled)), path.replace(/\.ts$/, '.js'))
+        const from = (relation: string): string => `placed(import.meta.dirname, ${JSON.stringify(relation)})`
+        const places = {
+          url: `new URL(${JSON.stringify(place)}, import.meta.url).href`,
+          filename: from(place),
+          dirname: from(dirname(place)),
+        }
         const text = readFileSync(path, 'utf8')
-        return { loader: 'ts', contents: text.replaceAll('import.meta.url', `new URL(${JSON.stringify(place)}, import.meta.url).href`) }
+        const placed = text.replaceAll(/\bimport\.meta\.(url|filename|dirname)\b/g, (_, what: keyof typeof places) => places[what])
+        return { loader: 'ts', contents: placed === text ? text : `import { join as placed } from 'node:path'; ${placed}` }
       })
     },
   }

@@ -6,14 +6,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import { persistently } from '../../os/persistently.ts'
 import { win32 } from '../../os/windows/kernel32.ts'
 import { nt } from '../../os/windows/ntdll.ts'
 import { windowsBackend } from '../windows/index.ts'
 import { VALUE_NEW } from './target.ts'
 
-const SCRIPT = fileURLToPath(import.meta.url)
+const SCRIPT = import.meta.filename
 type Call = (...args: unknown[]) => unknown
 
 if (process.argv[1] === SCRIPT) {

@@ -2,7 +2,6 @@
  * The watchdog's program: `watchdog-program ENGINE-PID NAME-OF-THE-BOARD`. Waits for the engine's end, then resumes every thread that
  * the engine held suspended, once, and no other.
  */
-import { fileURLToPath } from 'node:url'
 import { FILE_MAP, PROCESS_RIGHTS, THREAD_RIGHTS } from '../../os/windows/definitions.ts'
 import { win32 } from '../../os/windows/kernel32.ts'
 import { creationTime } from './creation-time.ts'
@@ -11,7 +10,7 @@ import { BOARD_SIZE, MARK, StopBoard, type SuspendedThread } from './stop-board.
 import { suspendCount } from './threads.ts'
 
 /** Its file. Whoever imports this only learns where it is. */
-export const WATCHDOG_PROGRAM = fileURLToPath(import.meta.url)
+export const WATCHDOG_PROGRAM = import.meta.filename
 
 const FOREVER = 0xffff_ffff
 
@@ -50,7 +49,9 @@ function resume(pid: number, { id, mark, baseline }: SuspendedThread): void {
   win32.CloseHandle(thread)
 }
 
-if (process.argv[1] === WATCHDOG_PROGRAM) {
-  const [enginePid, name] = process.argv.slice(2)
+/** @param args its own, from the process ID on */
+export function runWatchdog([enginePid, name]: readonly string[]): void {
   if (enginePid !== undefined && name !== undefined) main(Number(enginePid), name)
 }
+
+if (process.argv[1] === WATCHDOG_PROGRAM) runWatchdog(process.argv.slice(2))
