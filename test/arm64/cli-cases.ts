@@ -8,7 +8,7 @@ import type { BusyProgram } from './busy-program.ts'
 
 /** Files that the host has brought. */
 export interface Brought {
-  /** The command line as it is built, and the same as one file, which is loaded in half the time. */
+  /** The command line as it is built, which Node loads without a snapshot, and the name by which the same is in the snapshot. */
   readonly built: string
   readonly joined: string
   /** A patch for the program, and one that takes its place. Nobody has signed them. */
@@ -35,12 +35,12 @@ interface Answer {
 /** Seconds. Emulated, every try to meet a safe moment takes long. */
 const PATIENT = ['--timeout', '300']
 
-/** Node writes to files there: on a pipe it fails with EBADF in Wine. */
-function hotpatch(script: string, ...args: readonly string[]): Answer {
+/** Node writes to files there: on a pipe it fails with EBADF in Wine. @param program what Node is given to run it */
+function hotpatch(program: readonly string[], ...args: readonly string[]): Answer {
   const folder = mkdtempSync(join(tmpdir(), 'cli-'))
   const [out, err] = ['out', 'err'].map((name) => join(folder, name)) as [string, string]
   const files = [openSync(out, 'w'), openSync(err, 'w')] as const
-  const { status } = spawnSync(process.execPath, [script, ...args, '--json'], { stdio: ['ignore', ...files] })
+  const { status } = spawnSync(process.execPath, [...program, ...args, '--json'], { stdio: ['ignore', ...files] })
   for (const file of files) closeSync(file)
   const [stdout, stderr] = [readFileSync(out, 'utf8'), readFileSync(err, 'utf8')]
   rmSync(folder, { recursive: true, force: true })
@@ -49,6 +49,9 @@ function hotpatch(script: string, ...args: readonly string[]): Answer {
   assert.equal(answer.exit, status)
   return answer
 }
+
+/** Started as this program was: from the snapshot. */
+const joined = (brought: Brought): string[] => [...process.execArgv, brought.joined]
 
 /** The outcome, and the exit code; where it failed the code of the error and what it says. */
 const outcome = ({ outcome: word, exit, error }: Answer): string =>
@@ -62,9 +65,9 @@ export const CLI_CASES: readonly CliCase[] = [
       const [program] = programs as [BusyProgram]
       const [first, second] = brought.patches
       const pid = `${program.process.pid}`
-      const on = (verb: string, ...args: readonly string[]) => hotpatch(brought.joined, verb, '--pid', pid, ...args)
+      const on = (verb: string, ...args: readonly string[]) => hotpatch(joined(brought), verb, '--pid', pid, ...args)
       await program.grows('old')
-      assert.equal(outcome(hotpatch(brought.built, 'check', '--pid', pid, first)), 'would-apply 0')
+      assert.equal(outcome(hotpatch([brought.built], 'check', '--pid', pid, first)), 'would-apply 0')
       assert.equal(on('apply', first).exit, 3, 'nobody has signed it')
       await program.answersOnly('old')
 
@@ -91,7 +94,7 @@ export const CLI_CASES: readonly CliCase[] = [
     async run(programs, brought) {
       const [first] = brought.patches
       const everywhere = (verb: string, wanted: string, ...args: readonly string[]): void => {
-        const answer = hotpatch(brought.joined, verb, '--all', ...args)
+        const answer = hotpatch(joined(brought), verb, '--all', ...args)
         assert.equal(outcome(answer), `${wanted} 0`)
         const reached = answer.result.processes as { pid: number; outcome: string }[]
         const found = reached.map(({ pid, outcome: word }) => `${pid} ${word}`).sort()

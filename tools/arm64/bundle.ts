@@ -9,6 +9,9 @@ import { clone } from '../places.ts'
 /** What V8 has to read of a file is what most of a short program's time is; names stay, for what failed tells where. */
 const SHORT = { minifyWhitespace: true, minifySyntax: true, lineLimit: 160 } as const
 
+/** zod's words in other languages are two thirds of it. */
+export const OTHER_LANGUAGES = /locales[/\\]index\.cjs$/
+
 /** Not joined: koffi looks for its native half beside itself, and the runner must be the same one for the tests and for what runs them. */
 const APART = ['koffi', 'vitest']
 
@@ -34,8 +37,46 @@ export async function bundle(names: readonly string[], folder: string): Promise<
     })
 }
 
+/**
+ * Compiles the entry of a V8 startup snapshot into `folder`: one CommonJS file, in which all places are again those in the clone when the snapshot is made in the machine.
+ * What cannot be in a snapshot is loaded when a program first uses it: native modules.
+ * @param name its path in the clone, without the suffix
+ * @throws what the compiler says
+ */
+export async function bundleSnapshot(name: string, folder: string): Promise<void> {
+  await build({
+    entryPoints: [join(clone, `${name}.ts`)],
+    outfile: join(folder, `${name}.cjs`),
+    bundle: true,
+    format: 'cjs',
+    platform: 'node',
+    target: 'node20',
+    define: { 'import.meta.dirname': '__dirname', 'import.meta.url': 'PLACE' },
+    banner: { js: "const PLACE = require('node:url').pathToFileURL(__filename).href" },
+    plugins: [whereItWas(name, zodAtOnce), koffiLater, empty(OTHER_LANGUAGES)],
+    logLevel: 'silent',
+    ...SHORT,
+  })
+}
+
+/** src/patch/manifest.ts asks for zod when it first needs it. */
+const zodAtOnce = (text: string): string => text.replaceAll("createRequire(import.meta.url)('zod')", "require('zod')")
+
+const KOFFI_LATER = `
+import { createRequire } from 'node:module'
+let koffi
+export default new Proxy({}, { get: (_, name) => (koffi ??= createRequire(import.meta.url)('koffi'))[name] })`
+
+const koffiLater: Plugin = {
+  name: 'koffi later',
+  setup(compiler) {
+    compiler.onResolve({ filter: /^koffi$/ }, ({ path }) => ({ path, namespace: 'later' }))
+    compiler.onLoad({ filter: /./, namespace: 'later' }, () => ({ contents: KOFFI_LATER }))
+  },
+}
+
 /** In each module that has gone into `bundled` its own place is still that in the clone: scripts start others, and themselves, by it. */
-function whereItWas(bundled: string): Plugin {
+function whereItWas(bundled: string, change = (text: string): string => text): Plugin {
   return {
     name: 'where it was',
     setup(compiler) {
@@ -47,7 +88,7 @@ function whereItWas(bundled: string): Plugin {
           filename: from(place),
           dirname: from(dirname(place)),
         }
-        const text = readFileSync(path, 'utf8')
+        const text = change(readFileSync(path, 'utf8'))
         const placed = text.replaceAll(/\bimport\.meta\.(url|filename|dirname)\b/g, (_, what: keyof typeof places) => places[what])
         return { loader: 'ts', contents: placed === text ? text : `import { join as placed } from 'node:path'; ${placed}` }
       })

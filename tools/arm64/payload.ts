@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { SUITES } from '../../test/arm64/suites.ts'
 import { clone } from '../places.ts'
 import { mustRun } from '../run.ts'
-import { bundle, bundlePackage } from './bundle.ts'
+import { bundle, bundlePackage, OTHER_LANGUAGES } from './bundle.ts'
 import type { CpioWriter } from './cpio.ts'
 
 const COMPILER = 'aarch64-linux-gnu-gcc'
@@ -16,9 +16,6 @@ const LINUX_SCRIPTS = [
   ...SUITES.map(({ file }) => `test/${file}.test`),
   ...['test/engine/follower', 'test/engine/killed-engine', 'test/process/killed-engine', 'test/process/open-as', 'test/process/tracer'],
 ]
-
-/** zod's words in other languages are two thirds of it. */
-const OTHER_LANGUAGES = /locales[/\\]index\.cjs$/
 
 export interface ConformanceProgram {
   readonly file: string

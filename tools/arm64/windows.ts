@@ -8,6 +8,7 @@ import { CLI_CASES } from '../../test/arm64/cli-cases.ts'
 import { ENGINE_CASES } from '../../test/arm64/engine-cases.ts'
 import { clone } from '../places.ts'
 import { mustRun } from '../run.ts'
+import { bundleSnapshot } from './bundle.ts'
 import { makeScripts } from './payload.ts'
 import { WINDOWS_NODE } from './windows-image.ts'
 import { PREPARE_WINE, WINE64 } from './wine-prefix.ts'
@@ -22,6 +23,8 @@ interface WindowsSuite {
   /** In the clone, without its suffix; and its arguments before the file that takes results. */
   readonly program: string
   readonly brought: readonly string[]
+  /** Whether it starts so many programs that a snapshot is worth its making, 8 s. It is started from it, too: programs start others as they were started. */
+  readonly snapshot: boolean
 }
 
 /** A program before its fixes, and two cumulative patches of it. */
@@ -36,6 +39,7 @@ export const WINDOWS_SUITES: readonly WindowsSuite[] = [
     tests: CLI_CASES.map(({ name }) => name),
     program: 'test/arm64/cli-on-windows',
     brought: ['product/bin/hotpatch', 'dist/src/cli/main.js', ...FIXED],
+    snapshot: true,
   },
   {
     name: 'windows-conformance',
@@ -43,6 +47,7 @@ export const WINDOWS_SUITES: readonly WindowsSuite[] = [
     tests: [...CONFORMANCE_CASES, ...WINDOWS_CASES, ...WATCHDOG_CASES, ...DYING_CASES].map(({ name }) => name),
     program: 'src/process/testing/run-on-windows',
     brought: ['conformance.exe'],
+    snapshot: true,
   },
   {
     name: 'windows-engine',
@@ -50,17 +55,21 @@ export const WINDOWS_SUITES: readonly WindowsSuite[] = [
     tests: ENGINE_CASES.map(({ name }) => name),
     program: 'test/arm64/engine-on-windows',
     brought: [...FIXED, ...THREADS],
+    snapshot: false,
   },
 ]
 
 const PAYLOAD = '/hotpatch/payload'
 
-/** What the suites start besides themselves: engines, the product and its watchdog. */
-const STARTED = ['src/cli/main', 'src/process/windows/watchdog-program', 'src/process/testing/dying-engine']
+/** The snapshot's entry: suites that start from it, and what they start. */
+const SNAPSHOT = 'test/arm64/snapshot-on-windows'
+/** What the other suites start. */
+const STARTED = ['src/process/windows/watchdog-program']
 
 /** The suites, and beside them the product as it is built. Throws what the compiler says. */
 export async function makeWindowsScripts(folder: string): Promise<void> {
-  await makeScripts(folder, [...WINDOWS_SUITES.map(({ program }) => program), ...STARTED])
+  await makeScripts(folder, [...WINDOWS_SUITES.filter(({ snapshot }) => !snapshot).map(({ program }) => program), ...STARTED])
+  await bundleSnapshot(SNAPSHOT, join(folder, 'dist'))
   for (const name of ['package.json', 'bin', 'dist']) cpSync(join(clone, name), join(folder, 'product', name), { recursive: true })
 }
 
@@ -71,19 +80,28 @@ export async function makeWindowsPrograms(folder: string): Promise<void> {
 
 const quoted = (path: string): string => `'${onDriveZ(path)}'`
 
+const BLOB = `--snapshot-blob ${quoted('/tmp/programs.blob')}`
+/** Without NO_COLOR the command line's code would look whether it writes to a terminal, by a stream that cannot be in a snapshot. The builder warns of modules that it does not know. */
+const MAKE_SNAPSHOT = [
+  `NO_COLOR=1 ${WINE64} ${WINDOWS_NODE} ${BLOB} --build-snapshot ${quoted(`${PAYLOAD}/dist/${SNAPSHOT}.cjs`)} > /tmp/snapshot.output 2>&1 ||`,
+  '{ cat /tmp/snapshot.output; exit 1; }',
+].join(' ')
+
 /** Node writes to files: on a pipe it fails with EBADF. Results go to the console as they come. @param only quoted for the shell */
 export function windowsScript(suites: readonly WindowsSuite[], only: string): string {
-  const runs = suites.flatMap(({ name, what, program, brought }) => {
+  const runs = suites.flatMap(({ name, what, program, brought, snapshot }) => {
     const [results, output] = [`/tmp/${name}.results`, `/tmp/${name}.output`]
     const files = [`${PAYLOAD}/dist/${program}.js`, ...brought.map((file) => `${PAYLOAD}/${file}`), results].map(quoted)
+    const node = [WINE64, WINDOWS_NODE, ...(snapshot ? [BLOB] : [])].join(' ')
     return [
       `echo '@suite ${what}'`,
       `: > ${results}`,
       `{ tail -n +1 -f ${results} & echo $! > /tmp/tail; } | while read -r line; do echo "@result $line"; done &`,
-      `${WINE64} ${WINDOWS_NODE} ${files.join(' ')} ${only} > ${output} 2>&1 && ended=@done || { ended=; status=1; cat ${output}; }`,
+      `${node} ${files.join(' ')} ${only} > ${output} 2>&1 && ended=@done || { ended=; status=1; cat ${output}; }`,
       // The last lines are still on their way.
       'sleep 2; kill $(cat /tmp/tail); wait; echo $ended',
     ]
   })
-  return [...PREPARE_WINE, 'status=0', ...runs, 'exit $status', ''].join('\n')
+  const made = suites.some(({ snapshot }) => snapshot) ? [MAKE_SNAPSHOT] : []
+  return [...PREPARE_WINE, ...made, 'status=0', ...runs, 'exit $status', ''].join('\n')
 }
