@@ -9,11 +9,13 @@ import '../../src/cli/actions/status.ts'
 import '../../src/cli/actions/verify-all.ts'
 import '../../src/cli/actions/verify.ts'
 import { runHotpatch } from '../../src/cli/app.ts'
-import { manifestSchema } from '../../src/patch/manifest.ts'
+import { newPatch } from '../../src/engine/testing/world.ts'
+import { encodeManifest } from '../../src/patch/manifest-codec.ts'
 import { runWatchdog } from '../../src/process/windows/watchdog-program.ts'
 import { startFromSnapshot } from './start-from-snapshot.ts'
 
-manifestSchema().safeParse({})
+// zod makes code of each part of the schema when it first meets it.
+encodeManifest(newPatch().manifest)
 
 startFromSnapshot({
   'src/cli/main': () => runHotpatch(process.argv.slice(2), process as StricliProcess),

@@ -6,7 +6,7 @@
  * PROGRAM is the file that would be run without a snapshot. It is not read and need not be there: the snapshot has the same code, and most of what that imports is loaded already.
  *
  * What is loaded while the snapshot is made must not keep anything of the process that makes it, and in Windows' Node must not call fileURLToPath: that makes a second context, and only one can be in a
- * snapshot.
+ * snapshot. What V8 has behind a flag of its own, Atomics and toSorted among it, is not there yet; it is when a program runs.
  */
 import { join } from 'node:path'
 import { startupSnapshot } from 'node:v8'
