@@ -8,8 +8,8 @@ import { constants, setPriority, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** Where the host has put what it made, or is to put it. */
-const { HOTPATCH_BROUGHT: brought, HOTPATCH_BRING: bring } = process.env
+/** Where the host has put what it made, or is to put it; and a V8 startup snapshot that has the scripts. */
+const { HOTPATCH_BROUGHT: brought, HOTPATCH_BRING: bring, HOTPATCH_SNAPSHOT: snapshot } = process.env
 
 /** Whether this is a machine without compilers, and why a test that needs one is left out there. */
 export const NO_COMPILER = brought === undefined ? undefined : 'there is no compiler in the machine, and no source'
@@ -87,5 +87,6 @@ export function kept(folder: string, name: string, make: () => Uint8Array): Uint
 export function script(name: string, url: string): string[] {
   const compiled = url.endsWith('.js')
   const file = fileURLToPath(new URL(`${name}.${compiled ? 'js' : 'ts'}`, url))
-  return compiled ? [file] : ['--import', 'tsx', file]
+  if (!compiled) return ['--import', 'tsx', file]
+  return snapshot === undefined ? [file] : ['--snapshot-blob', snapshot, file]
 }

@@ -38,7 +38,14 @@ function mortal(target: Process): Process {
   })
 }
 
-const target = mortal((await hostBackend()).open(Number(pid)))
-if (verb === 'apply') await applyPatch(target, readPatchImage(readFileSync(file)))
-else if (verb === 'rollback') await rollbackPatch(target)
-else await rollbackPatch(target, { to: Number(verb.slice('to:'.length)) })
+async function main(): Promise<void> {
+  // Node's code for what still waits when nothing is left to wait for.
+  process.exitCode = 13
+  const target = mortal((await hostBackend()).open(Number(pid)))
+  if (verb === 'apply') await applyPatch(target, readPatchImage(readFileSync(file)))
+  else if (verb === 'rollback') await rollbackPatch(target)
+  else await rollbackPatch(target, { to: Number(verb.slice('to:'.length)) })
+  process.exitCode = 0
+}
+
+void main()
