@@ -21,7 +21,7 @@ const LIMIT = 120_000
 const OUT_MS = 100
 
 /** Milliseconds. A look into the program takes some of them itself. */
-const BETWEEN_LOOKS = 50
+const BETWEEN_LOOKS = 100
 
 export interface BusyProgram {
   readonly process: Process

@@ -34,19 +34,19 @@ const THREADS = ['threads-1.dll', 'threads-2.dll']
 
 export const WINDOWS_SUITES: readonly WindowsSuite[] = [
   {
-    name: 'windows-cli',
-    what: 'the command line, in Wine',
-    tests: CLI_CASES.map(({ name }) => name),
-    program: 'test/arm64/cli-on-windows',
-    brought: ['product/bin/hotpatch', 'dist/src/cli/main.js', ...FIXED],
-    snapshot: true,
-  },
-  {
     name: 'windows-conformance',
     what: 'a program for Windows, in Wine',
     tests: [...CONFORMANCE_CASES, ...WINDOWS_CASES, ...WATCHDOG_CASES, ...DYING_CASES].map(({ name }) => name),
     program: 'src/process/testing/run-on-windows',
     brought: ['conformance.exe'],
+    snapshot: true,
+  },
+  {
+    name: 'windows-cli',
+    what: 'the command line, in Wine',
+    tests: CLI_CASES.map(({ name }) => name),
+    program: 'test/arm64/cli-on-windows',
+    brought: ['product/bin/hotpatch', 'dist/src/cli/main.js', ...FIXED],
     snapshot: true,
   },
   {
