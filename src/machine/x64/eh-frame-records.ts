@@ -5,6 +5,7 @@
 import { type EhCie, readEhFrame } from '../../binary/dwarf/eh-frame.ts'
 import { DW_EH_PE } from '../../binary/dwarf/pointers.ts'
 import { HotpatchError } from '../../errors.ts'
+import { RowSearch } from './row-search.ts'
 import { Uleb } from './uleb.ts'
 
 /** The instructions of a function are those of its CIE, then its own: bytes of the section. */
@@ -27,13 +28,15 @@ export class EhRecords {
   readonly #uleb: Uleb
   readonly #address: number
   readonly #origin: number
-  readonly #begins: Float64Array
+  readonly #begins: Uint32Array
   readonly #sizes: Float64Array
   readonly #from: Uint32Array
   readonly #to: Uint32Array
   readonly #cies: EhCie[] = []
-  /** Ascending: begin * NUMBERS + number. */
-  readonly #sorted: Float64Array
+  /** By ascending begin: begins again, and the records' numbers. */
+  readonly #starts: Uint32Array
+  readonly #numbers: Uint32Array
+  readonly #search: RowSearch
 
   /**
    * Of a section that lies at `address`; RVAs count from `origin`. A record that contradicts itself is left out, and so is everything behind one that cannot
@@ -47,23 +50,24 @@ export class EhRecords {
     this.#origin = origin
     // The shortest FDE: length, CIE pointer, begin and size of 4 bytes each.
     const most = Math.min(Math.floor(section.length / 16) + 1, NUMBERS)
-    this.#begins = new Float64Array(most)
+    this.#begins = new Uint32Array(most)
     this.#sizes = new Float64Array(most)
     this.#from = new Uint32Array(most)
     this.#to = new Uint32Array(most)
     const count = this.#cut(most)
-    this.#sorted = this.#begins.slice(0, count)
-    for (let i = 0; i < count; i++) this.#sorted[i] = (this.#sorted[i] as number) * NUMBERS + i
-    this.#sorted.sort()
+    const keys = Float64Array.from({ length: count }, (_, number) => (this.#begins[number] as number) * NUMBERS + number).sort()
+    this.#numbers = Uint32Array.from(keys, (key) => key % NUMBERS)
+    this.#starts = this.#numbers.map((number) => this.#begins[number] as number)
+    this.#search = new RowSearch(this.#starts)
   }
 
   get count(): number {
-    return this.#sorted.length
+    return this.#starts.length
   }
 
   /** The record at `index`; by ascending begin. */
   at(index: number): EhRecord {
-    const number = (this.#sorted[index] as number) % NUMBERS
+    const number = this.#numbers[index] as number
     return {
       begin: this.#begins[number] as number,
       size: this.#sizes[number] as number,
@@ -75,18 +79,9 @@ export class EhRecords {
 
   /** The index of the record whose code `rva` lies in; -1: it is in none. Where two overlap, the one that begins later has it from there on. */
   indexAt(rva: number): number {
-    const sorted = this.#sorted
-    const wanted = rva * NUMBERS + NUMBERS - 1
-    let low = -1
-    let high = sorted.length - 1
-    while (low < high) {
-      const middle = (low + high + 1) >> 1
-      if ((sorted[middle] as number) <= wanted) low = middle
-      else high = middle - 1
-    }
-    if (low < 0) return -1
-    const number = (sorted[low] as number) % NUMBERS
-    return rva < (this.#begins[number] as number) + (this.#sizes[number] as number) ? low : -1
+    const index = this.#search.indexAt(rva)
+    const start = this.#starts[index]
+    return start !== undefined && rva >= start && rva < start + (this.#sizes[this.#numbers[index] as number] as number) ? index : -1
   }
 
   /** Notes up to `most` records; gives how many there are. */

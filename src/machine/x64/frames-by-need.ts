@@ -1,5 +1,6 @@
 /** Frame tables of images with very many functions, of which a stack meets a few: each is compiled when it is first met. */
-import { FrameKind, type FrameTable, type RowShape, rowBetween, TableBuilder, X64_ROWS } from './frames.ts'
+import { FrameKind, type FrameTable, type RowShape, TableBuilder, X64_ROWS } from './frames.ts'
+import { rowBetween } from './row-search.ts'
 
 /** Functions that can be asked for one by one. */
 export interface FunctionsByNeed {

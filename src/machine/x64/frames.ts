@@ -8,6 +8,7 @@
  */
 import type { CfaRow } from '../../binary/dwarf/cfa.ts'
 import type { FrameFunction } from '../../binary/dwarf/frames.ts'
+import { RowSearch } from './row-search.ts'
 
 export const RBP = 6
 export const RSP = 7
@@ -58,8 +59,7 @@ export class WholeTable implements FrameTable {
   readonly saved: Uint16Array
   readonly savedSets: readonly SavedRegisters[]
   readonly complex: readonly ComplexRow[]
-  /** For each page of RVAs the row that holds its first byte, and one more: a search begins between two of them. */
-  readonly #pages: Uint32Array
+  readonly #search: RowSearch
 
   constructor({ starts, kinds, operands, saved, savedSets, complex }: Columns) {
     this.starts = starts
@@ -68,37 +68,12 @@ export class WholeTable implements FrameTable {
     this.saved = saved
     this.savedSets = savedSets
     this.complex = complex
-    this.#pages = pagesOf(starts)
+    this.#search = new RowSearch(starts)
   }
 
   rowAt(rva: number): number {
-    const pages = this.#pages
-    const page = rva >>> PAGE_SHIFT
-    const low = page < pages.length ? (pages[page] as number) : (pages[pages.length - 1] as number)
-    const high = page + 1 < pages.length ? (pages[page + 1] as number) : this.starts.length - 1
-    return rowBetween(this.starts, low, high, rva)
+    return this.#search.indexAt(rva)
   }
-}
-
-function pagesOf(starts: Uint32Array): Uint32Array {
-  const count = starts.length
-  const pages = new Uint32Array((count === 0 ? 0 : (starts[count - 1] as number) >>> PAGE_SHIFT) + 2)
-  let row = 0
-  for (let page = 0; page < pages.length; page++) {
-    while (row + 1 < count && (starts[row + 1] as number) <= page * PAGE) row++
-    pages[page] = row
-  }
-  return pages
-}
-
-/** Of the rows from `low` to `high`, of which the first holds `rva` if no later one does. */
-export function rowBetween(starts: Uint32Array, low: number, high: number, rva: number): number {
-  while (low < high) {
-    const middle = (low + high + 1) >>> 1
-    if ((starts[middle] as number) <= rva) low = middle
-    else high = middle - 1
-  }
-  return low
 }
 
 export interface ComplexRow {
@@ -136,8 +111,6 @@ export function leafTable(): WholeTable {
   return table.finish()
 }
 
-const PAGE_SHIFT = 12
-const PAGE = 1 << PAGE_SHIFT
 /** The most that an element of FrameTable.saved can say. */
 const MAX_SAVED_SETS = 0xffff
 const FIRST_CAPACITY = 1024
