@@ -7,7 +7,7 @@ export interface FunctionsByNeed {
   readonly count: number
   /** The index of the function that `rva` lies in; -1: it is in none. */
   indexAt(rva: number): number
-  /** Appends the function's rows, or none where nothing is known of its frame. Asked for each function once, when it is met. */
+  /** Appends the function's rows, or none where nothing is known of its frame. Asked for each function once, when it is met; `rows` are those of the table, always the same. */
   append(index: number, rows: TableBuilder): void
 }
 
