@@ -6,8 +6,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { HotpatchError } from '../../src/errors.ts'
 import type { MapRequest, Process } from '../../src/process/contract.ts'
+import { borrowThread } from '../../src/process/linux/borrow.ts'
+import { CodeSearch } from '../../src/process/linux/gadgets.ts'
 import { linuxBackend } from '../../src/process/linux/index.ts'
-import { parseStat, readProc } from '../../src/process/linux/proc.ts'
+import { Memory } from '../../src/process/linux/memory.ts'
+import { type Mapping, parseMaps, parseStat, readProc } from '../../src/process/linux/proc.ts'
 import { VALUE_NEW, VALUE_OLD } from '../../src/process/testing/target.ts'
 import { rounds, script, within } from '../brought.ts'
 import { compile, isAlive, type Started, startApart, tracerPid, until, untilFree } from './targets.ts'
@@ -123,6 +126,29 @@ describe('awkward processes', () => {
     expect(errorOf(() => switchTo(edge, VALUE_NEW)).code).toBe('PROCESS_GONE')
     expect(isAlive(edge.started.pid)).toBe(true)
     await finish(edge)
+  })
+
+  test('a process that ends while a thread of it is looked for is gone at once, though nobody waits for it', async () => {
+    const script = '"$0" sleep >/dev/null & echo $!; exec sleep 100'
+    const parent = spawn('sh', ['-c', script, compile('edges.c', 'edges')], { stdio: ['ignore', 'pipe', 'ignore'] })
+    try {
+      const pid = Number((await parent.stdout.iterator({ destroyOnReturn: false }).next()).value.toString())
+      const maps = (): Mapping[] => {
+        const text = readProc(`/proc/${pid}/maps`)
+        if (text === undefined || text === '') throw new HotpatchError('PROCESS_GONE', 'it maps nothing any more')
+        return parseMaps(text)
+      }
+      await until('it is the program', () => maps().some(({ name }) => name.endsWith('/edges')))
+      const memory = new Memory(pid)
+      const before = maps()
+      process.kill(pid, 'SIGKILL')
+      await until('it is a zombie', () => !isAlive(pid))
+      const target = { pid, memory, code: new CodeSearch(memory), maps }
+      expect(() => borrowThread(target, before, performance.now() + 60_000)).toThrow(/PROCESS_GONE/)
+      memory.close()
+    } finally {
+      parent.kill('SIGKILL')
+    }
   })
 
   test('a program whose file was deleted', async () => {

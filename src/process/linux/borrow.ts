@@ -37,34 +37,34 @@ const FREE_BELOW = 0x2000n
 
 const rseqBuffer = pinned(RseqConfiguration.size)
 
+/** Why a stopped thread will not do; undefined: it will. */
+type IsFit = (state: ThreadState, maps: readonly Mapping[]) => string | undefined
+
 /**
  * Any thread that will do, main thread first. `maps` as the target has just told them. `isFit` may ask for more than that a system call can be made on it, and says why not.
  * Throws NO_SAFE_THREAD at `deadline` (performance.now()), PROCESS_GONE, PROCESS_TRACED, PERMISSION_DENIED.
  */
-export function borrowThread(
-  target: Target,
-  maps: readonly Mapping[],
-  deadline: number,
-  isFit: (tid: number, state: ThreadState) => string | undefined = () => undefined,
-): Borrowed {
+export function borrowThread(target: Target, maps: readonly Mapping[], deadline: number, isFit: IsFit = () => undefined): Borrowed {
   releaseStragglers()
   const { pid } = target
   const gadgets = target.code.gadgets(maps, machine.hasShadowStack(pid))
   const reasons = new Map<number, string>()
-  for (;;) {
+  for (let current = maps; ; current = target.maps()) {
     const tids = numbersIn(`/proc/${pid}/task`)
     if (tids.length === 0) throw new HotpatchError('PROCESS_GONE', `process ${pid} has ended`)
     for (const tid of tids) {
-      const result = tryBorrow(target, maps, gadgets, tid, isFit)
+      const result = tryBorrow(target, current, gadgets, tid, isFit)
       if (typeof result !== 'string') return result
       reasons.set(tid, result)
-      if (performance.now() > deadline) throw noneIsFit(pid, reasons)
+      if (performance.now() > deadline) throw noneIsFit(target, reasons)
     }
     sleepMicroseconds(BETWEEN_ROUNDS)
   }
 }
 
-function noneIsFit(pid: number, reasons: ReadonlyMap<number, string>): HotpatchError {
+/** Throws PROCESS_GONE where it has ended meanwhile. */
+function noneIsFit({ pid, maps }: Target, reasons: ReadonlyMap<number, string>): HotpatchError {
+  maps()
   const [tid, reason] = [...reasons][0] as [number, string]
   const others = reasons.size > 1 ? `, and ${reasons.size - 1} others` : ''
   return new HotpatchError('NO_SAFE_THREAD', `no thread of process ${pid} will do: thread ${tid} ${reason}${others}`, {
@@ -73,13 +73,7 @@ function noneIsFit(pid: number, reasons: ReadonlyMap<number, string>): HotpatchE
 }
 
 /** The thread, or why it will not do; then it has been let go. */
-function tryBorrow(
-  target: Target,
-  maps: readonly Mapping[],
-  gadgets: Gadgets,
-  tid: number,
-  isFit: (tid: number, state: ThreadState) => string | undefined,
-): Borrowed | string {
+function tryBorrow(target: Target, maps: readonly Mapping[], gadgets: Gadgets, tid: number, isFit: IsFit): Borrowed | string {
   if (!seize(target.pid, tid)) return 'has ended'
   machine.registers.noteWaiting(tid)
   libc.ptrace(PTRACE.INTERRUPT, tid, 0, 0)
@@ -102,13 +96,7 @@ function tryBorrow(
   }
 }
 
-function prepare(
-  target: Target,
-  maps: readonly Mapping[],
-  gadgets: Gadgets,
-  tid: number,
-  isFit: (tid: number, state: ThreadState) => string | undefined,
-): Borrowed | string {
+function prepare(target: Target, maps: readonly Mapping[], gadgets: Gadgets, tid: number, isFit: IsFit): Borrowed | string {
   const state = machine.readThread(tid, target.memory)
   if (state === undefined) return 'has ended'
   if (typeof state === 'string') return state
@@ -117,7 +105,7 @@ function prepare(
   if (isInRestartableSequence(target.memory, tid, state.instructionPointer)) return 'is inside a restartable sequence'
   const top = frameTop(maps, state)
   if (top === undefined) return 'is not on an ordinary stack, or has too little room on it'
-  const unfit = isFit(tid, state)
+  const unfit = isFit(state, maps)
   if (unfit !== undefined) return unfit
   const frame = machine.makeFrame(state, top, gadgets.restorer ?? 0n)
   const before = target.memory.tryRead(frame.address, frame.bytes.length)

@@ -66,7 +66,7 @@ export type CallOutcome = (typeof CallOutcome)[keyof typeof CallOutcome]
 export function callFunction(target: Target, address: bigint, args: readonly bigint[], within: number): CallOutcome {
   const maps = target.maps()
   const restorers = target.code.restorers(maps)
-  const borrowed = borrowThread(target, maps, performance.now() + within, (_, state) => whyUnfit(target, maps, state, restorers))
+  const borrowed = borrowThread(target, maps, performance.now() + within, (state, current) => whyUnfit(target, current, state, restorers))
   const { tid, state, frame, gadgets } = borrowed
   const request = { at: address, stackPointer: frame.stackPointer, returnTo: gadgets.restorer, args }
   if (!machine.setUpFunction(tid, state, request)) return CallOutcome.gone

@@ -55,8 +55,7 @@ export class RemoteSyscalls {
       if (!this.#begin(borrowed, name, args)) {
         this.#borrowed = undefined
         this.#used = false
-        if (performance.now() > deadline)
-          throw new HotpatchError('NO_SAFE_THREAD', `process ${this.#target.pid} is being stopped again and again`)
+        if (performance.now() > deadline) throw this.#neverBegun()
         continue
       }
       this.#used = true
@@ -82,6 +81,13 @@ export class RemoteSyscalls {
     }
     this.#used = false
     this.#restore(borrowed, status)
+  }
+
+  /** Throws PROCESS_GONE where it has ended meanwhile. */
+  #neverBegun(): HotpatchError {
+    const { pid, maps } = this.#target
+    maps()
+    return new HotpatchError('NO_SAFE_THREAD', `process ${pid} is being stopped again and again`)
   }
 
   #borrow(deadline: number): Borrowed {

@@ -74,14 +74,19 @@ export const isSyscallStop = (status: number): boolean => stopEvent(status) === 
 /** What detaching must hand on: the signal that the thread was stopped for, or 0. */
 export const pendingSignal = (status: number): number => (stopEvent(status) === 0 && !isSyscallStop(status) ? stopSignal(status) : 0)
 
-/** Waits for a stop until `deadline` (performance.now()). */
+/**
+ * Waits for a stop until `deadline` (performance.now()). The end of a main thread is not told as long as another thread of its process has ended that we are attached to and have
+ * not asked about: so stragglers are asked meanwhile.
+ */
 export function awaitStop(tid: number, deadline: number): WaitState {
   let state = poll(tid)
   if (state !== WaitState.running) return state
   startKicks()
   try {
-    do state = waitUntilKicked(tid)
-    while (state === WaitState.running && performance.now() < deadline)
+    while (state === WaitState.running && performance.now() < deadline) {
+      releaseStragglers()
+      state = waitUntilKicked(tid)
+    }
   } finally {
     stopKicks()
   }
