@@ -141,9 +141,11 @@ describe('awkward processes', () => {
       await until('it is the program', () => maps().some(({ name }) => name.endsWith('/edges')))
       const memory = new Memory(pid)
       const before = maps()
+      // It ends when all of this has been looked at already.
+      const gadgets = new CodeSearch(memory).gadgets(before, false)
       process.kill(pid, 'SIGKILL')
       await until('it is a zombie', () => !isAlive(pid))
-      const target = { pid, memory, code: new CodeSearch(memory), maps }
+      const target = { pid, memory, code: { gadgets: () => gadgets } as unknown as CodeSearch, maps }
       expect(() => borrowThread(target, before, performance.now() + 60_000)).toThrow(/PROCESS_GONE/)
       memory.close()
     } finally {
