@@ -8,6 +8,7 @@ import { clone } from '../places.ts'
 
 /** What V8 has to read of a file is what most of a short program's time is; names stay, for what failed tells where. */
 const SHORT = { minifyWhitespace: true, minifySyntax: true, lineLimit: 160 } as const
+const FOR_NODE = { bundle: true, platform: 'node', target: 'node20', logLevel: 'silent', ...SHORT } as const
 
 /** zod's words in other languages are two thirds of it. */
 export const OTHER_LANGUAGES = /locales[/\\]index\.cjs$/
@@ -25,15 +26,11 @@ export async function bundle(names: readonly string[], folder: string): Promise<
     await build({
       entryPoints: [join(clone, `${name}.ts`)],
       outfile: join(folder, `${name}.js`),
-      bundle: true,
       format: 'esm',
-      platform: 'node',
-      target: 'node20',
       external: APART,
       alias: { '@vitest/runner': 'vitest' },
       plugins: [whereItWas(name)],
-      logLevel: 'silent',
-      ...SHORT,
+      ...FOR_NODE,
     })
 }
 
@@ -47,15 +44,11 @@ export async function bundleSnapshot(name: string, folder: string): Promise<void
   await build({
     entryPoints: [join(clone, `${name}.ts`)],
     outfile: join(folder, `${name}.cjs`),
-    bundle: true,
     format: 'cjs',
-    platform: 'node',
-    target: 'node20',
     define: { 'import.meta.dirname': '__dirname', 'import.meta.url': 'PLACE' },
     banner: { js: "const PLACE = require('node:url').pathToFileURL(__filename).href" },
     plugins: [whereItWas(name, zodAtOnce), koffiLater, empty(OTHER_LANGUAGES)],
-    logLevel: 'silent',
-    ...SHORT,
+    ...FOR_NODE,
   })
 }
 
@@ -102,13 +95,9 @@ export async function bundlePackage(file: string, outfile: string, format: 'cjs'
   await build({
     entryPoints: [file],
     outfile,
-    bundle: true,
     format,
-    platform: 'node',
-    target: 'node20',
-    logLevel: 'silent',
     plugins,
-    ...SHORT,
+    ...FOR_NODE,
   })
 }
 
