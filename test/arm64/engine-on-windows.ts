@@ -25,8 +25,7 @@ if (
 const pair = (a: string, b: string) => [readPatchImage(readFileSync(a)), readPatchImage(readFileSync(b))] as const
 const fixes = { plain: pair(first, second), threads: pair(third, fourth) }
 
-await tellCases(ENGINE_CASES, only, results, async ({ run }) => {
+void tellCases(ENGINE_CASES, only, results, async ({ run }) => {
   const program = await startBusyProgram(exe)
   await run(program, fixes).finally(() => program.stop())
-})
-process.exit(0)
+}).then(() => process.exit(0))

@@ -24,4 +24,5 @@ startFromSnapshot({
   'src/process/testing/other-engine': () => import('../../src/process/testing/other-engine.ts'),
   'src/process/testing/run-on-windows': () => import('../../src/process/testing/run-on-windows.ts'),
   'test/arm64/cli-on-windows': () => import('./cli-on-windows.ts'),
+  'test/arm64/engine-on-windows': () => import('./engine-on-windows.ts'),
 })

@@ -1,12 +1,9 @@
 /** The machines that the tests on ARM64 run in, and what each of them runs. */
-import { mkdirSync } from 'node:fs'
 import { AT_ONCE } from '../../test/arm64/suites.ts'
-import { ensureImage, type Image } from './image.ts'
 import { LINUX_SUITES, linuxExpected, linuxScript } from './linux.ts'
 import type { Processors } from './machine.ts'
-import { makeLinuxScripts, makePrograms } from './payload.ts'
-import { makeWindowsPrograms, makeWindowsScripts, WINDOWS_SUITES, windowsScript } from './windows.ts'
-import { ensureWindowsImage } from './windows-image.ts'
+import { LINUX, type System, WINDOWS } from './systems.ts'
+import { WINDOWS_SUITES, windowsScript } from './windows.ts'
 
 /** A suite that must report. */
 export interface Expected {
@@ -24,9 +21,8 @@ export interface Lane {
   readonly minutes: number
   readonly processors: Processors
   readonly suites: readonly string[]
-  image(log: (line: string) => void): Promise<Image>
-  /** Compiles into a folder what the suites start. */
-  make(folder: string): Promise<void>
+  readonly system: System
+  /** What comes after the system's `prepare`. @param only quoted for the shell */
   script(suites: readonly string[], only: string): string
   expected(suites: readonly string[]): readonly Expected[]
 }
@@ -38,8 +34,7 @@ const WINDOWS_LANES = WINDOWS_SUITES.map(
     minutes: 40,
     processors: 'in turns',
     suites: [name],
-    image: async (log) => ensureWindowsImage(await ensureImage(log), log),
-    make: makeForWindows,
+    system: WINDOWS,
     script: (suites, only) => windowsScript(chosen(suites), only),
     expected: (suites) => chosen(suites).map(({ what, tests }) => ({ name: what, tests })),
   }),
@@ -52,8 +47,7 @@ const LINUX_LANES = Object.entries(LINUX_SUITES).map(
     minutes: 20,
     processors: 'in turns',
     suites,
-    image: ensureImage,
-    make: makeForLinux,
+    system: LINUX,
     script: linuxScript,
     expected: (chosen) => chosen.flatMap(linuxExpected),
   }),
@@ -69,23 +63,10 @@ export const LANES: readonly Lane[] = [
     minutes: 5,
     processors: 'at once',
     suites: AT_ONCE,
-    image: ensureImage,
-    make: makeForLinux,
+    system: LINUX,
     script: linuxScript,
     expected: (suites) => suites.map((name) => ({ name })),
   },
 ]
-
-async function makeForLinux(folder: string): Promise<void> {
-  mkdirSync(folder)
-  await makeLinuxScripts(folder)
-  await makePrograms(folder)
-}
-
-async function makeForWindows(folder: string): Promise<void> {
-  mkdirSync(folder)
-  await makeWindowsScripts(folder)
-  await makeWindowsPrograms(folder)
-}
 
 const chosen = (suites: readonly string[]) => WINDOWS_SUITES.filter(({ name }) => suites.includes(name))

@@ -15,7 +15,7 @@ export const LINUX_SUITES: Readonly<Record<string, readonly string[]>> = {
   'linux-patches': PATCHES,
 }
 
-/** Those that start so many engines that a snapshot for them is worth its making, 6 s: each starts 1 s earlier. No others are in their machine that start scripts. */
+/** Those whose engines start from a snapshot, each 1 s earlier. No others are in their machine that start scripts. */
 const FROM_SNAPSHOT = ['engine/supersede']
 
 /** What a suite must report: its name, and its tests where they are known beforehand. */
@@ -32,27 +32,30 @@ const LOG_FAULTS = 'echo 1 > /proc/sys/debug/exception-trace'
 const SHOW_FAULTS = 'busybox dmesg | tail -n 60'
 const NODE = 'node --disable-wasm-trap-handler'
 
-/** @param name quoted for the shell */
+const SCRIPTS = '/hotpatch/payload/dist'
+const SNAPSHOT = '/tmp/engines.blob'
+
+/** Lines of a shell script that come before the suites. */
+export const PREPARE_LINUX: readonly string[] = [
+  LOG_FAULTS,
+  'export HOTPATCH_BROUGHT=/hotpatch/payload/brought',
+  `node --snapshot-blob ${SNAPSHOT} --build-snapshot ${SCRIPTS}/${LINUX_SNAPSHOT}.cjs > /tmp/snapshot.output 2>&1 || { cat /tmp/snapshot.output; exit 1; }`,
+]
+
+/** What comes after PREPARE_LINUX. @param name quoted for the shell */
 export function linuxScript(suites: readonly string[], name: string): string {
-  const run = '/hotpatch/payload/dist'
   const files = suites.filter((suite) => suite !== CONFORMANCE)
   const conformance = PROGRAMS.flatMap(({ file, what }) => [
     `echo '@suite ${what}'`,
-    `${NODE} ${run}/src/process/testing/run-on-linux.js /hotpatch/payload/${file} ${name} || ${SHOW_FAULTS}`,
+    `${NODE} ${SCRIPTS}/src/process/testing/run-on-linux.js /hotpatch/payload/${file} ${name} || ${SHOW_FAULTS}`,
     "echo '@done'",
   ])
-  const snapshot = [
-    'export HOTPATCH_SNAPSHOT=/tmp/engines.blob',
-    `node --snapshot-blob $HOTPATCH_SNAPSHOT --build-snapshot ${run}/${LINUX_SNAPSHOT}.cjs > /tmp/snapshot.output 2>&1 || { cat /tmp/snapshot.output; exit 1; }`,
-  ]
   return [
-    LOG_FAULTS,
-    'export HOTPATCH_BROUGHT=/hotpatch/payload/brought',
     'status=0',
-    ...(suites.some((suite) => FROM_SNAPSHOT.includes(suite)) ? snapshot : []),
+    ...(suites.some((suite) => FROM_SNAPSHOT.includes(suite)) ? [`export HOTPATCH_SNAPSHOT=${SNAPSHOT}`] : []),
     ...(files.length === 0
       ? []
-      : [`${NODE} ${run}/test/arm64/run.js ${files.join(' ')} --only ${name} 2>&1 || { status=$?; ${SHOW_FAULTS}; }`]),
+      : [`${NODE} ${SCRIPTS}/test/arm64/run.js ${files.join(' ')} --only ${name} 2>&1 || { status=$?; ${SHOW_FAULTS}; }`]),
     ...(suites.includes(CONFORMANCE) ? conformance : []),
     'exit $status',
     '',

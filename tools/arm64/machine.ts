@@ -1,9 +1,10 @@
-/** Starts an ARM64 machine, which runs one script and switches itself off. */
+/** Starts ARM64 machines. Each runs one script and switches itself off. */
 import { spawn } from 'node:child_process'
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import type { Duplex } from 'node:stream'
 import { CpioWriter } from './cpio.ts'
 import type { Image } from './image.ts'
 
@@ -41,19 +42,14 @@ export interface MachineOptions {
   readonly ports?: readonly { readonly here: number; readonly there: number }[]
 }
 
-/** @param payload fills /hotpatch/payload, in which `run.sh` is run; node_modules of the runtime dependencies lie beside it */
-export function startMachine(image: Image, payload: (cpio: CpioWriter) => void, options: MachineOptions): RunningMachine {
+/** Fills the folder /hotpatch/payload, in which `run.sh` is run; node_modules of the runtime dependencies lie beside it. */
+export type Payload = (cpio: CpioWriter) => void
+
+/** From the kernel on. */
+export function startMachine(image: Image, payload: Payload, options: MachineOptions): RunningMachine {
   const folder = mkdtempSync(join(tmpdir(), 'hotpatch-arm64-'))
   try {
-    const [initrd, part] = [join(folder, 'initrd'), join(folder, 'payload.cpio')]
-    writeFileSync(initrd, '')
-    for (const name of image.parts) appendFileSync(initrd, readFileSync(name))
-    const cpio = new CpioWriter(part)
-    cpio.folder('hotpatch/payload')
-    payload(cpio)
-    cpio.end()
-    appendFileSync(initrd, readFileSync(part))
-    const { ended, off } = boot(image, initrd, options)
+    const { ended, off } = emulate(image, fromTheKernel(image, payload, folder), options)
     return { ended: ended.finally(() => rmSync(folder, { recursive: true, force: true })), off }
   } catch (error) {
     rmSync(folder, { recursive: true, force: true })
@@ -61,47 +57,49 @@ export function startMachine(image: Image, payload: (cpio: CpioWriter) => void, 
   }
 }
 
-function boot(
-  { emulator, kernel, processor, memory, kernelArguments }: Image,
-  initrd: string,
+/** What QEMU is told to start there. @param folder for the first file system; it must stay until the machine is on */
+export function fromTheKernel({ parts, kernel, kernelArguments }: Image, payload: Payload, folder: string): string[] {
+  const [initrd, part] = [join(folder, 'initrd'), join(folder, 'payload.cpio')]
+  const cpio = new CpioWriter(part)
+  cpio.folder('hotpatch/payload')
+  payload(cpio)
+  cpio.end()
+  writeFileSync(initrd, '')
+  for (const name of [...parts, part]) appendFileSync(initrd, readFileSync(name))
+  return ['-kernel', kernel, '-initrd', initrd, '-append', [KERNEL, ...kernelArguments].join(' ')]
+}
+
+/** QEMU's process. */
+export interface Emulator extends RunningMachine {
+  /** To the machine's console. */
+  type(text: string): void
+  /** Where QEMU itself can be asked (qmp.ts), if its arguments say so: file descriptor 3. */
+  readonly control: Duplex
+}
+
+/** @param start arguments of QEMU that say from where the machine starts */
+export function emulate(
+  { emulator, processor, memory }: Image,
+  start: readonly string[],
   { line, timeoutSeconds, processors = 'in turns', ports = [] }: MachineOptions,
-): RunningMachine {
+): Emulator {
   const began = performance.now()
-  const machine = [
-    '-M',
-    'virt,gic-version=3',
-    '-cpu',
-    processor,
-    '-smp',
-    '2',
-    '-m',
-    memory,
-    '-accel',
-    `tcg,thread=${THREADS[processors]},tb-size=512`,
-  ]
-  const parts = [
-    '-nodefaults',
-    '-no-reboot',
-    '-nographic',
-    '-serial',
-    'stdio',
-    '-kernel',
-    kernel,
-    '-initrd',
-    initrd,
-    '-append',
-    [KERNEL, ...kernelArguments].join(' '),
-  ]
+  const accelerator = `tcg,thread=${THREADS[processors]},tb-size=512`
+  const machine = ['-M', 'virt,gic-version=3', '-cpu', processor, '-smp', '2', '-m', memory, '-accel', accelerator]
+  const console = ['-nodefaults', '-no-reboot', '-nographic', '-serial', 'stdio']
   const forwards = ports.map(({ here, there }) => `,hostfwd=tcp:127.0.0.1:${here}-:${there}`).join('')
   const network = ports.length === 0 ? [] : ['-netdev', `user,id=net${forwards}`, '-device', 'virtio-net-device,netdev=net']
-  const child = spawn(emulator, [...machine, ...parts, ...network], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(emulator, [...machine, ...console, ...network, ...start], { stdio: ['pipe', 'pipe', 'inherit', 'pipe'] })
+  const [input, output, , control] = child.stdio as unknown as [Duplex, Duplex, null, Duplex]
+  // A machine that is off reads no more.
+  for (const stream of [input, control]) stream.on('error', () => {})
   const off = () => void child.kill('SIGKILL')
   process.once('exit', off)
   const timer = setTimeout(off, timeoutSeconds * 1000)
   const failed = new Promise<never>((_, reject) => child.once('error', reject))
   const read = async (): Promise<MachineRun> => {
     let status: number | undefined
-    for await (const raw of createInterface({ input: child.stdout })) {
+    for await (const raw of createInterface({ input: output })) {
       const text = raw.replace(/\r$/, '')
       const ended = ENDED.exec(text)
       if (ended === null) line(text)
@@ -114,5 +112,5 @@ function boot(
     process.removeListener('exit', off)
     off()
   })
-  return { ended, off }
+  return { ended, off, type: (text) => void input.write(text), control }
 }

@@ -6,20 +6,19 @@
  *   npm run test:arm64 -- --suite conformance   these suites alone: conformance, files of test/arm64/suites.ts, windows-conformance, windows-cli, windows-engine
  *   npm run test:arm64 -- --minutes 40          how long each machine may run; without it 20 for Linux, 40 for Windows
  *
- * The host compiles, for the machines have no compiler: TypeScript to JavaScript, C with aarch64-linux-gnu-gcc and clang, patches with the builder.
+ * The host compiles, for the machines have no compiler: TypeScript to JavaScript, C with aarch64-linux-gnu-gcc and clang, patches with the builder. One machine of each system comes up with that, and its
+ * checkpoint is kept: all others go on from there, in later runs too as long as nothing is changed that went in.
  * Exit code 0 when every test has passed.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { availableParallelism, tmpdir, totalmem } from 'node:os'
-import { join } from 'node:path'
+import { availableParallelism, totalmem } from 'node:os'
 import { parseArgs } from 'node:util'
 import limit from 'p-limit'
 import pc from 'picocolors'
+import { type Checkpoint, goOn } from './checkpoint.ts'
 import { LANES, type Lane } from './lanes.ts'
-import { startMachine } from './machine.ts'
-import { writePayload } from './payload.ts'
 import { writeReport } from './report.ts'
 import { ResultReader, type SuiteRun, type TestResult } from './results.ts'
+import { ensureCheckpoints } from './systems.ts'
 
 const MEMORY_FOR_ONE = 3.5 * 2 ** 30
 
@@ -39,20 +38,11 @@ async function main(args: readonly string[]): Promise<number> {
   const wanted = LANES.map((lane) => ({ lane, suites: lane.suites.filter((name) => values.suite?.includes(name) ?? true) }))
     .filter(({ suites }) => suites.length > 0)
     .map(({ lane, suites }) => ({ lane, suites, only: values.only, seconds: 60 * Number(values.minutes ?? lane.minutes) }))
-  // Made one after the other: parts of an image are those of another, too.
-  for (const { lane } of wanted) await lane.image(log)
-  const payloads = mkdtempSync(join(tmpdir(), 'hotpatch-arm64-'))
-  try {
-    const makes = [...new Set(wanted.map(({ lane }) => lane.make))]
-    const folderOf = (make: Lane['make']): string => join(payloads, `${makes.indexOf(make)}`)
-    await Promise.all(makes.map((make) => make(folderOf(make))))
-    const inTurn = limit(machinesAtOnce())
-    const ran = await Promise.all(wanted.map((one) => inTurn(() => runLane(one, folderOf(one.lane.make)))))
-    const counts = [...new Set(ran.map(({ report }) => report))].map((report) => told(report, ran))
-    return counts.every(({ good }) => good) && counts.some(({ passed }) => passed > 0) ? 0 : 1
-  } finally {
-    rmSync(payloads, { recursive: true, force: true })
-  }
+  const checkpoints = await ensureCheckpoints(new Set(wanted.map(({ lane }) => lane.system)), log)
+  const inTurn = limit(machinesAtOnce())
+  const ran = await Promise.all(wanted.map((one) => inTurn(() => runLane(one, checkpoints.get(one.lane.system) as Checkpoint))))
+  const counts = [...new Set(ran.map(({ report }) => report))].map((report) => told(report, ran))
+  return counts.every(({ good }) => good) && counts.some(({ passed }) => passed > 0) ? 0 : 1
 }
 
 /** Each has one of this machine's processors at work, and up to 3 GB of its memory. */
@@ -78,12 +68,11 @@ interface Ran {
   readonly seconds: number
 }
 
-/** @param payload the folder that `make` has filled */
-async function runLane({ lane, suites, only, seconds }: LaneRun, payload: string): Promise<Ran> {
+async function runLane({ lane, suites, only, seconds }: LaneRun, checkpoint: Checkpoint): Promise<Ran> {
   const reader = new ResultReader((line) => show(lane.name, line))
   const script = lane.script(suites, `'${only.replaceAll("'", `'\\''`)}'`)
   const options = { line: (text: string) => reader.read(text), timeoutSeconds: seconds, processors: lane.processors }
-  const run = await startMachine(await lane.image(log), (cpio) => writePayload(cpio, payload, script), options).ended
+  const run = await goOn(checkpoint, script, options).ended
   if (run.status === undefined) log(`${lane.name}: the machine did not come to its end within ${seconds} s`)
   log(`${lane.name}: the machine ran for ${run.seconds.toFixed(0)} s`)
   const expected = lane.expected(suites).map(({ name, tests = [] }) => ({ name, tests: tests.filter((test) => test.includes(only)) }))

@@ -23,8 +23,6 @@ interface WindowsSuite {
   /** In the clone, without its suffix; and its arguments before the file that takes results. */
   readonly program: string
   readonly brought: readonly string[]
-  /** Whether it starts so many programs that a snapshot is worth its making, 8 s. It is started from it, too: programs start others as they were started. */
-  readonly snapshot: boolean
 }
 
 /** A program before its fixes, and two cumulative patches of it. */
@@ -39,7 +37,6 @@ export const WINDOWS_SUITES: readonly WindowsSuite[] = [
     tests: [...CONFORMANCE_CASES, ...WINDOWS_CASES, ...WATCHDOG_CASES, ...DYING_CASES].map(({ name }) => name),
     program: 'src/process/testing/run-on-windows',
     brought: ['conformance.exe'],
-    snapshot: true,
   },
   {
     name: 'windows-cli',
@@ -47,7 +44,6 @@ export const WINDOWS_SUITES: readonly WindowsSuite[] = [
     tests: CLI_CASES.map(({ name }) => name),
     program: 'test/arm64/cli-on-windows',
     brought: ['product/bin/hotpatch', 'dist/src/cli/main.js', ...FIXED],
-    snapshot: true,
   },
   {
     name: 'windows-engine',
@@ -55,20 +51,17 @@ export const WINDOWS_SUITES: readonly WindowsSuite[] = [
     tests: ENGINE_CASES.map(({ name }) => name),
     program: 'test/arm64/engine-on-windows',
     brought: [...FIXED, ...THREADS],
-    snapshot: false,
   },
 ]
 
 const PAYLOAD = '/hotpatch/payload'
 
-/** The snapshot's entry: suites that start from it, and what they start. */
+/** The snapshot's entry. Suites start from it, and so does what they start: programs start others as they were started. */
 const SNAPSHOT = 'test/arm64/snapshot-on-windows'
-/** What the other suites start. */
-const STARTED = ['src/process/windows/watchdog-program']
 
 /** The suites, and beside them the product as it is built. Throws what the compiler says. */
 export async function makeWindowsScripts(folder: string): Promise<void> {
-  await makeScripts(folder, [...WINDOWS_SUITES.filter(({ snapshot }) => !snapshot).map(({ program }) => program), ...STARTED])
+  await makeScripts(folder, [])
   await bundleSnapshot(SNAPSHOT, join(folder, 'dist'))
   for (const name of ['package.json', 'bin', 'dist']) cpSync(join(clone, name), join(folder, 'product', name), { recursive: true })
 }
@@ -87,12 +80,15 @@ const MAKE_SNAPSHOT = [
   '{ cat /tmp/snapshot.output; exit 1; }',
 ].join(' ')
 
-/** Node writes to files: on a pipe it fails with EBADF. Results go to the console as they come. @param only quoted for the shell */
+/** Lines of a shell script that come before the suites. */
+export const PREPARE_WINDOWS: readonly string[] = [...PREPARE_WINE, MAKE_SNAPSHOT]
+
+/** What comes after PREPARE_WINDOWS. Node writes to files: on a pipe it fails with EBADF. Results go to the console as they come. @param only quoted for the shell */
 export function windowsScript(suites: readonly WindowsSuite[], only: string): string {
-  const runs = suites.flatMap(({ name, what, program, brought, snapshot }) => {
+  const runs = suites.flatMap(({ name, what, program, brought }) => {
     const [results, output] = [`/tmp/${name}.results`, `/tmp/${name}.output`]
     const files = [`${PAYLOAD}/dist/${program}.js`, ...brought.map((file) => `${PAYLOAD}/${file}`), results].map(quoted)
-    const node = [WINE64, WINDOWS_NODE, ...(snapshot ? [BLOB] : [])].join(' ')
+    const node = [WINE64, WINDOWS_NODE, BLOB].join(' ')
     return [
       `echo '@suite ${what}'`,
       `: > ${results}`,
@@ -102,6 +98,5 @@ export function windowsScript(suites: readonly WindowsSuite[], only: string): st
       'sleep 2; kill $(cat /tmp/tail); wait; echo $ended',
     ]
   })
-  const made = suites.some(({ snapshot }) => snapshot) ? [MAKE_SNAPSHOT] : []
-  return [...PREPARE_WINE, ...made, 'status=0', ...runs, 'exit $status', ''].join('\n')
+  return ['status=0', ...runs, 'exit $status', ''].join('\n')
 }
