@@ -10,10 +10,12 @@ import type { Process } from '../../src/process/contract.ts'
 import { linuxBackend } from '../../src/process/linux/index.ts'
 import { parseStatus, readProc } from '../../src/process/linux/proc.ts'
 import { PATIENT, rounds, script } from '../brought.ts'
-import { isAlive, type Started, startApart, until, untilFree } from '../process/targets.ts'
+import { endTargets, isAlive, type Started, startApart, until, untilFree } from '../process/targets.ts'
 import { flavourHere } from './flavours.ts'
 import { buildPair, type Pair } from './pair.ts'
 import { sleep } from './target.ts'
+
+afterAll(endTargets)
 
 const FIELDS = ['old', 'fixed', 'bad', 'made', 'child'] as const
 const ORDER = { fork: 1n, setuid: 2n } as const

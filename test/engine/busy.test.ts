@@ -12,9 +12,11 @@ import type { Process } from '../../src/process/contract.ts'
 import { hostBackend } from '../../src/process/host.ts'
 import { parseStatus, readProc } from '../../src/process/linux/proc.ts'
 import { script, within } from '../brought.ts'
-import { type Started, startApart, until } from '../process/targets.ts'
+import { endTargets, type Started, startApart, until } from '../process/targets.ts'
 import { flavoursHere } from './flavours.ts'
 import { buildPair, type Pair } from './pair.ts'
+
+afterAll(endTargets)
 
 /** As in busy/main.c. */
 const FIELDS = ['function', 'in_ms', 'out_ms', 'running', 'inside', 'old', 'fixed', 'bad'] as const

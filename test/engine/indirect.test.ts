@@ -1,12 +1,14 @@
 /** Changed functions that call indirect functions (STT_GNU_IFUNC): of their own program and, where that is static, of the C library in it. */
 import { rmSync } from 'node:fs'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, describe, expect, test } from 'vitest'
 import { applyPatch, rollbackPatch, verifyProcess } from '../../src/engine/index.ts'
 import { linuxBackend } from '../../src/process/linux/index.ts'
 import { PATIENT } from '../brought.ts'
-import { startApart, until } from '../process/targets.ts'
+import { endTargets, startApart, until } from '../process/targets.ts'
 import { flavoursHere } from './flavours.ts'
 import { buildPair } from './pair.ts'
+
+afterAll(endTargets)
 
 const [OLD, FIXED] = [115, 1115]
 

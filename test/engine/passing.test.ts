@@ -3,9 +3,11 @@ import { rmSync } from 'node:fs'
 import { afterAll, describe, expect, test } from 'vitest'
 import { applyPatch, rollbackPatch, statusOf, verifyProcess } from '../../src/engine/index.ts'
 import { hostBackend } from '../../src/process/host.ts'
-import { isAlive, startApart, until } from '../process/targets.ts'
+import { endTargets, isAlive, startApart, until } from '../process/targets.ts'
 import { flavoursHere } from './flavours.ts'
 import { buildPair, type Pair } from './pair.ts'
+
+afterAll(endTargets)
 
 /** As in passing/main.cpp. */
 const WAYS = ['passed by an exception', 'catches', 'rethrows', 'passed by a jump', 'passed by a cancellation', 'interrupted'] as const

@@ -3,13 +3,15 @@
  * its own values, there and back, and through a patch that takes another's place. Threads that come later begin with the initial values.
  */
 import { rmSync } from 'node:fs'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, describe, expect, test } from 'vitest'
 import { applyPatch, checkPatch, rollbackPatch, verifyProcess } from '../../src/engine/index.ts'
 import { readPatchImage } from '../../src/patch/read.ts'
 import { linuxBackend } from '../../src/process/linux/index.ts'
 import { PATIENT, SLOWLY } from '../brought.ts'
-import { type Started, startApart, until, untilFree } from '../process/targets.ts'
+import { endTargets, type Started, startApart, until, untilFree } from '../process/targets.ts'
 import { buildThreads, expectedLines, haveAll, linesOf, MAKES } from './threads.ts'
+
+afterAll(endTargets)
 
 const HERE = MAKES[process.arch === 'arm64' ? 'elf-arm64' : 'elf']
 

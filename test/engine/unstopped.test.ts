@@ -6,9 +6,11 @@ import type { PatchImage } from '../../src/patch/image.ts'
 import type { Process } from '../../src/process/contract.ts'
 import { hostBackend } from '../../src/process/host.ts'
 import { rounds } from '../brought.ts'
-import { type Started, startApart, until } from '../process/targets.ts'
+import { endTargets, type Started, startApart, until } from '../process/targets.ts'
 import { flavoursHere } from './flavours.ts'
 import { buildPair, type Pair } from './pair.ts'
+
+afterAll(endTargets)
 
 /** As in unstopped/main.c. */
 const FIELDS = ['running', 'looks', 'traced', 'old', 'fixed', 'bad'] as const

@@ -1,11 +1,13 @@
 /** The thread that makes system calls for us gets everything back: registers of every kind, and what it was waiting in. */
 import { arch } from 'node:process'
-import { describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import type { Process } from '../../src/process/contract.ts'
 import { linuxBackend } from '../../src/process/linux/index.ts'
 import { rounds } from '../brought.ts'
 import { MODES, readCounters } from './counters.ts'
-import { compile, startApart, until, untilFree } from './targets.ts'
+import { compile, endTargets, startApart, until, untilFree } from './targets.ts'
+
+afterAll(endTargets)
 
 const ROUNDS = rounds(60)
 

@@ -3,7 +3,7 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { copyFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import { HotpatchError } from '../../src/errors.ts'
 import type { MapRequest, Process } from '../../src/process/contract.ts'
 import { borrowThread } from '../../src/process/linux/borrow.ts'
@@ -13,7 +13,9 @@ import { Memory } from '../../src/process/linux/memory.ts'
 import { type Mapping, parseMaps, parseStat, readProc } from '../../src/process/linux/proc.ts'
 import { VALUE_NEW, VALUE_OLD } from '../../src/process/testing/target.ts'
 import { rounds, script, within } from '../brought.ts'
-import { compile, isAlive, type Started, startApart, tracerPid, until, untilFree } from './targets.ts'
+import { compile, endTargets, isAlive, type Started, startApart, tracerPid, until, untilFree } from './targets.ts'
+
+afterAll(endTargets)
 
 interface Edge {
   readonly started: Started

@@ -1,10 +1,12 @@
 /** The engine dies around any call that changes something; the target goes on with everything it had. */
 import { spawn, spawnSync } from 'node:child_process'
-import { describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import { linuxBackend } from '../../src/process/linux/index.ts'
 import { rounds, script } from '../brought.ts'
 import { type MODES, readCounters } from './counters.ts'
-import { compile, isAlive, startApart, until, untilFree } from './targets.ts'
+import { compile, endTargets, isAlive, startApart, until, untilFree } from './targets.ts'
+
+afterAll(endTargets)
 
 const ENGINE = script('killed-engine', import.meta.url)
 

@@ -1,9 +1,11 @@
 /** The conformance suite on Linux, against a real program: position independent, at a fixed address, and linked by lld. */
-import { describe, test } from 'vitest'
+import { afterAll, describe, test } from 'vitest'
 import { FAULT_CASES } from '../../src/process/testing/call-cases.ts'
 import { CONFORMANCE_CASES, runCase } from '../../src/process/testing/conformance.ts'
 import { linuxHost } from '../../src/process/testing/linux-host.ts'
-import { compile } from './targets.ts'
+import { compile, endTargets } from './targets.ts'
+
+afterAll(endTargets)
 
 const hostFor = (name: string, options: readonly string[] = [], compiler = 'gcc') =>
   linuxHost(compile('conformance.c', name, options, compiler))

@@ -14,7 +14,9 @@ import type { MappedModule, Process } from '../../src/process/contract.ts'
 import { linuxBackend } from '../../src/process/linux/index.ts'
 import { ensureWine, shutdownWine, WINE64, windowsPath, wineAvailable } from '../../tools/wine.mjs'
 import { stepThrough } from './stepping.ts'
-import { type Started, startApart, until } from './targets.ts'
+import { endTargets, type Started, startApart, until } from './targets.ts'
+
+afterAll(endTargets)
 
 const FLAVOURS = [
   { title: 'gcc', compiler: 'x86_64-w64-mingw32-gcc', options: ['-O2'] },

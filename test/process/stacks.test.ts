@@ -1,13 +1,15 @@
 /** Walks of stacks of every kind, held against gdb; and at every single instruction, against the calls and returns that were seen. */
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, describe, expect, test } from 'vitest'
 import { FrameModules } from '../../src/engine/stacks/frame-modules.ts'
 import type { Process } from '../../src/process/contract.ts'
 import { linuxBackend } from '../../src/process/linux/index.ts'
 import { parseStat, readProc } from '../../src/process/linux/proc.ts'
 import { gdbFrames, hasGdb } from './gdb.ts'
 import { stepThrough } from './stepping.ts'
-import { compile, type Started, startApart, until } from './targets.ts'
+import { compile, endTargets, type Started, startApart, until } from './targets.ts'
 import { type Walk, walkAll } from './walking.ts'
+
+afterAll(endTargets)
 
 const onLinux = process.platform === 'linux'
 const LAZY = ['-Wl,-z,lazy', new URL('../targets/stacks.S', import.meta.url).pathname]

@@ -3,7 +3,6 @@ import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll } from 'vitest'
 import { parseStat, parseStatus, readProc } from '../../src/process/linux/proc.ts'
 import { inBackground } from '../brought.ts'
 import { compileTarget, GCC } from './programs.ts'
@@ -15,11 +14,14 @@ const folder = mkdtempSync(join(tmpdir(), 'hotpatch-targets-'))
 const started = new Set<number>()
 /** The folders of what was compiled, by its name. */
 const programs = new Map<string, string>()
-afterAll(() => {
+
+/** Behind the last test of each file: a hook in here would be that of the first file alone where one process runs several. */
+export function endTargets(): void {
   for (const pid of started) killNow(pid)
+  started.clear()
   for (const made of [folder, ...programs.values()]) rmSync(made, { recursive: true, force: true })
   programs.clear()
-})
+}
 
 /** The path of the program made of test/targets/NAME. */
 export function compile(source: string, name: string, options: readonly string[] = [], compiler = GCC): string {

@@ -1,10 +1,12 @@
 /** An exception passes through code that only `registerUnwind` made known, in a program whose unwinder is libgcc_s. */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import type { Process } from '../../src/process/contract.ts'
 import { linuxBackend } from '../../src/process/linux/index.ts'
 import { hasEnd } from '../../src/process/linux/unwind.ts'
-import { compile, isAlive, startApart, until } from './targets.ts'
+import { compile, endTargets, isAlive, startApart, until } from './targets.ts'
+
+afterAll(endTargets)
 
 /** sub $8,%rsp; call *%rdi; add $8,%rsp; ret */
 const CODE = Uint8Array.of(0x48, 0x83, 0xec, 0x08, 0xff, 0xd7, 0x48, 0x83, 0xc4, 0x08, 0xc3)

@@ -1,5 +1,5 @@
 /**
- * Programs for the machine, each as one JavaScript file with all that it imports: where the processor is emulated, finding and linking the modules one by one takes longer than many a test.
+ * Programs for the machine, each as one JavaScript file with all that it imports, or as few: where the processor is emulated, finding and linking the modules one by one takes longer than many a test.
  */
 import { readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
@@ -15,6 +15,7 @@ export const OTHER_LANGUAGES = /locales[/\\]index\.cjs$/
 
 /** Not joined: koffi looks for its native half beside itself, and the runner must be the same one for the tests and for what runs them. */
 const APART = ['koffi', 'vitest']
+const AS_MODULES = { format: 'esm', external: APART, alias: { '@vitest/runner': 'vitest' }, ...FOR_NODE } as const
 
 /**
  * Compiles TypeScript files of the clone into `folder`, where each has the place that it has in the clone.
@@ -26,12 +27,28 @@ export async function bundle(names: readonly string[], folder: string): Promise<
     await build({
       entryPoints: [join(clone, `${name}.ts`)],
       outfile: join(folder, `${name}.js`),
-      format: 'esm',
-      external: APART,
-      alias: { '@vitest/runner': 'vitest' },
       plugins: [whereItWas(name)],
-      ...FOR_NODE,
+      ...AS_MODULES,
     })
+}
+
+/**
+ * The same for files that one process imports one after the other: what several of them import stands in files of its own, so that it is loaded once, and warm for the next.
+ * @param among a folder of the clone
+ * @param names in it, each as FOLDER/NAME without the suffix: what they share lies in one more folder there, and from each of these every other place is as far
+ * @throws what the compiler says
+ */
+export async function bundleTogether(among: string, names: readonly string[], folder: string): Promise<void> {
+  const shared = `${among}/shared`
+  await build({
+    entryPoints: names.map((name) => join(clone, among, `${name}.ts`)),
+    outdir: folder,
+    outbase: clone,
+    splitting: true,
+    chunkNames: `${shared}/[name]-[hash]`,
+    plugins: [whereItWas(`${shared}/any`)],
+    ...AS_MODULES,
+  })
 }
 
 /**

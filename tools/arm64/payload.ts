@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { SUITES } from '../../test/arm64/suites.ts'
 import { clone } from '../places.ts'
 import { mustRun } from '../run.ts'
-import { bundle, bundlePackage, bundleSnapshot, OTHER_LANGUAGES } from './bundle.ts'
+import { bundle, bundlePackage, bundleSnapshot, bundleTogether, OTHER_LANGUAGES } from './bundle.ts'
 import type { CpioWriter } from './cpio.ts'
 
 const COMPILER = 'aarch64-linux-gnu-gcc'
@@ -12,10 +12,10 @@ const COMPILER = 'aarch64-linux-gnu-gcc'
 const STARTED = ['src/process/testing/other-engine']
 const LINUX_SCRIPTS = [
   'src/process/testing/run-on-linux',
-  'test/arm64/run',
-  ...SUITES.map(({ file }) => `test/${file}.test`),
   ...['test/engine/follower', 'test/engine/killed-engine', 'test/process/killed-engine', 'test/process/open-as', 'test/process/tracer'],
 ]
+/** In test/: what runs suites, and these, in one process. */
+const LINUX_SUITE_SCRIPTS = ['arm64/run', ...SUITES.map(({ file }) => `${file}.test`)]
 
 /** The entry of the snapshot that engines start from. */
 export const LINUX_SNAPSHOT = 'test/arm64/snapshot-on-linux'
@@ -43,6 +43,7 @@ export async function makeScripts(folder: string, names: readonly string[]): Pro
 /** The same for Linux, with what stands for vitest there. */
 export async function makeLinuxScripts(folder: string): Promise<void> {
   await makeScripts(folder, LINUX_SCRIPTS)
+  await bundleTogether('test', LINUX_SUITE_SCRIPTS, join(folder, 'dist'))
   await bundleSnapshot(LINUX_SNAPSHOT, join(folder, 'dist'))
   const vitest = join(folder, 'node_modules/vitest')
   await bundlePackage(join(clone, 'test/arm64/vitest.mjs'), join(vitest, 'index.js'), 'esm')
