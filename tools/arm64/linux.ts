@@ -45,18 +45,15 @@ export const PREPARE_LINUX: readonly string[] = [
 /** What comes after PREPARE_LINUX. @param name quoted for the shell */
 export function linuxScript(suites: readonly string[], name: string): string {
   const files = suites.filter((suite) => suite !== CONFORMANCE)
-  const conformance = PROGRAMS.flatMap(({ file, what }) => [
-    `echo '@suite ${what}'`,
-    `${NODE} ${SCRIPTS}/src/process/testing/run-on-linux.js /hotpatch/payload/${file} ${name} || ${SHOW_FAULTS}`,
-    "echo '@done'",
-  ])
+  const programs = PROGRAMS.map(({ file, what }) => `/hotpatch/payload/${file} '${what}'`)
+  const conformance = `${NODE} ${SCRIPTS}/src/process/testing/run-on-linux.js ${name} ${programs.join(' ')} || { status=$?; ${SHOW_FAULTS}; }`
   return [
     'status=0',
     ...(suites.some((suite) => FROM_SNAPSHOT.includes(suite)) ? [`export HOTPATCH_SNAPSHOT=${SNAPSHOT}`] : []),
     ...(files.length === 0
       ? []
       : [`${NODE} ${SCRIPTS}/test/arm64/run.js ${files.join(' ')} --only ${name} 2>&1 || { status=$?; ${SHOW_FAULTS}; }`]),
-    ...(suites.includes(CONFORMANCE) ? conformance : []),
+    ...(suites.includes(CONFORMANCE) ? [conformance] : []),
     'exit $status',
     '',
   ].join('\n')
