@@ -83,6 +83,9 @@ const MAKE_SNAPSHOT = [
 /** Lines of a shell script that come before the suites. */
 export const PREPARE_WINDOWS: readonly string[] = [...PREPARE_WINE, MAKE_SNAPSHOT]
 
+/** Shows lines as results, and does `more` after each. One that is cut off is left. */
+const told = (more: string): string => `while read -r line; do echo "@result $line"; ${more}; done`
+
 /** What comes after PREPARE_WINDOWS. Node writes to files: on a pipe it fails with EBADF. Results go to the console as they come. @param only quoted for the shell */
 export function windowsScript(suites: readonly WindowsSuite[], only: string): string {
   const runs = suites.flatMap(({ name, what, program, brought }) => {
@@ -92,10 +95,10 @@ export function windowsScript(suites: readonly WindowsSuite[], only: string): st
     return [
       `echo '@suite ${what}'`,
       `: > ${results}`,
-      `{ tail -n +1 -f ${results} & echo $! > /tmp/tail; } | while read -r line; do echo "@result $line"; done &`,
+      // tail looks once a second: what it has not shown by the end is read then.
+      `{ tail -n +1 -f ${results} & echo $! > /tmp/tail; } | { shown=0; ${told('shown=$((shown+1))')}; tail -n +$((shown+1)) ${results} | ${told(':')}; } &`,
       `${node} ${files.join(' ')} ${only} > ${output} 2>&1 && ended=@done || { ended=; status=1; cat ${output}; }`,
-      // The last lines are still on their way.
-      'sleep 2; kill $(cat /tmp/tail); wait; echo $ended',
+      'kill $(cat /tmp/tail); wait; echo $ended',
     ]
   })
   return ['status=0', ...runs, 'exit $status', ''].join('\n')
