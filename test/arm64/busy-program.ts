@@ -10,7 +10,7 @@ import type { Process } from '../../src/process/contract.ts'
 import { hostBackend } from '../../src/process/host.ts'
 
 /** As in main.c. */
-const FIELDS = ['function', 'in_ms', 'out_ms', 'running', 'inside', 'old', 'fixed', 'bad', 'again'] as const
+const FIELDS = ['function', 'in_ms', 'out_ms', 'running', 'staying', 'old', 'fixed', 'bad', 'again'] as const
 type Field = (typeof FIELDS)[number]
 type Answer = 'old' | 'fixed' | 'again'
 export const BUSY_FUNCTIONS = ['slow', 'sorts', 'allocates', 'faults'] as const
@@ -19,9 +19,13 @@ export const THREADS = 3
 const LIMIT = 120_000
 /** Milliseconds between two calls, each of which takes one: emulated, an engine can look for a moment without any only a few times in a minute. */
 const OUT_MS = 100
+/** Where nothing but calls is waited for. Still so long that a thread which was about to count its call does so before the others have made many more. */
+const QUICK = { in_ms: 1, out_ms: 10 } as const
+/** Longer than any case takes. */
+const LONG = 600_000
 
 /** Milliseconds. A look into the program takes some of them itself. */
-const BETWEEN_LOOKS = 100
+const BETWEEN_LOOKS = 20
 
 export interface BusyProgram {
   readonly process: Process
@@ -30,11 +34,12 @@ export interface BusyProgram {
   get(field: Field): number
   /** Of what main.c lets itself be steered by. */
   set(field: 'function' | 'in_ms' | 'out_ms', value: number): void
+  /** Calls are quick meanwhile. */
   grows(answer: Answer): Promise<void>
   /** Resolves when calls give that answer, and none gives another any more. */
   answersOnly(answer: Answer): Promise<void>
-  /** Resolves when every thread is in that function, in which each call takes `ms`. */
-  stayIn(name: (typeof BUSY_FUNCTIONS)[number], ms: number): Promise<void>
+  /** Resolves when every thread is in a call of that function which does not end. */
+  stayIn(name: (typeof BUSY_FUNCTIONS)[number]): Promise<void>
   stop(): Promise<void>
 }
 
@@ -57,8 +62,14 @@ export async function startBusyProgram(exe: string): Promise<BusyProgram> {
     get,
     set,
     async grows(answer) {
+      const pauses = [
+        ['in_ms', get('in_ms')],
+        ['out_ms', get('out_ms')],
+      ] as const
+      for (const [field] of pauses) set(field, QUICK[field])
       const before = get(answer)
       await until(`more answers are ${answer}`, () => get(answer) > before + 20)
+      for (const [field, value] of pauses) set(field, value)
     },
     async answersOnly(answer) {
       await program.grows(answer)
@@ -68,14 +79,10 @@ export async function startBusyProgram(exe: string): Promise<BusyProgram> {
       await program.grows(answer)
       if (counts() !== before) throw new Error(`not all answers are ${answer}: ${others} were ${before} and are ${counts()}`)
     },
-    async stayIn(name, ms) {
+    async stayIn(name) {
       set('function', BUSY_FUNCTIONS.indexOf(name))
-      set('in_ms', ms)
-      const all = () => get('inside') === THREADS
-      await until(`all are in ${name}`, all)
-      // Those that were in another one meanwhile have left it.
-      await sleep(500)
-      await until(`all are in ${name}`, all)
+      set('in_ms', LONG)
+      await until(`all are in ${name}`, () => get('staying') === THREADS)
     },
     async stop() {
       target.close()

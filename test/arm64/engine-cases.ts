@@ -17,7 +17,6 @@ export interface EngineCase {
   run(program: BusyProgram, fixes: Fixes): Promise<void>
 }
 
-const LONG = 600_000
 /** Emulated, every try to meet a safe moment takes long. */
 const PATIENT = { timeoutMs: 300_000 }
 
@@ -86,7 +85,7 @@ export const ENGINE_CASES: readonly EngineCase[] = [
     (name): EngineCase => ({
       name: `threads that sleep in ${name}: refused, each named with function and depth`,
       async run(program, { plain: [fix] }) {
-        await program.stayIn(name, LONG)
+        await program.stayIn(name)
         const threads = await busy(applyPatch(program.process, fix, { timeoutMs: 1500 }))
         assert.deepEqual(
           threads.map((thread) => thread.function),
@@ -116,7 +115,7 @@ export const ENGINE_CASES: readonly EngineCase[] = [
     name: 'threads inside the patch: rolling back is refused unless consistency is not asked for',
     async run(program, { plain: [fix] }) {
       await applyPatch(program.process, fix, PATIENT)
-      await program.stayIn('allocates', LONG)
+      await program.stayIn('allocates')
       const [thread] = await busy(rollbackPatch(program.process, { timeoutMs: 1000 }))
       assert.equal(thread?.function, 'allocates')
       const undone = await rollbackPatch(program.process, { timeoutMs: 1000, consistency: 'none' })

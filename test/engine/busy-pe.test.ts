@@ -15,7 +15,7 @@ const CLONE = fileURLToPath(new URL('../..', import.meta.url))
 const COMPILED = join(CLONE, '.cache/windows-engine')
 const COMPILER = 'x86_64-w64-mingw32-gcc'
 /** As in busy-pe/main.c. */
-const FIELDS = ['function', 'in_ms', 'out_ms', 'running', 'inside', 'old', 'fixed', 'bad', 'again'] as const
+const FIELDS = ['function', 'in_ms', 'out_ms', 'running', 'staying', 'old', 'fixed', 'bad', 'again'] as const
 const FUNCTIONS = ['slow', 'sorts', 'allocates', 'faults'] as const
 const THREADS = 2
 const LONG = 600_000
@@ -57,12 +57,10 @@ describe.skipIf(missing)('busy functions of a PE process', () => {
     writeMemory(running.linuxPid, at(field), bytes)
   }
 
-  async function stayIn(name: (typeof FUNCTIONS)[number], ms: number): Promise<void> {
+  async function stayIn(name: (typeof FUNCTIONS)[number]): Promise<void> {
     set('function', FUNCTIONS.indexOf(name))
-    set('in_ms', ms)
-    await until(`all are in ${name}`, () => get('inside') === THREADS)
-    await new Promise((resolve) => setTimeout(resolve, 100))
-    await until(`all are in ${name}`, () => get('inside') === THREADS)
+    set('in_ms', LONG)
+    await until(`all are in ${name}`, () => get('staying') === THREADS)
   }
 
   async function engine(...jobs: Omit<Job, 'pid' | 'patch'>[]): Promise<JobResult[]> {
@@ -78,7 +76,7 @@ describe.skipIf(missing)('busy functions of a PE process', () => {
   }
 
   test.each(FUNCTIONS)('threads that sleep in %s: refused, each named with function and depth', async (name) => {
-    await stayIn(name, LONG)
+    await stayIn(name)
     const [result] = await engine({ verb: 'apply', timeoutMs: 1500 })
     if (result === undefined || !('error' in result)) throw new Error(`it was not refused: ${JSON.stringify(result)}`)
     const { code, facts, detail } = result.error
@@ -94,7 +92,7 @@ describe.skipIf(missing)('busy functions of a PE process', () => {
   })
 
   test('threads that come and go are waited for; then those that are hardly ever outside, on the way back', async () => {
-    await stayIn('slow', 30)
+    set('in_ms', 30)
     set('out_ms', 60)
     const [applied] = await engine({ verb: 'apply', timeoutMs: 30_000 })
     expect(applied).toMatchObject({ report: { outcome: 'applied', stop: { consistency: 'patch', way: 'stop' } } })
@@ -110,7 +108,7 @@ describe.skipIf(missing)('busy functions of a PE process', () => {
   test('threads inside the patch: rolling back is refused unless consistency is not asked for', async () => {
     set('out_ms', 50)
     await engine({ verb: 'apply', timeoutMs: 30_000 })
-    await stayIn('allocates', LONG)
+    await stayIn('allocates')
     const [refused, undone] = await engine(
       { verb: 'rollback', timeoutMs: 1000 },
       { verb: 'rollback', timeoutMs: 1000, consistency: 'none' },
