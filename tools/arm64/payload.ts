@@ -8,10 +8,9 @@ import { bundle, bundlePackage, bundleSnapshot, bundleTogether, OTHER_LANGUAGES 
 import type { CpioWriter } from './cpio.ts'
 
 const COMPILER = 'aarch64-linux-gnu-gcc'
-/** What tests of both systems start as programs of their own. */
-const STARTED = ['src/process/testing/other-engine']
+/** Programs of their own. */
 const LINUX_SCRIPTS = [
-  'src/process/testing/run-on-linux',
+  ...['src/process/testing/run-on-linux', 'src/process/testing/other-engine'],
   ...['test/engine/follower', 'test/engine/killed-engine', 'test/process/killed-engine', 'test/process/open-as', 'test/process/tracer'],
 ]
 /** In test/: what runs suites, and these, in one process. */
@@ -31,18 +30,18 @@ export const PROGRAMS: readonly ConformanceProgram[] = [
   { file: 'conformance-fixed', what: 'a static program at a fixed address', options: ['-static'] },
 ]
 
-/** Compiles product and tests to JavaScript into `folder`: programs by their names in the clone. Throws what the compiler says. */
-export async function makeScripts(folder: string, names: readonly string[]): Promise<void> {
-  await bundle([...names, ...STARTED], join(folder, 'dist'))
+/** What scripts in `folder` look for beside themselves: the product's version, and zod, which is asked for by name. Throws what the compiler says. */
+export async function bringPackages(folder: string): Promise<void> {
   cpSync(join(clone, 'package.json'), join(folder, 'dist/package.json'))
   const packages = join(folder, 'node_modules')
   await bundlePackage(join(clone, 'node_modules/zod/index.cjs'), join(packages, 'zod/index.cjs'), 'cjs', OTHER_LANGUAGES)
   writeFileSync(join(packages, 'zod/package.json'), '{ "main": "index.cjs" }')
 }
 
-/** The same for Linux, with what stands for vitest there. */
+/** Compiles product and tests to JavaScript into `folder`, with what stands for vitest there. Throws what the compiler says. */
 export async function makeLinuxScripts(folder: string): Promise<void> {
-  await makeScripts(folder, LINUX_SCRIPTS)
+  await bringPackages(folder)
+  await bundle(LINUX_SCRIPTS, join(folder, 'dist'))
   await bundleTogether('test', LINUX_SUITE_SCRIPTS, join(folder, 'dist'))
   await bundleSnapshot(LINUX_SNAPSHOT, join(folder, 'dist'))
   const vitest = join(folder, 'node_modules/vitest')

@@ -9,7 +9,7 @@ import { ENGINE_CASES } from '../../test/arm64/engine-cases.ts'
 import { clone } from '../places.ts'
 import { mustRun } from '../run.ts'
 import { bundleSnapshot } from './bundle.ts'
-import { makeScripts } from './payload.ts'
+import { bringPackages } from './payload.ts'
 import { WINDOWS_NODE } from './windows-image.ts'
 import { PREPARE_WINE, WINE64 } from './wine-prefix.ts'
 import { onDriveZ } from './wine-programs.ts'
@@ -61,7 +61,7 @@ const SNAPSHOT = 'test/arm64/snapshot-on-windows'
 
 /** The suites, and beside them the product as it is built. Throws what the compiler says. */
 export async function makeWindowsScripts(folder: string): Promise<void> {
-  await makeScripts(folder, [])
+  await bringPackages(folder)
   await bundleSnapshot(SNAPSHOT, join(folder, 'dist'))
   for (const name of ['package.json', 'bin', 'dist']) cpSync(join(clone, name), join(folder, 'product', name), { recursive: true })
 }
