@@ -1,8 +1,5 @@
-/**
- * A machine that has come up, as QEMU keeps it in files. Any number of machines go on from there, each with its own copy of what it changes in the memory: they need no second for what took the first one
- * half a minute, and share what they only read.
- */
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+/** A machine that has come up, as QEMU keeps it in a file. Any number of machines go on from there: they need a second for what took the first one half a minute. */
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -12,8 +9,8 @@ import { CONTROL, type Control, controlOf } from './qmp.ts'
 
 export interface Checkpoint {
   readonly image: Image
-  /** Two files: the machine's memory, as long as that is but with holes, and the state of its devices. */
-  readonly folder: string
+  /** As long as the machine's memory, with holes. */
+  readonly file: string
 }
 
 const READY = '@ready'
@@ -35,9 +32,7 @@ const LONGEST_LINE = 4000
 export const untilCheckpoint = (prepare: readonly string[]): string => [...prepare, ...GO_ON].join('\n')
 
 /** @param payload brings the script of untilCheckpoint as `run.sh` @throws what the machine has said when it does not come so far */
-export async function makeCheckpoint(checkpoint: Checkpoint, payload: Payload, timeoutSeconds: number): Promise<void> {
-  const { image, folder } = checkpoint
-  mkdirSync(folder, { recursive: true })
+export async function makeCheckpoint({ image, file }: Checkpoint, payload: Payload, timeoutSeconds: number): Promise<void> {
   const files = mkdtempSync(join(tmpdir(), 'hotpatch-arm64-'))
   try {
     const said: string[] = []
@@ -46,14 +41,13 @@ export async function makeCheckpoint(checkpoint: Checkpoint, payload: Payload, t
       isReady = resolve
     })
     const line = (text: string): void => (text === READY ? isReady() : void said.push(text))
-    const start = [...memoryIn(checkpoint, 'on'), ...CONTROL, ...fromTheKernel(image, payload, files)]
-    const machine = emulate(image, start, { line, timeoutSeconds })
+    const machine = emulate(image, [...CONTROL, ...fromTheKernel(image, payload, files)], { line, timeoutSeconds })
     const ended = machine.ended.then(() => {
       throw new Error(`the ARM64 machine did not come up: ${said.slice(-20).join('\n')}`)
     })
     try {
       await Promise.race([ready, ended])
-      await keep(await controlled(machine), folder)
+      await keep(await controlled(machine), file)
     } finally {
       machine.off()
       await ended.catch(() => {})
@@ -67,16 +61,15 @@ export async function makeCheckpoint(checkpoint: Checkpoint, payload: Payload, t
  * A machine that goes on from it and runs a script, in the shell that has run those lines until there.
  * @throws when a line of the script is too long for a terminal
  */
-export function goOn(checkpoint: Checkpoint, script: string, options: MachineOptions): RunningMachine {
-  const { image, folder } = checkpoint
+export function goOn({ image, file }: Checkpoint, script: string, options: MachineOptions): RunningMachine {
   const lines = [`busybox date -s @${Math.floor(Date.now() / 1000)} > /dev/null`, ...script.split('\n')]
   if (lines.some((line) => Buffer.byteLength(line) > LONGEST_LINE)) throw new Error('the script has a line too long for a terminal')
-  const machine = emulate(image, [...memoryIn(checkpoint, 'off'), ...CONTROL, '-incoming', 'defer'], options)
+  const machine = emulate(image, [...CONTROL, '-incoming', 'defer'], options)
   const going = (async () => {
     const control = await controlled(machine)
     // What is typed before is lost: the state of the console is that of the checkpoint.
     const resumed = control.event('RESUME')
-    await control.ask('migrate-incoming', { uri: stateIn(folder) })
+    await control.ask('migrate-incoming', { uri: `file:${file}` })
     await resumed
     machine.type([...lines, END, ''].join('\n'))
   })().catch((error) => {
@@ -88,24 +81,16 @@ export function goOn(checkpoint: Checkpoint, script: string, options: MachineOpt
   return { ended, off: machine.off }
 }
 
-/** Its memory is a file, of which the machine changes the file itself or its own copy. */
-const memoryIn = ({ image, folder }: Checkpoint, share: 'on' | 'off'): string[] => [
-  ...['-object', `memory-backend-file,id=ram,size=${image.memory},mem-path=${join(folder, 'memory')},share=${share}`],
-  ...['-machine', 'memory-backend=ram'],
-]
-
-const stateIn = (folder: string): string => `file:${join(folder, 'devices')}`
-
-/** For the state of its devices alone: its memory is in its file. */
+/** Each page of the memory has a place of its own in the file (docs/devel/migration/mapped-ram.rst in QEMU, 9 and later): a gigabyte is read in a second. */
 async function controlled({ control }: Emulator): Promise<Control> {
   const asked = await controlOf(control)
-  await asked.ask('migrate-set-capabilities', { capabilities: [{ capability: 'x-ignore-shared', state: true }] })
+  await asked.ask('migrate-set-capabilities', { capabilities: [{ capability: 'mapped-ram', state: true }] })
   return asked
 }
 
 /** The machine runs on while its state is written, and is stopped with the last of it: a machine that goes on from there runs at once. */
-async function keep(control: Control, folder: string): Promise<void> {
-  await control.ask('migrate', { uri: stateIn(folder) })
+async function keep(control: Control, file: string): Promise<void> {
+  await control.ask('migrate', { uri: `file:${file}` })
   for (;;) {
     const { status, 'error-desc': why = '' } = (await control.ask('query-migrate')) as { status: string; 'error-desc'?: string }
     if (status === 'completed') return

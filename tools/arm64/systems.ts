@@ -44,6 +44,7 @@ export const WINDOWS: System = {
 
 /** What is in them goes into machines, or makes what does. */
 const SOURCES = ['bin', 'dist', 'src', 'test', 'tools', 'package.json', 'package-lock.json']
+const CHECKPOINT = 'machine'
 const TIMEOUT_SECONDS = 600
 
 /** Throws what fetching, compiling and starting throw. */
@@ -51,21 +52,22 @@ export async function ensureCheckpoints(systems: ReadonlySet<System>, log: (line
   const images = new Map<System, Image>()
   // Made one after the other: parts of an image are those of another, too.
   for (const system of systems) images.set(system, await system.image(log))
-  const made = hashOfWhatIsHere()
+  const whatIsHere = hashOfWhatIsHere()
   const ensure = async ([system, image]: [System, Image]): Promise<[System, Checkpoint]> => [
     system,
-    await ensureCheckpoint(system, image, made, log),
+    await ensureCheckpoint(system, image, whatIsHere, log),
   ]
   return new Map(await Promise.all([...images].map(ensure)))
 }
 
-async function ensureCheckpoint(system: System, image: Image, made: string, log: (line: string) => void): Promise<Checkpoint> {
-  const key = createHash('sha256').update(made).update(JSON.stringify(image)).digest('hex').slice(0, 16)
+async function ensureCheckpoint(system: System, image: Image, whatIsHere: string, log: (line: string) => void): Promise<Checkpoint> {
+  const key = createHash('sha256').update(whatIsHere).update(JSON.stringify(image)).digest('hex').slice(0, 16)
   const folder = join(workshop, 'arm64', system.name)
   mkdirSync(folder, { recursive: true })
   // One is up to a gigabyte, and of no use when something has changed.
   for (const old of readdirSync(folder)) if (old !== key) rmSync(join(folder, old), { recursive: true, force: true })
-  return { image, folder: await kept(join(folder, key), (part) => make(system, { image, folder: part }, log)) }
+  const made = await kept(join(folder, key), (part) => make(system, { image, file: join(part, CHECKPOINT) }, log))
+  return { image, file: join(made, CHECKPOINT) }
 }
 
 async function make(system: System, checkpoint: Checkpoint, log: (line: string) => void): Promise<void> {
