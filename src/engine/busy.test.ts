@@ -26,3 +26,18 @@ test('one that has the same registers at five tries in a row does', () => {
 test('one that is in another call has moved, whatever its registers are', () => {
   expect(met([0x7000n, 0x7000n, 0x7100n, 0x7000n, 0x7000n, 0x7000n].map((frame) => inFunction(1, frame))).standsStill).toBe(false)
 })
+
+test('threads that take turns in being in the way are all followed; one that has left long ago is not', () => {
+  const record = new BusyRecord()
+  const met = (...threads: readonly number[]): readonly number[] => {
+    record.add(threads.map((threadId) => ({ ...inFunction(1), threadId })))
+    return record.recentThreads.toSorted()
+  }
+  expect(record.metAny).toBe(false)
+  expect(met(12)).toEqual([12])
+  expect(met(11, 13)).toEqual([11, 12, 13])
+  expect(met(12)).toEqual([11, 12, 13])
+  expect(met(12)).toEqual([11, 12, 13])
+  expect(met(12)).toEqual([12])
+  expect(record.metAny).toBe(true)
+})

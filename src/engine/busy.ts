@@ -15,6 +15,8 @@ interface Stay {
 export class BusyRecord {
   #tries = 0
   #last: readonly BlockingThread[] = []
+  /** Of the last tries at which any was in the way: their numbers. */
+  #recent: readonly (readonly number[])[] = []
   /** At how many tries in a row, up to the last, a thread was in the way in the same function and, as far as is known, the same call. */
   #inARow: ReadonlyMap<number, Stay> = new Map()
 
@@ -22,9 +24,14 @@ export class BusyRecord {
     return this.#tries
   }
 
-  /** The threads that were in the way at the last try. */
-  get lastThreads(): readonly number[] {
-    return this.#last.map(({ threadId }) => threadId)
+  /** Whether any thread was in the way at the last try. */
+  get metAny(): boolean {
+    return this.#last.length > 0
+  }
+
+  /** The threads that were in the way lately: while some of them are waited for, the others would come back. */
+  get recentThreads(): readonly number[] {
+    return [...new Set(this.#recent.flat())]
   }
 
   /** Some thread was in the way at several tries in a row without having moved at all: it waits for something. */
@@ -42,6 +49,7 @@ export class BusyRecord {
     })
     this.#inARow = new Map(inARow)
     this.#last = blocking
+    this.#recent = [...this.#recent, blocking.map(({ threadId }) => threadId)].slice(-LATELY)
     this.#tries++
   }
 
@@ -100,6 +108,8 @@ export class BusyRecord {
 }
 
 const MOST_IN_WORDS = 4
+/** Tries that are as late as that. More would keep threads waiting that have long left. */
+const LATELY = 3
 /** Fewer tries may all have met one long call. */
 const TRIES_THAT_TELL = 5
 

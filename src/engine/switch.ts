@@ -60,7 +60,7 @@ export async function switchWithRetries(process: Process, plan: SwitchPlan, opti
   let longest = 0
   for (;;) {
     const { request, inspection } = deadline.without(() => prepare(process, plan, consistency))
-    const followed = waitForReturn && busy.lastThreads.length > 0
+    const followed = waitForReturn && busy.metAny
     const tried = trySwitch(process, followed ? { ...request, catchFirst: catchRequest(busy, inspection, deadline) } : request)
     let stopped = 0
     if (tried instanceof HotpatchError) busy.addFailed()
@@ -74,9 +74,7 @@ export async function switchWithRetries(process: Process, plan: SwitchPlan, opti
     }
     if (!(await deadline.wait((stopped * RUNS_AT_LEAST) / 1000, busy.standsStill)))
       // Who was in the way says more than that a later try did not get so far.
-      throw tried instanceof HotpatchError && busy.lastThreads.length === 0
-        ? tried
-        : busy.error(process, (index) => plan.functionName(index))
+      throw tried instanceof HotpatchError && !busy.metAny ? tried : busy.error(process, (index) => plan.functionName(index))
   }
 }
 
@@ -105,7 +103,7 @@ function prepare(process: Process, plan: SwitchPlan, consistency: Consistency): 
 const FOLLOW_MS = 1000
 
 const catchRequest = (busy: BusyRecord, inspection: Inspection, deadline: Deadline): CatchRequest => ({
-  threads: busy.lastThreads,
+  threads: busy.recentThreads,
   within: Math.min(FOLLOW_MS, deadline.left()),
   hold: FOLLOW_MS,
   isOut: (stopped, index) => inspection.isOut(stopped, index),
