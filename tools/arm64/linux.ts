@@ -8,7 +8,7 @@ const CONFORMANCE = 'conformance'
 const files = SUITES.map(({ file }) => file)
 const PATCHES = ['engine/supersede', 'engine/threads']
 
-/** By machine, the longest first: parts that take about as long. */
+/** By machine. */
 export const LINUX_SUITES: Readonly<Record<string, readonly string[]>> = {
   'linux-process': [CONFORMANCE, ...files.filter((file) => file.startsWith('process/'))],
   'linux-engine': files.filter((file) => file.startsWith('engine/') && !PATCHES.includes(file)),

@@ -47,10 +47,10 @@ export async function controlOf(stream: Duplex): Promise<Control> {
     })
     // QEMU that is killed resets its end.
     .on('error', () => {})
-    .on('close', () => {
-      over = true
-      for (const one of waiting) one.reject(new Error('QEMU has ended'))
-    })
+  stream.on('close', () => {
+    over = true
+    for (const one of waiting) one.reject(new Error('QEMU has ended'))
+  })
   const control: Control = {
     async ask(execute, args = {}) {
       const answer = wait((said) => said.return !== undefined || said.error !== undefined)
