@@ -5,12 +5,13 @@ import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, describe, expect, test } from 'vitest'
 import { HotpatchError } from '../../src/errors.ts'
+import { sleepMicroseconds } from '../../src/os/linux/libc.ts'
 import type { MapRequest, Process } from '../../src/process/contract.ts'
 import { borrowThread } from '../../src/process/linux/borrow.ts'
 import { CodeSearch } from '../../src/process/linux/gadgets.ts'
 import { linuxBackend } from '../../src/process/linux/index.ts'
 import { Memory } from '../../src/process/linux/memory.ts'
-import { type Mapping, parseMaps, parseStat, readProc } from '../../src/process/linux/proc.ts'
+import { inProcessFolder, type Mapping, parseMaps, parseStat, readProc } from '../../src/process/linux/proc.ts'
 import { VALUE_NEW, VALUE_OLD } from '../../src/process/testing/target.ts'
 import { rounds, script, within } from '../brought.ts'
 import { compile, endTargets, isAlive, type Started, startApart, tracerPid, until, untilFree } from './targets.ts'
@@ -108,6 +109,23 @@ describe('awkward processes', () => {
     expect(outcome.threads).toBe(1)
     mapAndUnmap(process)
     process.close()
+    await goesOn(edge)
+    await finish(edge)
+  })
+
+  test('a main thread that ends while the process is looked at: another one is looked at', async () => {
+    const edge = await start('leaves')
+    const { pid } = edge.started
+    const folders: string[] = []
+    const maps = inProcessFolder(pid, (folder) => {
+      folders.push(folder)
+      edge.process.write(edge.symbols.word, Uint8Array.of(1))
+      for (const end = performance.now() + within(5000); stateOf(pid) !== 'Z' && performance.now() < end; ) sleepMicroseconds(1000)
+      return readProc(`${folder}/maps`)
+    })
+    expect(folders).toEqual([`/proc/${pid}`, expect.stringMatching(`^/proc/${pid}/task/`)])
+    expect(maps).not.toBe('')
+    expect(edge.process.modules().length).toBeGreaterThan(0)
     await goesOn(edge)
     await finish(edge)
   })

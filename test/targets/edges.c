@@ -1,6 +1,7 @@
 /* Programs that are awkward to stop or to map into.
  * usage: edges MODE    prints one JSON line with addresses: counters (u64 rounds, u64 bad), word (u64, aligned), value (a function)
  *   leaderless     the main thread ends, another one counts
+ *   leaves         the main thread ends when the word is not 0, another one counts
  *   storm          eight threads make and join short-lived threads all the time
  *   exec           becomes `sleep 100` when the word is not 0
  *   seccomp-errno, seccomp-kill, seccomp-allow   memfd_create fails, kills, or is allowed by a filter that looks at it
@@ -102,6 +103,11 @@ int main(int argc, char **argv) {
   fflush(stdout);
   if (!strcmp(mode, "leaderless")) {
     if (pthread_create(&thread, 0, count, 0)) return 1;
+    pthread_exit(0);
+  }
+  if (!strcmp(mode, "leaves")) {
+    if (pthread_create(&thread, 0, count, 0)) return 1;
+    while (!word) pause_us(1000);
     pthread_exit(0);
   }
   if (!strcmp(mode, "storm"))

@@ -4,7 +4,7 @@
  */
 import type { SyscallName } from '../../os/linux/syscalls.ts'
 import type { Target } from './borrow.ts'
-import { parseStatus, processFolder, readProc } from './proc.ts'
+import { inProcessFolder, parseStatus, readProc } from './proc.ts'
 import { RemoteSyscalls } from './remote-syscall.ts'
 
 /** asm-generic/mman-common.h. */
@@ -28,7 +28,7 @@ const CALLS: readonly (readonly [SyscallName, ...bigint[]])[] = [
 
 /** Throws MAPPING_REFUSED with the first of them that a filter does not let happen; NO_SAFE_THREAD, PROCESS_GONE, PROCESS_TRACED, PERMISSION_DENIED. */
 export function requireLoading(target: Target): void {
-  if (parseStatus(readProc(`${processFolder(target.pid)}/status`) ?? '').get('Seccomp') === '0') return
+  if (parseStatus(inProcessFolder(target.pid, (folder) => readProc(`${folder}/status`)) ?? '').get('Seccomp') === '0') return
   const calls = new RemoteSyscalls(target)
   try {
     for (const [name, ...args] of CALLS) calls.require(name, ...args)

@@ -3,7 +3,7 @@
  * Nothing is ever writable and executable: the executable pages are private pages of a sealed file that the target itself never
  * wrote to. The file's name is what memory maps, profilers and crash dumps show.
  */
-import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs'
+import { closeSync, ftruncateSync, writeSync } from 'node:fs'
 import { HotpatchError } from '../../errors.ts'
 import { ERRNO, F, F_SEAL, MAP, MFD, PROT } from '../../os/linux/definitions.ts'
 import { errnoName, libc } from '../../os/linux/libc.ts'
@@ -11,7 +11,7 @@ import type { Protection } from '../../patch/image.ts'
 import type { MapRequest, MapSegment } from '../contract.ts'
 import type { Target } from './borrow.ts'
 import { OUR_MAPPING } from './modules.ts'
-import { numbersIn, processFolder, readProcLink } from './proc.ts'
+import { inProcessFolder, numbersIn, openInProcess, readProcLink } from './proc.ts'
 import { RemoteSyscalls } from './remote-syscall.ts'
 
 const PAGE = 0x1000
@@ -84,10 +84,8 @@ function checkRequest(request: MapRequest): number {
 
 /** Files that an engine left open in the target when it was killed: only for the time of a `map` is there ever one. */
 function ourFiles(pid: number): bigint[] {
-  const folder = `${processFolder(pid)}/fd`
-  return numbersIn(folder)
-    .filter((fd) => readProcLink(`${folder}/${fd}`)?.startsWith(OUR_MAPPING))
-    .map(BigInt)
+  const isOurs = (path: string): boolean => readProcLink(path)?.startsWith(OUR_MAPPING) ?? false
+  return inProcessFolder(pid, (folder) => numbersIn(`${folder}/fd`).filter((fd) => isOurs(`${folder}/fd/${fd}`))).map(BigInt)
 }
 
 /** Every call that mapping and undoing it need, before the first is made. */
@@ -119,7 +117,7 @@ function fillFile(target: Target, fd: bigint, request: MapRequest, size: number)
 function openFile({ pid, memory }: Target, fd: bigint, anywhere: bigint): number {
   let cause: unknown
   try {
-    const file = openSync(`${processFolder(pid)}/fd/${fd}`, 'r+')
+    const file = openInProcess(pid, `fd/${fd}`, 'r+')
     if (readProcLink(`/proc/self/fd/${file}`)?.startsWith(OUR_MAPPING)) return file
     closeSync(file)
   } catch (error) {

@@ -1,10 +1,10 @@
 /** The memory of a process through /proc/PID/mem. */
-import { closeSync, openSync } from 'node:fs'
+import { closeSync } from 'node:fs'
 import { HotpatchError } from '../../errors.ts'
 import { ERRNO } from '../../os/linux/definitions.ts'
 import { errno, errnoName, libc, pinned } from '../../os/linux/libc.ts'
 import { ADDRESS_END } from '../../os/linux/syscalls.ts'
-import { processFolder } from './proc.ts'
+import { openInProcess } from './proc.ts'
 
 /** Reads and writes up to this length use one buffer that is made at the start. */
 const BUFFER = 0x10000
@@ -40,7 +40,7 @@ export class Memory {
   /** Throws PROCESS_GONE and the system's error (EACCES, EPERM) where the right is missing. */
   constructor(pid: number) {
     this.#pid = pid
-    this.#fd = openSync(`${processFolder(pid)}/mem`, 'r+')
+    this.#fd = openInProcess(pid, 'mem', 'r+')
   }
 
   /** Throws MEMORY_UNREADABLE, PROCESS_GONE. */

@@ -1,5 +1,5 @@
 /** /proc as tables: pure readers of its texts, and the few ways to get at them. */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import type { Region } from '../contract.ts'
 
 /** One line of /proc/PID/maps. */
@@ -152,10 +152,37 @@ export function livingThread(pid: number): number {
   return numbersIn(`/proc/${pid}/task`).find((tid) => !hasEnded(`/proc/${pid}/task/${tid}`)) ?? pid
 }
 
-/** The folder with `maps`, `mem`, `fd` of such a thread. */
-export function processFolder(pid: number): string {
-  const tid = livingThread(pid)
-  return tid === pid ? `/proc/${pid}` : `/proc/${pid}/task/${tid}`
+/**
+ * What `look` finds in the folder with `maps`, `mem`, `fd` of such a thread; of another one where that thread has ended meanwhile: from then on there is nothing in its folder, which says nothing of the
+ * process. Throws what `look` throws.
+ */
+export function inProcessFolder<T>(pid: number, look: (folder: string) => T): T {
+  for (let tid = livingThread(pid); ; ) {
+    const found = resultOf(() => look(tid === pid ? `/proc/${pid}` : `/proc/${pid}/task/${tid}`))
+    const now = livingThread(pid)
+    if (now !== tid) tid = now
+    else if ('error' in found) throw found.error
+    else return found.value
+  }
+}
+
+/** Opens a file in that folder. Throws the system's error. */
+export function openInProcess(pid: number, name: string, flags: string): number {
+  let fd = -1
+  return inProcessFolder(pid, (folder) => {
+    if (fd >= 0) closeSync(fd)
+    fd = -1
+    fd = openSync(`${folder}/${name}`, flags)
+    return fd
+  })
+}
+
+function resultOf<T>(action: () => T): { readonly value: T } | { readonly error: unknown } {
+  try {
+    return { value: action() }
+  } catch (error) {
+    return { error }
+  }
 }
 
 function orGone<T>(action: () => T): T | undefined {

@@ -24,7 +24,7 @@ import { mapInto, unmapFrom } from './mapping.ts'
 import { Memory } from './memory.ts'
 import { findModules } from './modules.ts'
 import { identify, machineOf, noProgram, permissionDenied, refusePages, refuseTraced } from './open.ts'
-import { auxiliaryValue, type Mapping, numbersIn, parseMaps, parseStat, processFolder, readProc, readProcBytes } from './proc.ts'
+import { auxiliaryValue, inProcessFolder, type Mapping, numbersIn, parseMaps, parseStat, readProc, readProcBytes } from './proc.ts'
 import { searchMemory } from './search.ts'
 import { switchCode } from './stop.ts'
 import { registerFrames, unregisterFrames } from './unwind.ts'
@@ -55,7 +55,7 @@ export class LinuxProcess implements Process {
     this.#code = new CodeSearch(this.#memory)
     try {
       refuseTraced(pid, `${this.#folder}/status`)
-      const auxv = this.#withPermission('read', () => readProcBytes(`${processFolder(pid)}/auxv`))
+      const auxv = this.#withPermission('read', () => inProcessFolder(pid, (folder) => readProcBytes(`${folder}/auxv`)))
       refusePages(pid, auxv)
       this.#programHeaders = auxv === undefined ? undefined : auxiliaryValue(auxv, AT.PHDR)
       const main = this.modules()[0]
@@ -163,7 +163,7 @@ export class LinuxProcess implements Process {
 
   /** Throws PROCESS_GONE: a process that has ended maps nothing, a zombie neither. */
   #maps(): Mapping[] {
-    const text = this.#withPermission('read', () => readProc(`${processFolder(this.pid)}/maps`))
+    const text = this.#withPermission('read', () => inProcessFolder(this.pid, (folder) => readProc(`${folder}/maps`)))
     if (text === undefined || text === '') throw new HotpatchError('PROCESS_GONE', `process ${this.pid} has ended`)
     return parseMaps(text)
   }

@@ -15,7 +15,7 @@ import { ADDRESS_END, SYS } from '../../os/linux/syscalls.ts'
 import { type Borrowed, borrowThread, type Target } from './borrow.ts'
 import { machine } from './host-machine.ts'
 import type { ThreadState } from './machine.ts'
-import { type Mapping, processFolder } from './proc.ts'
+import { inProcessFolder, type Mapping } from './proc.ts'
 import { ALL_SIGNALS, writeSignalMask } from './signal-mask.ts'
 import { awaitStop, detach, isEventStop, isSyscallStop, lastStatus, leaveBehind, pendingSignal, WaitState } from './tracing.ts'
 
@@ -132,7 +132,7 @@ function whyUnfit(target: Target, maps: readonly Mapping[], state: ThreadState, 
 function readsFromOthers(pid: number, call: bigint, fd: bigint): boolean {
   if (call !== BigInt(SYS.read)) return false
   try {
-    return WAITED_FOR.test(readlinkSync(`${processFolder(pid)}/fd/${fd}`))
+    return WAITED_FOR.test(inProcessFolder(pid, (folder) => readlinkSync(`${folder}/fd/${fd}`)))
   } catch {
     return false
   }

@@ -1,10 +1,10 @@
 /** `Process.search`: all memory that is not as a file has it. */
-import { closeSync, openSync, readSync } from 'node:fs'
+import { closeSync, readSync } from 'node:fs'
 import type { AddressRange, SearchRequest, SearchResult } from '../contract.ts'
 import { searchParts } from '../search.ts'
 import type { Memory } from './memory.ts'
 import type { Mapping } from './proc.ts'
-import { processFolder } from './proc.ts'
+import { openInProcess } from './proc.ts'
 
 /** More address space than this is not even looked through for pages: the kernel takes about a second for 500 GB. */
 const MOST_SPACE = 1n << 36n
@@ -20,7 +20,7 @@ export function searchMemory(pid: number, maps: readonly Mapping[], memory: Memo
   if (mappings.reduce((sum, { start, end }) => sum + (end - start), 0n) > MOST_SPACE) return 'too-much'
   let pages: number
   try {
-    pages = openSync(`${processFolder(pid)}/pagemap`, 'r')
+    pages = openInProcess(pid, 'pagemap', 'r')
   } catch {
     return 'too-much'
   }
