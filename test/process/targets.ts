@@ -1,6 +1,7 @@
 /** Compiling and starting the programs of test/targets that live processes are tested with. */
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseStat, parseStatus, readProc } from '../../src/process/linux/proc.ts'
@@ -10,7 +11,8 @@ import { until } from './until.ts'
 
 export { until } from './until.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'hotpatch-targets-'))
+/** Made when it is first needed: not every file that takes something from here starts programs. */
+const folder = join(tmpdir(), `hotpatch-targets-${randomUUID()}`)
 const started = new Set<number>()
 /** The folders of what was compiled, by its name. */
 const programs = new Map<string, string>()
