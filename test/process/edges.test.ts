@@ -130,6 +130,36 @@ describe('awkward processes', () => {
     await finish(edge)
   })
 
+  test('a main thread that ends just before the stop: the stacks of the others are read', async () => {
+    const edge = await start('leaves')
+    const { process, started, symbols } = edge
+    let rehearsed = false
+    let read: number[] = []
+    const { threads } = process.switchCode({
+      writes: [],
+      stopTimeout: 2000,
+      stacks: { bytes: 1024, regions: process.regions() },
+      rehearse() {
+        if (rehearsed) return
+        rehearsed = true
+        process.write(symbols.word, Uint8Array.of(1))
+        for (const end = performance.now() + within(5000); stateOf(started.pid) !== 'Z' && performance.now() < end; )
+          sleepMicroseconds(1000)
+      },
+      inspect(stopped) {
+        const into = new Uint8Array(64)
+        read = [stopped.stack(0).length, stopped.read(Number(stopped.stackPointer(0)), into)]
+        return undefined
+      },
+    })
+    expect([rehearsed, threads, read]).toEqual([true, 1, [expect.any(Number), 64]])
+    expect(read[0]).toBeGreaterThan(0)
+    // The kernel lets nobody detach from a main thread that has ended before the others: it stays traced until this process ends.
+    const before = readU64(process, symbols.counters)
+    await until('it goes on', () => readU64(process, symbols.counters) > before + 3n)
+    await finish(edge)
+  })
+
   test('threads that come and go all the time: none is missed, none is lost', async () => {
     const edge = await start('storm')
     for (let round = 0; round < rounds(100); round++) expect(switchTo(edge, round % 2 === 0 ? VALUE_NEW : VALUE_OLD).switched).toBe(true)

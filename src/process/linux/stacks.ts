@@ -24,7 +24,7 @@ export function dwarfRegisters(registers: Uint32Array, at: number, into: Float64
 }
 
 export class Stacks {
-  readonly #pid: number
+  #tid: number
   readonly #windows: StackWindows | undefined
   readonly #local = pinned(IOV_MAX * Iovec.size)
   readonly #remote = pinned(IOV_MAX * Iovec.size)
@@ -33,14 +33,20 @@ export class Stacks {
   readonly #buffer = pinned(BUFFER)
   #memory: Pinned = pinned(0)
 
-  constructor(pid: number, request: StackRequest | undefined) {
-    this.#pid = pid
+  /** @param tid a thread through which the process' memory is read */
+  constructor(tid: number, request: StackRequest | undefined) {
+    this.#tid = tid
     this.#windows =
       request &&
       new StackWindows(request, (bytes) => {
         this.#memory = pinned(bytes)
         return new Uint32Array(this.#memory.bytes.buffer)
       })
+  }
+
+  /** From now on through this thread, which is stopped: one that runs may end, nothing could be read through it, and threads whose stacks cannot be read would pass for free. */
+  readThrough(tid: number): void {
+    this.#tid = tid
   }
 
   /** Makes room for the windows of `count` threads. */
@@ -90,7 +96,7 @@ export class Stacks {
       const wanted = Math.min(BUFFER, into.length - done)
       setIovec(this.#localHalves, 0, this.#buffer.address, wanted)
       setIovec(this.#remoteHalves, 0, address + done, wanted)
-      const count = libc.process_vm_readv(this.#pid, this.#local.address, 1, this.#remote.address, 1, 0)
+      const count = libc.process_vm_readv(this.#tid, this.#local.address, 1, this.#remote.address, 1, 0)
       if (count <= 0) break
       const bytes = this.#buffer.bytes
       for (let i = 0; i < count; i++) into[done + i] = bytes[i] as number
@@ -108,7 +114,7 @@ export class Stacks {
       setIovec(this.#localHalves, i - first, base + window.at * 4, window.length)
       setIovec(this.#remoteHalves, i - first, window.address, window.length)
     }
-    let left = libc.process_vm_readv(this.#pid, this.#local.address, end - first, this.#remote.address, end - first, 0)
+    let left = libc.process_vm_readv(this.#tid, this.#local.address, end - first, this.#remote.address, end - first, 0)
     for (let i = first; i < end; i++) {
       const window = windows.window(i)
       if (left >= window.length) left -= window.length

@@ -131,6 +131,7 @@ class Threads implements StoppedThreads {
     for (let i = 0; i < this.#count; i++) this.#readRegisters(i)
     this.#forgetEnded()
     if (this.#count === 0) throw new HotpatchError('PROCESS_GONE', `process ${this.#pid} has ended`)
+    this.#stacks.readThrough(this.id(0))
     this.#stacks.readAll(this.#unsigned, WORDS * 2, this.#count)
   }
 
@@ -169,6 +170,7 @@ class Threads implements StoppedThreads {
     const [tid, status] = [this.#tids[index] as number, this.#statuses[index] as number]
     this.#readRegisters(index)
     if (this.#states[index] !== WaitState.stopped) return false
+    this.#stacks.readThrough(tid)
     this.#stacks.readOne(this.#unsigned, WORDS * 2, index)
     // One that job control has stopped would have to be woken.
     if (isOut(this, index) || (isEventStop(status) && !isInterruption(status))) return false
