@@ -72,9 +72,9 @@ export function goOn({ image, file }: Checkpoint, script: string, options: Machi
     await control.ask('migrate-incoming', { uri: `file:${file}` })
     await resumed
     machine.type([...lines, END, ''].join('\n'))
-  })().catch((error) => {
+  })().catch((cause) => {
     machine.off()
-    throw error
+    throw new Error(`no machine goes on from ${file}: delete it, and it is made anew`, { cause })
   })
   // A machine that its time has ended, or that was switched off, says so itself.
   const ended = Promise.all([machine.ended, going]).then(([run]) => run)

@@ -43,7 +43,7 @@ export const WINDOWS: System = {
 }
 
 /** What is in them goes into machines, or makes what does. */
-const SOURCES = ['bin', 'dist', 'src', 'test', 'tools', 'package.json', 'package-lock.json']
+const SOURCES = ['bin', 'dist', 'src', 'test', 'tools', 'package.json', 'package-lock.json', 'tsconfig.json']
 const CHECKPOINT = 'machine'
 const TIMEOUT_SECONDS = 600
 

@@ -152,15 +152,18 @@ export function livingThread(pid: number): number {
   return numbersIn(`/proc/${pid}/task`).find((tid) => !hasEnded(`/proc/${pid}/task/${tid}`)) ?? pid
 }
 
+/** Threads that all end while they are looked through: more than that is no accident. */
+const MOST_LOOKS = 100
+
 /**
  * What `look` finds in the folder with `maps`, `mem`, `fd` of such a thread; of another one where that thread has ended meanwhile: from then on there is nothing in its folder, which says nothing of the
  * process. Throws what `look` throws.
  */
 export function inProcessFolder<T>(pid: number, look: (folder: string) => T): T {
-  for (let tid = livingThread(pid); ; ) {
+  for (let tid = livingThread(pid), looks = 1; ; looks++) {
     const found = resultOf(() => look(tid === pid ? `/proc/${pid}` : `/proc/${pid}/task/${tid}`))
     const now = livingThread(pid)
-    if (now !== tid) tid = now
+    if (now !== tid && looks < MOST_LOOKS) tid = now
     else if ('error' in found) throw found.error
     else return found.value
   }
