@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest'
+import { fakeBackend } from '../process/fake/index.ts'
 import { BusyRecord } from './busy.ts'
 import type { BlockingThread } from './stacks/inspection.ts'
+import { newTarget } from './testing/world.ts'
 
 const inFunction = (digest: number, frame = 0x7000n): BlockingThread => {
   const seen = { function: 0, address: 0x1010n, depth: 1, found: 'unwinding', frame } as const
@@ -40,4 +42,14 @@ test('threads that take turns in being in the way are all followed; one that has
   expect(met(12)).toEqual([11, 12, 13])
   expect(met(12)).toEqual([12])
   expect(record.metAny).toBe(true)
+})
+
+test('a thread whose stack cannot be read is named, without a function, and what can be done about it', () => {
+  const seen = { function: -1, address: 0x7000_0000n, depth: 2, found: 'unreadable', frame: 0n } as const
+  const thread: BlockingThread = { threadId: 11, innermost: seen, outermost: seen, standsInBytes: false, digest: 1 }
+  const process = fakeBackend([newTarget()]).open(7)
+  const error = met([thread, thread, thread, thread, thread]).error(process, () => 'of no function')
+  expect(error.code).toBe('BUSY')
+  expect(error.detail).toContain('thread 11 has a stack that cannot be read from 0x70000000 on, frame 2')
+  expect(error.facts.reasons).toMatchObject([{ symbol: '', todo: expect.stringContaining('--consistency function') }])
 })

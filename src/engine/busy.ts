@@ -2,7 +2,7 @@
 import { HotpatchError } from '../errors.ts'
 import type { Process } from '../process/contract.ts'
 import { hexAddress } from './sites.ts'
-import type { BlockingThread } from './stacks/inspection.ts'
+import type { BlockingThread, Found } from './stacks/inspection.ts'
 
 interface Stay {
   readonly thread: BlockingThread
@@ -84,15 +84,13 @@ export class BusyRecord {
 
   #describe({ threadId, innermost, standsInBytes }: BlockingThread, name: string, functionName: (index: number) => string) {
     const { depth, found, address } = innermost
-    const symbol = functionName(innermost.function)
+    const symbol = found === 'unreadable' ? '' : functionName(innermost.function)
     const who = `thread ${threadId}${name === '' ? '' : ` (${name})`}`
     const tries = this.#inARow.get(threadId)?.tries ?? 0
     const where = hexAddress(address)
     const detail = standsInBytes
       ? `${who} stands at ${where} in ${symbol}, in bytes that are to be rewritten`
-      : found === 'scanning'
-        ? `${who} has ${where} in ${symbol} on its stack, found by scanning from frame ${depth} on`
-        : `${who} is inside ${symbol}, frame ${depth}`
+      : `${who} ${WHEREABOUTS[found](symbol, depth, where)}`
     return {
       thread: { id: threadId, name },
       function: symbol,
@@ -102,7 +100,7 @@ export class BusyRecord {
       /** Without having been seen elsewhere in between. */
       lastTries: tries,
       detail,
-      todo: tries >= TRIES_THAT_TELL && !standsInBytes ? neverLeaves(symbol, tries) : undefined,
+      todo: tries >= TRIES_THAT_TELL && !standsInBytes ? (found === 'unreadable' ? NEVER_READ : neverLeaves(symbol, tries)) : undefined,
     }
   }
 }
@@ -116,6 +114,17 @@ const TRIES_THAT_TELL = 5
 const neverLeaves = (symbol: string, tries: number): string =>
   `it was there at the last ${tries} tries: if ${symbol} is a loop that does not return, leave it as it is and patch a function that it calls; ` +
   'if it returns now and then, use --wait-for-return'
+
+const NEVER_READ =
+  'whatever keeps its memory from being read (memfd_secret, a bad page) has to end; where every change is one store, --consistency function looks at no stack'
+
+const inside = (symbol: string, depth: number): string => `is inside ${symbol}, frame ${depth}`
+const WHEREABOUTS: Readonly<Record<Found, (symbol: string, depth: number, where: string) => string>> = {
+  'instruction-pointer': inside,
+  unwinding: inside,
+  scanning: (symbol, depth, where) => `has ${where} in ${symbol} on its stack, found by scanning from frame ${depth} on`,
+  unreadable: (_, depth, where) => `has a stack that cannot be read from ${where} on, frame ${depth}: what it is inside of is not known`,
+}
 
 function isSame(before: BlockingThread, now: BlockingThread): boolean {
   const [a, b] = [before.outermost, now.outermost]

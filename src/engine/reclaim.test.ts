@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { EngineKilled, type FakeTarget, fakeBackend, killEngineAt } from '../process/fake/index.ts'
+import { findLedgers } from './find-ledgers.ts'
 import { applyPatch, rollbackPatch, statusOf, verifyProcess } from './index.ts'
+import type { Ledger } from './ledger.ts'
 import { BASE, newPatch, newTarget, ownRegions, PATCH_RVA, RVA, snapshot } from './testing/world.ts'
 
 type FakeThread = FakeTarget['threads'][number]
@@ -21,6 +23,8 @@ function little(value: bigint): Uint8Array {
   new DataView(bytes.buffer).setBigUint64(0, value, true)
   return bytes
 }
+
+const RBX = 3
 
 /** Of the base image's writable memory, where no one looks for anything. */
 const WORD = BASE + BigInt(RVA.variable) + 0x800n
@@ -66,12 +70,32 @@ describe('memory of a patch that is in place no more', () => {
     expect(verifyProcess(open(target)).outcome).toBe('verified')
   })
 
+  test.each(['word of memory', 'register'])(
+    'goes while a %s is an address of a stub: the region stays, and goes with a later command',
+    async (where) => {
+      const target = newTarget()
+      await apply(target)
+      const [ledger] = findLedgers(open(target)).ledgers as [Ledger]
+      expect(ledger.pairCount).toBeGreaterThan(0)
+      const stub = ledger.address + BigInt(ledger.pairsOffset + 8)
+      const [first, ...others] = target.threads as [FakeThread, ...FakeThread[]]
+      if (where === 'register') target.threads = [{ ...first, registers: new Map([[RBX, stub]]) }, ...others]
+      else target.poke(WORD, little(stub))
+      const { memory } = (await rollback(target)).reclaim
+      expect(memory.map(({ address }) => BigInt(address))).toEqual([ledger.image.address])
+
+      target.threads = [first, ...others]
+      target.poke(WORD, little(0n))
+      const next = await apply(target, 2)
+      expect(next.reclaim.memory.map(({ address }) => BigInt(address))).toEqual([ledger.address])
+    },
+  )
+
   test('stays while a register holds an address in it', async () => {
     const target = newTarget()
     await apply(target)
     const image = imageOf(target)
     const [first, ...others] = target.threads as [FakeThread, ...FakeThread[]]
-    const RBX = 3
     target.threads = [{ ...first, registers: new Map([[RBX, image + 0x2000n]]) }, ...others]
     expect((await rollback(target)).reclaim.memory).toEqual([])
     target.threads = [first, ...others]

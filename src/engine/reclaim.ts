@@ -74,12 +74,16 @@ function reclaim(process: Process, known: Known): ReclaimReport {
   if (retired.length === 0) return NOTHING_RECLAIMED
   const search = new Search(process, ledgers)
   const memory: Reclaimed[] = []
+  const unheld = new Set<bigint>()
   for (const ledger of some(retired))
     attempt(() => {
-      if (!reclaimImage(process, ledger, search)) return
+      const others = ledgers.filter((other) => other !== ledger)
+      const gone = reclaimImage(process, ledger, mayGoWithImage(ledger, others), search)
+      if (gone === 'nothing') return
       memory.push({ id: ledger.names.id, address: hexAddress(ledger.image.address), size: ledger.image.size })
+      if (gone === 'image, and nothing leads into the region') unheld.add(ledger.address)
     })
-  attempt(() => memory.push(...reclaimRegions(process, ledgers, search)))
+  attempt(() => memory.push(...reclaimRegions(process, ledgers, unheld, search)))
   const { stops, longestStopMicroseconds } = search
   return { memory, stops, longestStopMicroseconds }
 }
@@ -117,23 +121,29 @@ export function retiredOf(ledgers: readonly Ledger[]): Ledger[] {
   return ledgers.filter((ledger) => !isActive(ledger) && !kept.has(ledger.address))
 }
 
-/** Whether the image has gone just now. */
-function reclaimImage(process: Process, ledger: Ledger, search: Search): boolean {
+type Gone = 'nothing' | 'image' | 'image, and nothing leads into the region'
+
+/** @param withRegion its stubs are looked for, too: the target stands still twice for both, not twice for each */
+function reclaimImage(process: Process, ledger: Ledger, withRegion: boolean, search: Search): Gone {
   const { names, imageState, unwindState } = ledger
-  const image = rangeOf(ledger.image)
-  if (imageState === 'unmapped') return false
+  const [image, region] = [rangeOf(ledger.image), regionOf(ledger)]
+  let gone: Gone = 'image'
+  if (imageState === 'unmapped') return 'nothing'
   if (imageState === 'mapped') {
-    if (names.escapes.code || names.escapes.data) return false
-    if (unwindState === 'registering' || unwindState === 'unregistering') return false
+    if (names.escapes.code || names.escapes.data) return 'nothing'
+    if (unwindState === 'registering' || unwindState === 'unregistering') return 'nothing'
     if (unwindState === 'registered') {
-      if (!search.isUnheld(ledger, codeOf(process, ledger), 1)) return false
+      if (!search.begin(ledger, codeOf(process, ledger))?.isUnheld(1)) return 'nothing'
       unregister(process, ledger)
     }
-    if (!search.isUnheld(ledger, [image], LOOKS)) return false
+    const look = search.begin(ledger, [image])
+    if (look === undefined) return 'nothing'
+    if (withRegion && look.isUnheld(LOOKS, [region])) gone = 'image, and nothing leads into the region'
+    else if (!look.isUnheld(LOOKS)) return 'nothing'
     setImageState(process, ledger, 'unmapping')
   }
   finishUnmapping(process, ledger, imageState)
-  return true
+  return gone
 }
 
 /** Its state says `unmapping`; `found` is what it said before this engine did anything. */
@@ -152,25 +162,36 @@ export function finishReclaiming(process: Process, ledgers: readonly Ledger[]): 
   })
 }
 
-/** Ledgers without images that nobody needs. */
-function reclaimRegions(process: Process, known: Known, search: Search): Reclaimed[] {
+/** Ledgers without images that nobody needs. @param unheld addresses of those into which nothing leads */
+function reclaimRegions(process: Process, known: Known, unheld: ReadonlySet<bigint>, search: Search): Reclaimed[] {
   const { ledgers } = readAgain(process, known)
-  const needed = new Set(ledgers.filter((l) => l.imageState === 'mapped' && l.state !== 'reverted').flatMap(addressesIn))
+  const needed = neededBy(ledgers)
   const gone: Reclaimed[] = []
   for (const ledger of some(retiredOf(ledgers).filter((l) => l.imageState === 'unmapped' && !needed.has(l.address))))
     attempt(() => {
       const region = { address: ledger.address, size: ledger.regionSize }
-      const hasStubs = ledger.pairCount > 0
-      if (hasStubs && !search.isUnheld(ledger, [rangeOf(region)], LOOKS)) return
+      const isFree = ledger.pairCount === 0 || unheld.has(ledger.address) || search.begin(ledger, [regionOf(ledger)])?.isUnheld(LOOKS)
+      if (!isFree) return
       process.unmap(region.address, region.size)
       gone.push({ id: ledger.names.id, address: hexAddress(region.address), size: region.size })
     })
   return gone
 }
 
-const addressesIn = (l: Ledger): bigint[] => [l.address, l.predecessor, l.successor, ...l.functions.map((f) => f.region)]
+/** Whether the region of a ledger that is retired has stubs, and nobody needs it once its image has gone. */
+const mayGoWithImage = (ledger: Ledger, others: readonly Ledger[]): boolean => ledger.pairCount > 0 && !neededBy(others).has(ledger.address)
+
+/** Ledgers that others refer to, and those themselves. */
+const neededBy = (ledgers: readonly Ledger[]): Set<bigint> =>
+  new Set(
+    ledgers
+      .filter(({ imageState, state }) => imageState === 'mapped' && state !== 'reverted')
+      .flatMap((l) => [l.address, l.predecessor, l.successor, ...l.functions.map((f) => f.region)]),
+  )
 
 const rangeOf = ({ address, size }: { address: bigint; size: number }): AddressRange => ({ start: address, end: address + BigInt(size) })
+
+const regionOf = ({ address, regionSize: size }: Ledger): AddressRange => rangeOf({ address, size })
 
 /**
  * Where return addresses into the image's code can lie: behind its first byte, and before the last byte of its functions. Those two are
@@ -190,6 +211,12 @@ function codeOf(process: Process, { image, segments, unwind }: Ledger): AddressR
 /** BeginAddress, EndAddress, UnwindData. */
 const RUNTIME_FUNCTION_BYTES = 12
 
+/** What leads into some memory: asked before the first stop, and then as often as it takes. */
+interface Look {
+  /** Whether nothing in the target leads into that memory, `also` or the ledger's code, at any of so many stops. */
+  isUnheld(stops: number, also?: readonly AddressRange[]): boolean
+}
+
 /** Looks for what leads into memory, and counts what that costs the target. */
 class Search {
   readonly #process: Process
@@ -202,35 +229,35 @@ class Search {
     this.#known = known
   }
 
-  /** Whether nothing in the target leads into `ranges` or into the ledger's code, whenever it is looked at. */
-  isUnheld(ledger: Ledger, ranges: readonly AddressRange[], looks: number): boolean {
+  /** undefined: something leads into `ranges`, which most often can be known without a stop, or there is too much to look through. */
+  begin(ledger: Ledger, ranges: readonly AddressRange[]): Look | undefined {
     const process = this.#process
     const regions = process.regions()
-    if (regions.reduce((sum, { start, end }) => sum + (end - start), 0n) > SPACE_LIMIT) return false
+    if (regions.reduce((sum, { start, end }) => sum + (end - start), 0n) > SPACE_LIMIT) return undefined
     const { ledgers } = readAgain(process, this.#known)
     const ledgerPages = ledgers.map(({ address, pairsOffset }) => rangeOf({ address, size: pairsOffset }))
-    const own = [rangeOf(ledger.image), rangeOf({ address: ledger.address, size: ledger.regionSize })]
-    const request = {
-      ranges,
-      except: ledger.imageState === 'mapped' ? [...ledgerPages, ...own] : [...ledgerPages, own[1] as AddressRange],
-      limit: SEARCH_LIMIT,
-    }
-    // Most often it is held; that can be known without a stop.
-    if (process.search(request) !== 'nothing') return false
+    const own = ledger.imageState === 'mapped' ? [rangeOf(ledger.image), regionOf(ledger)] : [regionOf(ledger)]
+    const request = { except: [...ledgerPages, ...own], limit: SEARCH_LIMIT }
+    if (process.search({ ranges, ...request }) !== 'nothing') return undefined
     const modules = frameModulesOf(process).of(regions)
     const { guards } = guardsFor(ledger, undefined)
     const inspection = prepareInspection(process, { instructions: [], frames: guards.frames }, { modules, regions })
-    const registers = new RegisterLook(process, ranges)
-    const inspect = (stopped: StoppedThreads): Blocker | undefined => {
-      const held = inspection.inspect(stopped)
-      if (held !== undefined) return held
-      const holder = registers.holder(stopped)
-      if (holder < 0 && process.search(request) === 'nothing') return undefined
-      const index = Math.max(holder, 0)
-      return { threadId: stopped.id(index), instructionPointer: stopped.instructionPointer(index), guard: 0 }
+    return {
+      isUnheld: (stops, also = []) => {
+        const all = [...ranges, ...also]
+        const registers = new RegisterLook(process, all)
+        const inspect = (stopped: StoppedThreads): Blocker | undefined => {
+          const held = inspection.inspect(stopped)
+          if (held !== undefined) return held
+          const holder = registers.holder(stopped)
+          if (holder < 0 && process.search({ ranges: all, ...request }) === 'nothing') return undefined
+          const index = Math.max(holder, 0)
+          return { threadId: stopped.id(index), instructionPointer: stopped.instructionPointer(index), guard: 0 }
+        }
+        for (let stop = 0; stop < stops; stop++) if (!this.#stop(inspect, regions)) return false
+        return true
+      },
     }
-    for (let look = 0; look < looks; look++) if (!this.#stop(inspect, regions)) return false
-    return true
   }
 
   #stop(inspect: Inspect, regions: readonly Region[]): boolean {

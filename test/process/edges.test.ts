@@ -4,6 +4,7 @@ import { copyFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, describe, expect, test } from 'vitest'
+import { framesInside } from '../../src/engine/stacks/frames-inside.ts'
 import { HotpatchError } from '../../src/errors.ts'
 import { sleepMicroseconds } from '../../src/os/linux/libc.ts'
 import type { MapRequest, Process } from '../../src/process/contract.ts'
@@ -126,6 +127,23 @@ describe('awkward processes', () => {
     expect(folders).toEqual([`/proc/${pid}`, expect.stringMatching(`^/proc/${pid}/task/`)])
     expect(maps).not.toBe('')
     expect(edge.process.modules().length).toBeGreaterThan(0)
+    await goesOn(edge)
+    await finish(edge)
+  })
+
+  test('a thread whose stack cannot be read: it may be inside of anything', async () => {
+    const edge = await start('stackless')
+    const { process, started, symbols } = edge
+    const places = [{ start: symbols.value, end: symbols.value + 8n }]
+    const other = (): number => process.threads().find(({ id }) => id !== started.pid)?.id ?? 0
+    const state = () => parseStat(readProc(`/proc/${started.pid}/task/${other()}/stat`) ?? '')?.state
+    await until('it waits on its other stack', () => readU64(process, symbols.counters) > 0n && state() === 'S')
+    expect(framesInside(process, places)).toEqual([])
+    process.write(symbols.word, Uint8Array.of(1))
+    await until('its stack is gone', () => framesInside(process, places).length > 0)
+    expect(framesInside(process, places)).toMatchObject([
+      { threadId: other(), innermost: { function: -1, depth: 0, found: 'unreadable' }, standsInBytes: false },
+    ])
     await goesOn(edge)
     await finish(edge)
   })

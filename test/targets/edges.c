@@ -2,6 +2,7 @@
  * usage: edges MODE    prints one JSON line with addresses: counters (u64 rounds, u64 bad), word (u64, aligned), value (a function)
  *   leaderless     the main thread ends, another one counts
  *   leaves         the main thread ends when the word is not 0, another one counts
+ *   stackless      a thread waits on a stack whose pages are taken away when the word is not 0: the file that they are of is cut to nothing
  *   storm          eight threads make and join short-lived threads all the time
  *   exec           becomes `sleep 100` when the word is not 0
  *   seccomp-errno, seccomp-kill, seccomp-allow   memfd_create fails, kills, or is allowed by a filter that looks at it
@@ -21,6 +22,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 static volatile struct { uint64_t rounds, bad; } counters;
@@ -42,6 +44,26 @@ static void *count(void *unused) {
 static void *brief(void *unused) {
   int value = probe_value();
   if (value != 1 && value != 2) __atomic_add_fetch(&counters.bad, 1, __ATOMIC_RELAXED);
+  return unused;
+}
+
+enum { ELSEWHERE = 64 << 10 };
+static int elsewhere;
+static volatile int is_elsewhere;
+
+static void wait_for_good(void) {
+  is_elsewhere = 1;
+  for (;;) pause();
+}
+
+static void *wait_elsewhere(void *unused) {
+  static ucontext_t here, there;
+  getcontext(&there);
+  there.uc_stack.ss_sp = mmap(0, ELSEWHERE, PROT_READ | PROT_WRITE, MAP_SHARED, elsewhere, 0);
+  there.uc_stack.ss_size = ELSEWHERE;
+  there.uc_link = 0;
+  makecontext(&there, wait_for_good, 0);
+  swapcontext(&here, &there);
   return unused;
 }
 
@@ -110,6 +132,11 @@ int main(int argc, char **argv) {
     while (!word) pause_us(1000);
     pthread_exit(0);
   }
+  if (!strcmp(mode, "stackless")) {
+    elsewhere = memfd_create("elsewhere", 0);
+    if (elsewhere < 0 || ftruncate(elsewhere, ELSEWHERE) || pthread_create(&thread, 0, wait_elsewhere, 0)) return 1;
+    while (!is_elsewhere) pause_us(1000);
+  }
   if (!strcmp(mode, "storm"))
     for (int i = 0; i < 8; i++) if (pthread_create(&thread, 0, breed, 0)) return 1;
   if (!strcmp(mode, "atomic"))
@@ -120,6 +147,7 @@ int main(int argc, char **argv) {
   for (;;) {
     pause_us(1000);
     if (strcmp(mode, "storm")) counters.rounds++;
+    if (!strcmp(mode, "stackless") && word && ftruncate(elsewhere, 0)) return 1;
     if (!strcmp(mode, "exec") && word) execlp("sleep", "sleep", "100", (char *)0);
   }
 }

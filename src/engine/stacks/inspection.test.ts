@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import type { CfaRow } from '../../binary/dwarf/cfa.ts'
 import { frameTable, RETURN_ADDRESS, RSP } from '../../machine/x64/frames.ts'
 import type { StoppedThreads } from '../../process/contract.ts'
-import { type Guards, prepareInspection } from './inspection.ts'
+import { type Guards, prepareInspection, type StackKnowledge } from './inspection.ts'
 
 const PID = 7
 const CODE = 0x40_0000
@@ -24,7 +24,8 @@ const MODULES = [
 const STACK = { start: 0x7000_0000_0000n, end: 0x7000_0000_2000n, read: true, write: true, execute: false, name: '' }
 const OTHER = { start: 0x7100_0000_0000n, end: 0x7100_0000_1000n, read: true, write: true, execute: false, name: '' }
 const MAIN = { start: 0x7ffe_0000_0000n, end: 0x7ffe_0000_1000n, read: true, write: true, execute: false, name: '[stack]' }
-const KNOWLEDGE = { modules: MODULES, regions: [STACK, OTHER, MAIN] }
+const NEAR = { ...STACK, start: STACK.end + 0x1_0000n, end: STACK.end + 0x1_1000n }
+const KNOWLEDGE = { modules: MODULES, regions: [STACK, NEAR, OTHER, MAIN] }
 
 interface Thread {
   readonly id: number
@@ -33,7 +34,7 @@ interface Thread {
   readonly threadPointer?: number
 }
 
-/** Memory is what `words` says, by address, and zero elsewhere in the three regions. */
+/** Memory is what `words` says, by address, and zero elsewhere in the regions. */
 function stopped(threads: readonly Thread[], words: ReadonlyMap<number, number>, windowBytes = 0x400): StoppedThreads {
   const readable = (at: number): boolean => KNOWLEDGE.regions.some(({ start, end }) => Number(start) <= at && at < Number(end))
   const read = (from: number, into: Uint8Array): number => {
@@ -73,8 +74,14 @@ const guardFrames = (...numbers: number[]): Guards => ({
   frames: numbers.map((n) => ({ start: BigInt(address(n, 1)), end: BigInt(address(n, 0x100)), function: n })),
 })
 
-const look = (guards: Guards, threads: readonly Thread[], words: ReadonlyMap<number, number>, windowBytes?: number) => {
-  const inspection = prepareInspection({ pid: PID, machine: 'x64' }, guards, KNOWLEDGE)
+const look = (
+  guards: Guards,
+  threads: readonly Thread[],
+  words: ReadonlyMap<number, number>,
+  windowBytes?: number,
+  knowledge: StackKnowledge = KNOWLEDGE,
+) => {
+  const inspection = prepareInspection({ pid: PID, machine: 'x64' }, guards, knowledge)
   const blocker = inspection.inspect(stopped(threads, words, windowBytes))
   return { blocker, blocking: inspection.blocking, scanned: inspection.scanned }
 }
@@ -165,6 +172,52 @@ describe('frames of stacks', () => {
     expect(look(guardFrames(6), [lost], behind).blocking).toHaveLength(0)
     const main = { ...lost, id: PID }
     expect(look(guardFrames(6), [main], new Map([[Number(MAIN.end) - 8, address(6)]])).blocking).toHaveLength(1)
+  })
+
+  test('a stack that cannot be read: the thread is in the way, wherever it may be', () => {
+    const nowhere = 0x7200_0000_0000
+    const unread = { function: -1, depth: 0, found: 'unreadable', frame: 0n }
+    const lost = { id: 11, ip: address(0), sp: nowhere }
+    const { blocker, blocking, scanned } = look(guardFrames(6), [lost], new Map())
+    expect(blocker).toEqual({ threadId: 11, instructionPointer: BigInt(nowhere), guard: -1 })
+    expect(blocking).toMatchObject([{ threadId: 11, innermost: unread, outermost: unread, standsInBytes: false }])
+    expect(scanned).toBe(1)
+    // What is known of it comes first, and its own stack does not say what lies on the other.
+    expect(look(guardFrames(0), [lost], new Map()).blocking).toMatchObject([{ innermost: { function: 0, found: 'instruction-pointer' } }])
+    const own = { ...lost, threadPointer: Number(STACK.start) + 0x1800 }
+    expect(look(guardFrames(6), [own], new Map()).blocking).toMatchObject([{ innermost: unread }])
+    expect(look(guardFrames(6), [{ ...lost, id: PID }], new Map()).blocking).toMatchObject([{ innermost: unread }])
+  })
+
+  test('memory that has come since regions were asked for is a stack, and the very end of one an empty stack', () => {
+    const regions = KNOWLEDGE.regions.filter((region) => region !== STACK)
+    const lost = { id: 11, ip: address(10), sp: SP }
+    expect(look(guardFrames(6), [lost], new Map(), 64, { ...KNOWLEDGE, regions }).blocking).toEqual([])
+    const words = new Map([[SP + 8, address(6)]])
+    expect(look(guardFrames(6), [lost], words, 64, { ...KNOWLEDGE, regions }).blocking).toMatchObject([{ innermost: { function: 6 } }])
+    expect(look(guardFrames(6), [{ ...lost, sp: Number(STACK.end) }], new Map()).blocking).toEqual([])
+  })
+
+  test('unwinding that is led astray: every word counts from where the thread stands', () => {
+    // What is taken for its frame ends where a region does: nothing can be read from there on.
+    const misread = { start: 0xb00, size: 0x100, rows: [row(Number(NEAR.end) - SP)], signal: false }
+    const modules = [{ start: CODE, end: CODE + 0x1000, table: frameTable([misread]) }]
+    const words = new Map([
+      [Number(NEAR.end) - 8, address(10)],
+      [SP + 8, address(6)],
+    ])
+    expect(look(guardFrames(6), [{ id: 11, ip: address(11), sp: SP }], words, 64, { ...KNOWLEDGE, modules }).blocking).toMatchObject([
+      { innermost: { function: 6, found: 'scanning' } },
+    ])
+  })
+
+  test('a part of the own stack that has gone: the thread is in the way', () => {
+    const lost = { id: 11, ip: address(10), sp: Number(OTHER.start) + 0x100, threadPointer: Number(STACK.end) + 0x800 }
+    const longer = { ...STACK, end: STACK.end + 0x1000n }
+    const regions = [longer, OTHER]
+    expect(look(guardFrames(6), [lost], new Map(), 64, { ...KNOWLEDGE, regions }).blocking).toMatchObject([
+      { innermost: { found: 'unreadable' } },
+    ])
   })
 
   test('a pointer to the start of a function is no return address into it', () => {

@@ -6,7 +6,7 @@
  * Stacks are unwound with tables that were compiled before. Where that comes to an end without having come to the outermost frame (code
  * without unwind data, memory that cannot be read), every word of the rest of the stack is taken for a return address; and if the
  * thread was not on its own stack there, every word of that too. This can only find too much: words that calls have left behind, and numbers
- * that happen to look like addresses.
+ * that happen to look like addresses. A stack that cannot be read tells nothing: its thread is in the way.
  */
 
 import type { StackWalker } from '../../machine/architecture.ts'
@@ -23,11 +23,13 @@ export type Found =
   | 'unwinding'
   /** A word of the stack looks like a return address into it. */
   | 'scanning'
+  /** It was not, and may be there: the stack could not be read. */
+  | 'unreadable'
 
 export interface Frame {
-  /** Index of the function. */
+  /** Index of the function; -1: it is not known. */
   readonly function: number
-  /** The instruction pointer or return address in it. */
+  /** The instruction pointer or return address in it; of a stack that cannot be read, where it was to be read from. */
   readonly address: bigint
   /** 0 is the innermost; of the word that was found by scanning, that of the frame where unwinding ended. */
   readonly depth: number
@@ -83,6 +85,10 @@ export function prepareInspection(
 ): Inspection {
   return new Inspector(process, guards, knowledge)
 }
+
+/** Instead of a region's index. */
+const NONE = -1
+const UNREAD = -2
 
 /** The system's name for the stack of the main thread, whose id is that of the process (Linux). */
 const MAIN_STACK = '[stack]'
@@ -168,8 +174,11 @@ class Inspector implements Inspection {
     this.#outermost.clear()
     this.#standsInBytes = false
     this.#memory.use(stopped, stopped.stack(index))
-    if (walker.walk(this.#memory, this.#visit) === 'lost') this.#scan(stopped, index, walker.stackPointer)
-    if (!this.#innermost.noted) return
+    const seen = walker.walk(this.#memory, this.#visit) !== 'lost' || this.#scan(stopped, index, walker.stackPointer)
+    if (!this.#innermost.noted) {
+      if (seen) return
+      this.#note(-1, walker.stackPointer, 'unreadable')
+    }
     const [innermost, outermost] = [this.#innermost.frame(), this.#outermost.frame()]
     // The walk has left those of the outermost frame.
     stopped.registers(index, this.#registers)
@@ -202,31 +211,50 @@ class Inspector implements Inspection {
     this.#outermost.set(at, address, this.#depth, found)
   }
 
-  /** Every word from `stackPointer` to the end of its region, and of the thread's own stack if that is another. */
-  #scan(stopped: StoppedThreads, index: number, stackPointer: number): void {
+  /**
+   * Every word from `stackPointer` to the end of its region, and of the thread's own stack if that is another. false: not all of it could be
+   * read, and there may be frames in the rest.
+   */
+  #scan(stopped: StoppedThreads, index: number, stackPointer: number): boolean {
     this.scanned++
     // A function that calls nothing has its return address in a register only, on some processors.
     this.#scanWord(this.#registers[this.#returnAddress] as number)
-    const from = Math.ceil(stackPointer / 8) * 8
-    const region = this.#regions.at(from)
-    this.#scanWords(from, region < 0 ? Number.POSITIVE_INFINITY : this.#regions.end(region))
-    if (stopped.id(index) === this.#pid && this.#mainStack > 0) {
-      const own = this.#regions.at(this.#mainStack)
-      if (own >= 0 && own !== region) this.#scanWords(this.#regions.start(own), this.#regions.end(own))
-      return
-    }
-    const pointer = stopped.threadPointer(index)
+    stopped.registers(index, this.#registers)
+    const begin = this.#registers[this.#stackPointer] as number
+    let region = this.#scanUpwards(stackPointer, begin)
+    // Unwinding may have led astray: there is a stack where it began.
+    if (region === UNREAD) region = this.#scanUpwards(begin, begin)
+    const isMain = stopped.id(index) === this.#pid && this.#mainStack > 0
+    const pointer = isMain ? this.#mainStack : stopped.threadPointer(index)
     const own = this.#regions.at(pointer)
-    if (own >= 0 && own !== region) this.#scanWords(this.#regions.start(own), pointer)
+    if (own === NONE || own === region) return region !== UNREAD
+    const end = isMain ? this.#regions.end(own) : pointer
+    return this.#scanWords(this.#regions.start(own), end) >= end && region !== UNREAD
   }
 
-  /** Up to `end`, or to where memory ends. */
-  #scanWords(start: number, end: number): void {
-    for (let address = start; address < end; address += 8) {
+  /**
+   * The index of the region; NONE: it was mapped since regions were asked for, or nothing is left on the stack on which the thread is; UNREAD.
+   * @param begin where the thread stands
+   */
+  #scanUpwards(stackPointer: number, begin: number): number {
+    const from = Math.ceil(stackPointer / 8) * 8
+    const region = this.#regions.at(from)
+    const end = region === NONE ? Number.POSITIVE_INFINITY : this.#regions.end(region)
+    const last = this.#scanWords(from, end)
+    if (last === end || (region === NONE && last > from)) return region
+    const isEnd = begin === from || this.#regions.at(begin) === this.#regions.at(from - 1)
+    return last === from && isEnd && this.#regions.endsAt(from) ? NONE : UNREAD
+  }
+
+  /** Where it ended: at `end`, or at what cannot be read. */
+  #scanWords(start: number, end: number): number {
+    let address = start
+    for (; address < end; address += 8) {
       const word = this.#memory.word(address)
-      if (Number.isNaN(word)) return
+      if (Number.isNaN(word)) break
       this.#scanWord(word)
     }
+    return address
   }
 
   #scanWord(word: number): void {
@@ -302,17 +330,23 @@ class Extents {
     this.#ends = Float64Array.from(readable, ({ end }) => Number(end))
   }
 
-  /** The index of the region that holds `address`; -1: none does. */
+  /** The index of the region that holds `address`; NONE. */
   at(address: number): number {
     let low = 0
     let high = this.#starts.length - 1
     while (low <= high) {
       const middle = (low + high) >>> 1
-      if (address < (this.#starts[middle] as number)) high = middle - 1
+      if (!(address >= (this.#starts[middle] as number))) high = middle - 1
       else if (address >= (this.#ends[middle] as number)) low = middle + 1
       else return middle
     }
-    return -1
+    return NONE
+  }
+
+  /** Whether one ends there, and none begins. */
+  endsAt(address: number): boolean {
+    const before = this.at(address - 1)
+    return before !== NONE && this.end(before) === address && this.at(address) === NONE
   }
 
   start(index: number): number {

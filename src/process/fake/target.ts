@@ -49,7 +49,7 @@ export interface FakeOptions {
   readonly machine?: 'x64' | 'arm64'
   /** Main program first. */
   readonly modules: readonly FakeModule[]
-  /** Default: one thread, outside every module. */
+  /** Default: one thread, outside every module. Each gets a page for its stack where there is nothing. */
   readonly threads?: readonly FakeThread[]
 }
 
@@ -121,6 +121,12 @@ export class FakeTarget {
       (thread) => ({ ...thread }),
     )
     for (const module of options.modules) this.addModule(module)
+    for (const { stackPointer } of this.threads) this.#addStack(stackPointer)
+  }
+
+  #addStack(stackPointer: bigint): void {
+    const start = stackPointer - (stackPointer % BigInt(PAGE))
+    if (!this.isTaken(start, PAGE)) this.addMapping(start, PAGE, 'rw', new Uint8Array(), '')
   }
 
   get alive(): boolean {

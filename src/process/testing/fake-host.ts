@@ -76,10 +76,11 @@ function makeTarget(pid: number): FakeTarget {
         ],
       },
     ],
-    threads: [thread(pid, 0)],
+    threads: [],
   })
   target.onCall = actOutCall
   target.addMapping(0x7ffe_0000_0000n, 0x100000, 'rw', new Uint8Array(), '[stack]')
+  target.threads = [thread(pid, 0)]
   return target
 }
 
