@@ -133,8 +133,11 @@ int main(int argc, char **argv) {
     pthread_exit(0);
   }
   if (!strcmp(mode, "stackless")) {
+    pthread_attr_t small;
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 256 << 10);
     elsewhere = memfd_create("elsewhere", 0);
-    if (elsewhere < 0 || ftruncate(elsewhere, ELSEWHERE) || pthread_create(&thread, 0, wait_elsewhere, 0)) return 1;
+    if (elsewhere < 0 || ftruncate(elsewhere, ELSEWHERE) || pthread_create(&thread, &small, wait_elsewhere, 0)) return 1;
     while (!is_elsewhere) pause_us(1000);
   }
   if (!strcmp(mode, "storm"))
