@@ -8,7 +8,7 @@ import { constants, setPriority, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-/** Where the host has put what it made, or is to put it; and a V8 startup snapshot that has the scripts. */
+/** Where the host has put what it made, or is to put it; and the arguments with which Node starts from a V8 startup snapshot that has the scripts. */
 const { HOTPATCH_BROUGHT: brought, HOTPATCH_BRING: bring, HOTPATCH_SNAPSHOT: snapshot } = process.env
 
 /** Whether this is a machine without compilers, and why a test that needs one is left out there. */
@@ -88,5 +88,5 @@ export function script(name: string, url: string): string[] {
   const compiled = url.endsWith('.js')
   const file = fileURLToPath(new URL(`${name}.${compiled ? 'js' : 'ts'}`, url))
   if (!compiled) return ['--import', 'tsx', file]
-  return snapshot === undefined ? [file] : ['--snapshot-blob', snapshot, file]
+  return snapshot === undefined ? [file] : [...snapshot.split(' '), file]
 }

@@ -52,6 +52,12 @@ export async function bundleTogether(among: string, names: readonly string[], fo
 }
 
 /**
+ * Flags of V8 with which a snapshot is made, and so with which Node starts from it: the code of all functions is in it, not only of those that have run by then, and stays there. What a program calls once,
+ * as most of what short ones call, takes longer to compile than to run.
+ */
+export const COMPILED_AT_ONCE = ['--no-lazy', '--no-flush-bytecode']
+
+/**
  * Compiles the entry of a V8 startup snapshot into `folder`: one CommonJS file, in which all places are again those in the clone when the snapshot is made in the machine.
  * What cannot be in a snapshot is loaded when a program first uses it: native modules.
  * @param name its path in the clone, without the suffix
@@ -64,7 +70,7 @@ export async function bundleSnapshot(name: string, folder: string): Promise<void
     format: 'cjs',
     define: { 'import.meta.dirname': '__dirname', 'import.meta.url': 'PLACE' },
     banner: { js: "const PLACE = require('node:url').pathToFileURL(__filename).href" },
-    plugins: [whereItWas(name, zodAtOnce), koffiLater, empty(OTHER_LANGUAGES)],
+    plugins: [whereItWas(name, zodAtOnce), koffiLater(name), empty(OTHER_LANGUAGES)],
     ...FOR_NODE,
   })
 }
@@ -72,18 +78,27 @@ export async function bundleSnapshot(name: string, folder: string): Promise<void
 /** src/patch/manifest.ts asks for zod when it first needs it. */
 const zodAtOnce = (text: string): string => text.replaceAll("createRequire(import.meta.url)('zod')", "require('zod')")
 
-const KOFFI_LATER = `
-import { createRequire } from 'node:module'
+/** Its native half, loaded without the four modules that look for it, which takes as long as all else before a program's first line. One command is run as it is built. */
+const NATIVE_HALF = `
+import { join } from 'node:path'
 let koffi
-export default new Proxy({}, { get: (_, name) => (koffi ??= createRequire(import.meta.url)('koffi'))[name] })`
+function load() {
+  const system = [process.platform, process.arch]
+  const module = { exports: {} }
+  process.dlopen(module, join(import.meta.dirname, UP, 'node_modules/@koromix', 'koffi-' + system.join('-'), system.join('_'), 'koffi.node'))
+  return module.exports
+}
+export default new Proxy({}, { get: (_, name) => (koffi ??= load())[name] })`
 
-const koffiLater: Plugin = {
+/** @param bundled where it is to be found from: in the machine packages lie beside the payload that has these files in a folder */
+const koffiLater = (bundled: string): Plugin => ({
   name: 'koffi later',
   setup(compiler) {
+    const up = relative(join('payload/dist', dirname(bundled)), '.')
     compiler.onResolve({ filter: /^koffi$/ }, ({ path }) => ({ path, namespace: 'later' }))
-    compiler.onLoad({ filter: /./, namespace: 'later' }, () => ({ contents: KOFFI_LATER }))
+    compiler.onLoad({ filter: /./, namespace: 'later' }, () => ({ contents: NATIVE_HALF.replace('UP', JSON.stringify(up)) }))
   },
-}
+})
 
 /** In each module that has gone into `bundled` its own place is still that in the clone: scripts start others, and themselves, by it. */
 function whereItWas(bundled: string, change = (text: string): string => text): Plugin {

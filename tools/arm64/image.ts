@@ -39,6 +39,7 @@ export interface Image {
   readonly parts: readonly string[]
   /** As QEMU names processors. */
   readonly processor: string
+  readonly processorCount: number
   /** As QEMU names amounts. */
   readonly memory: string
   readonly kernelArguments: readonly string[]
@@ -55,6 +56,7 @@ export async function ensureImage(log: (line: string) => void): Promise<Image> {
     kernel: join(folder, 'vmlinuz'),
     parts: [join(folder, 'base.cpio')],
     processor: PROCESSOR,
+    processorCount: 2,
     memory: '2G',
     kernelArguments: [],
   }

@@ -2,6 +2,7 @@
 import { FAULT_CASES } from '../../src/process/testing/call-cases.ts'
 import { CONFORMANCE_CASES } from '../../src/process/testing/conformance.ts'
 import { SUITES } from '../../test/arm64/suites.ts'
+import { COMPILED_AT_ONCE } from './bundle.ts'
 import { LINUX_SNAPSHOT, PROGRAMS } from './payload.ts'
 
 const CONFORMANCE = 'conformance'
@@ -14,9 +15,6 @@ export const LINUX_SUITES: Readonly<Record<string, readonly string[]>> = {
   'linux-engine': files.filter((file) => file.startsWith('engine/') && !PATCHES.includes(file)),
   'linux-patches': PATCHES,
 }
-
-/** Those whose engines start from a snapshot, each 1 s earlier. No others are in their machine that start scripts. */
-const FROM_SNAPSHOT = ['engine/supersede']
 
 /** What a suite must report: its name, and its tests where they are known beforehand. */
 export const linuxExpected = (suite: string): { readonly name: string; readonly tests?: readonly string[] }[] =>
@@ -33,13 +31,16 @@ const SHOW_FAULTS = 'busybox dmesg | tail -n 60'
 const NODE = 'node --disable-wasm-trap-handler'
 
 const SCRIPTS = '/hotpatch/payload/dist'
-const SNAPSHOT = '/tmp/engines.blob'
+/** What Node is given to start from it. */
+const FROM_SNAPSHOT = [...COMPILED_AT_ONCE, '--snapshot-blob /tmp/programs.blob'].join(' ')
+const MAKE_SNAPSHOT = `node ${FROM_SNAPSHOT} --build-snapshot ${SCRIPTS}/${LINUX_SNAPSHOT}.cjs > /tmp/snapshot.output 2>&1 || { cat /tmp/snapshot.output; exit 1; }`
 
 /** Lines of a shell script that come before the suites. */
 export const PREPARE_LINUX: readonly string[] = [
   LOG_FAULTS,
   'export HOTPATCH_BROUGHT=/hotpatch/payload/brought',
-  `node --snapshot-blob ${SNAPSHOT} --build-snapshot ${SCRIPTS}/${LINUX_SNAPSHOT}.cjs > /tmp/snapshot.output 2>&1 || { cat /tmp/snapshot.output; exit 1; }`,
+  `export HOTPATCH_SNAPSHOT='${FROM_SNAPSHOT}'`,
+  MAKE_SNAPSHOT,
 ]
 
 /** What comes after PREPARE_LINUX. @param name quoted for the shell */
@@ -49,7 +50,6 @@ export function linuxScript(suites: readonly string[], name: string): string {
   const conformance = `${NODE} ${SCRIPTS}/src/process/testing/run-on-linux.js ${name} ${programs.join(' ')} || { status=$?; ${SHOW_FAULTS}; }`
   return [
     'status=0',
-    ...(suites.some((suite) => FROM_SNAPSHOT.includes(suite)) ? [`export HOTPATCH_SNAPSHOT=${SNAPSHOT}`] : []),
     ...(files.length === 0
       ? []
       : [`${NODE} ${SCRIPTS}/test/arm64/run.js ${files.join(' ')} --only ${name} 2>&1 || { status=$?; ${SHOW_FAULTS}; }`]),

@@ -79,13 +79,13 @@ export interface Emulator extends RunningMachine {
 
 /** @param start arguments of QEMU that say from where the machine starts */
 export function emulate(
-  { emulator, processor, memory }: Image,
+  { emulator, processor, processorCount, memory }: Image,
   start: readonly string[],
   { line, timeoutSeconds, processors = 'in turns', ports = [] }: MachineOptions,
 ): Emulator {
   const began = performance.now()
   const accelerator = `tcg,thread=${THREADS[processors]},tb-size=512`
-  const machine = ['-M', 'virt,gic-version=3', '-cpu', processor, '-smp', '2', '-m', memory, '-accel', accelerator]
+  const machine = ['-M', 'virt,gic-version=3', '-cpu', processor, '-smp', `${processorCount}`, '-m', memory, '-accel', accelerator]
   const console = ['-nodefaults', '-no-reboot', '-nographic', '-serial', 'stdio']
   const forwards = ports.map(({ here, there }) => `,hostfwd=tcp:127.0.0.1:${here}-:${there}`).join('')
   const network = ports.length === 0 ? [] : ['-netdev', `user,id=net${forwards}`, '-device', 'virtio-net-device,netdev=net']

@@ -9,14 +9,11 @@ import type { CpioWriter } from './cpio.ts'
 
 const COMPILER = 'aarch64-linux-gnu-gcc'
 /** Programs of their own. */
-const LINUX_SCRIPTS = [
-  ...['src/process/testing/run-on-linux', 'src/process/testing/other-engine'],
-  ...['test/engine/follower', 'test/engine/killed-engine', 'test/process/killed-engine', 'test/process/open-as', 'test/process/tracer'],
-]
+const LINUX_SCRIPTS = ['src/process/testing/run-on-linux', 'src/process/testing/other-engine']
 /** In test/: what runs suites, and these, in one process. */
 const LINUX_SUITE_SCRIPTS = ['arm64/run', ...SUITES.map(({ file }) => `${file}.test`)]
 
-/** The entry of the snapshot that engines start from. */
+/** The entry of the snapshot that what tests start starts from. */
 export const LINUX_SNAPSHOT = 'test/arm64/snapshot-on-linux'
 
 export interface ConformanceProgram {

