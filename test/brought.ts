@@ -35,6 +35,12 @@ export const AS_FAST_AS_IT_CAN: readonly string[] = []
  */
 export const LIGHT_LOAD: readonly string[] = brought === undefined ? AS_FAST_AS_IT_CAN : ['5000']
 
+/**
+ * For how long each thread of the conformance suite's program rests between its rounds where the processors are emulated, milliseconds; else 1. Four of them that wake up a thousand times a second leave the
+ * engine half of what there is.
+ */
+export const PAUSE_MS = 8
+
 /** What a program is told that does something every now and then: to do it so many times as slowly where all processors are emulated by one. */
 export const SLOWLY: readonly string[] = brought === undefined ? [] : ['4']
 

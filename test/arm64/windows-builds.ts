@@ -7,6 +7,7 @@ import { execFileSync } from 'node:child_process'
 import { copyFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { PAUSE_MS } from '../brought.ts'
 import { buildPair } from '../engine/pair.ts'
 
 const [folder] = process.argv.slice(2)
@@ -15,7 +16,7 @@ if (folder === undefined) throw new Error('usage: windows-builds FOLDER')
 const COMPILER = fileURLToPath(new URL('../targets/windows-arm64/cc', import.meta.url))
 const CONFORMANCE = fileURLToPath(new URL('../targets/conformance.c', import.meta.url))
 
-execFileSync(COMPILER, ['-O2', CONFORMANCE, '-o', join(folder, 'conformance.exe')])
+execFileSync(COMPILER, ['-O2', `-DPAUSE_MS=${PAUSE_MS}`, CONFORMANCE, '-o', join(folder, 'conformance.exe')])
 
 // All patches are of the same program: what they fix is in none of its objects.
 for (const [name, ...more] of [['fix'], ['threads', '-DTHREADS']] as const)

@@ -6,6 +6,6 @@ export async function until(what: string, condition: () => boolean, limit = with
   const deadline = Date.now() + limit
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`it did not come to: ${what}`)
-    await sleep(2)
+    await sleep(within(2))
   }
 }

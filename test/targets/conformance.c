@@ -34,6 +34,11 @@ static int my_pid(void) { return getpid(); }
 #define FLAG_REGISTER "%rdi"
 #endif
 
+/* Of every thread between two rounds. */
+#ifndef PAUSE_MS
+#define PAUSE_MS 1
+#endif
+
 struct control { volatile uint64_t wanted, running, spin, spinning, quit, old, new, bad; };
 struct control probe_control = {.wanted = 0};
 volatile uint64_t probe_data = 0x1122334455667788;
@@ -85,7 +90,7 @@ static result_t ENTRY worker(void *argument) {
       int value = probe_value();
       if (value == 1) COUNT(old, 1); else if (value == 2) COUNT(new, 1); else COUNT(bad, 1);
     }
-    pause_ms(1);
+    pause_ms(PAUSE_MS);
   }
   COUNT(running, -1);
   return 0;
@@ -99,7 +104,7 @@ static result_t ENTRY spinner(void *argument) {
       probe_spin(&probe_control.spin);
       probe_control.spinning = 0;
     }
-    pause_ms(1);
+    pause_ms(PAUSE_MS);
   }
   return 0;
 }
@@ -128,7 +133,7 @@ int main(int argc, char **argv) {
       allowed = wanted;
       while (made < wanted && !make_thread(&workers[made], worker, made)) made++;
     }
-    pause_ms(1);
+    pause_ms(PAUSE_MS);
   }
   return 0;
 }

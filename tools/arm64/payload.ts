@@ -2,6 +2,7 @@
 import { cpSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { SUITES } from '../../test/arm64/suites.ts'
+import { PAUSE_MS } from '../../test/brought.ts'
 import { clone } from '../places.ts'
 import { mustRun } from '../run.ts'
 import { bundle, bundlePackage, bundleSnapshot, bundleTogether, OTHER_LANGUAGES } from './bundle.ts'
@@ -51,7 +52,7 @@ export async function makePrograms(folder: string): Promise<void> {
   for (const { file, options } of PROGRAMS)
     await mustRun(
       COMPILER,
-      ['-O2', '-g', '-pthread', '-Wl,-z,separate-code', ...options, 'test/targets/conformance.c', '-o', join(folder, file)],
+      ['-O2', '-g', '-pthread', '-Wl,-z,separate-code', `-DPAUSE_MS=${PAUSE_MS}`, ...options, 'test/targets/conformance.c', '-o', join(folder, file)],
       {
         cwd: clone,
       },
