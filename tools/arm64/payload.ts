@@ -28,6 +28,8 @@ export const PROGRAMS: readonly ConformanceProgram[] = [
   { file: 'conformance-fixed', what: 'a static program at a fixed address', options: ['-static'] },
 ]
 
+const PROGRAM_OPTIONS = [...['-O2', '-g', '-pthread', '-Wl,-z,separate-code', `-DPAUSE_MS=${PAUSE_MS}`], 'test/targets/conformance.c']
+
 /** What scripts in `folder` look for beside themselves: the product's version, and zod, which is asked for by name. Throws what the compiler says. */
 export async function bringPackages(folder: string): Promise<void> {
   cpSync(join(clone, 'package.json'), join(folder, 'dist/package.json'))
@@ -50,13 +52,7 @@ export async function makeLinuxScripts(folder: string): Promise<void> {
 /** Compiles for Linux what the tests start, patches included, into `folder`. Throws what compilers and builder throw. */
 export async function makePrograms(folder: string): Promise<void> {
   for (const { file, options } of PROGRAMS)
-    await mustRun(
-      COMPILER,
-      ['-O2', '-g', '-pthread', '-Wl,-z,separate-code', `-DPAUSE_MS=${PAUSE_MS}`, ...options, 'test/targets/conformance.c', '-o', join(folder, file)],
-      {
-        cwd: clone,
-      },
-    )
+    await mustRun(COMPILER, [...PROGRAM_OPTIONS, ...options, '-o', join(folder, file)], { cwd: clone })
   const brought = join(folder, 'brought')
   mkdirSync(brought)
   await mustRun('npx', ['tsx', 'test/arm64/builds.ts'], { cwd: clone, env: { HOTPATCH_BRING: brought } })
