@@ -40,7 +40,7 @@ export const PACKAGES = [
   need('gdb', ['test'], 'shows that a debugger understands a patched process'),
 
   need('g++', ['test', 'cves'], 'compiles C++: exceptions that pass patched functions, squid'),
-  need('g++-mingw-w64-x86-64-posix', ['mosquitto-pe'], 'compiles C++ for Windows; mosquitto’s project asks for it'),
+  need('g++-mingw-w64-x86-64-posix', ['mosquitto-pe', 'test'], 'compiles C++ for Windows; mosquitto’s project asks for it, too'),
   need('qemu-system-arm', ['arm64'], 'libraries for the ARM64 machine’s emulator, which is the backports’ where this one is too old'),
   need('xz-utils', ['arm64'], 'unpacks the modules of the ARM64 machine’s kernel'),
   need('gcc-aarch64-linux-gnu', ['arm64'], 'compiles for ARM64'),

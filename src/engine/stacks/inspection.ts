@@ -223,7 +223,7 @@ class Inspector implements Inspection {
     const begin = this.#registers[this.#stackPointer] as number
     let region = this.#scanUpwards(stackPointer, begin)
     // Unwinding may have led astray: there is a stack where it began.
-    if (region === UNREAD) region = this.#scanUpwards(begin, begin)
+    if (region === UNREAD && begin !== stackPointer) region = this.#scanUpwards(begin, begin)
     const isMain = stopped.id(index) === this.#pid && this.#mainStack > 0
     const pointer = isMain ? this.#mainStack : stopped.threadPointer(index)
     const own = this.#regions.at(pointer)
