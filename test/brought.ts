@@ -36,8 +36,8 @@ export const AS_FAST_AS_IT_CAN: readonly string[] = []
 export const LIGHT_LOAD: readonly string[] = brought === undefined ? AS_FAST_AS_IT_CAN : ['5000']
 
 /**
- * For how long each thread of the conformance suite's program rests between its rounds where the processors are emulated, milliseconds; else 1. Four of them that wake up a thousand times a second leave the
- * engine half of what there is.
+ * For how long each thread of the conformance suite's program rests between its rounds where the processors are emulated, milliseconds; else 1. Four of them that wake up a thousand times a second take
+ * much of an emulated processor from the engine.
  */
 export const PAUSE_MS = 8
 

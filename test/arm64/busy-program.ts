@@ -14,7 +14,7 @@ const FIELDS = ['function', 'in_ms', 'out_ms', 'running', 'staying', 'old', 'fix
 type Field = (typeof FIELDS)[number]
 type Answer = 'old' | 'fixed' | 'again'
 export const BUSY_FUNCTIONS = ['slow', 'sorts', 'allocates', 'faults'] as const
-/** The machine has two processors, and those are emulated. */
+/** The machine's processors are emulated, all by one. */
 export const THREADS = 3
 const LIMIT = 120_000
 /** Milliseconds between two calls, each of which takes one: emulated, an engine can look for a moment without any only a few times in a minute. */

@@ -78,7 +78,7 @@ export async function bundleSnapshot(name: string, folder: string): Promise<void
 /** src/patch/manifest.ts asks for zod when it first needs it. */
 const zodAtOnce = (text: string): string => text.replaceAll("createRequire(import.meta.url)('zod')", "require('zod')")
 
-/** Its native half, loaded without the four modules that look for it, which takes as long as all else before a program's first line. One command is run as it is built. */
+/** Its native half, loaded without the modules that look for it: in Windows' Node that takes longer than to load it. One command is run as it is built. */
 const NATIVE_HALF = `
 import { join } from 'node:path'
 let koffi

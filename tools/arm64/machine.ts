@@ -9,7 +9,7 @@ import { CpioWriter } from './cpio.ts'
 import type { Image } from './image.ts'
 
 /**
- * How QEMU runs the machine's two processors: in turns on one thread of the host, or on a thread for each. Programs that wait for each other all the time, as Wine's do, are ten times as fast in
+ * How QEMU runs the machine's processors: in turns on one thread of the host, or on a thread for each. Programs that wait for each other all the time, as Wine's do, are ten times as fast in
  * turns on a busy host: what wakes another processor does not wait for the host's scheduler.
  */
 const THREADS = { 'in turns': 'single', 'at once': 'multi' } as const

@@ -216,7 +216,7 @@ describe('frames of stacks', () => {
     const longer = { ...STACK, end: STACK.end + 0x1000n }
     const regions = [longer, OTHER]
     expect(look(guardFrames(6), [lost], new Map(), 64, { ...KNOWLEDGE, regions }).blocking).toMatchObject([
-      { innermost: { found: 'unreadable' } },
+      { innermost: { found: 'unreadable', address: STACK.end } },
     ])
   })
 

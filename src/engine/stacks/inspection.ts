@@ -29,7 +29,7 @@ export type Found =
 export interface Frame {
   /** Index of the function; -1: it is not known. */
   readonly function: number
-  /** The instruction pointer or return address in it; of a stack that cannot be read, where it was to be read from. */
+  /** The instruction pointer or return address in it; of a stack that cannot be read, from where on. */
   readonly address: bigint
   /** 0 is the innermost; of the word that was found by scanning, that of the frame where unwinding ended. */
   readonly depth: number
@@ -114,6 +114,8 @@ class Inspector implements Inspection {
   readonly #innermost = new NotedFrame()
   readonly #outermost = new NotedFrame()
   #standsInBytes = false
+  /** Where scanning last came to what cannot be read. */
+  #unread = 0
 
   constructor({ pid, machine }: Pick<Process, 'pid' | 'machine'>, guards: Guards, knowledge: StackKnowledge | undefined) {
     const { walker, registerCount, instructionPointer, stackPointer, returnAddress, upperMask } = architectureOf(machine).unwinding
@@ -177,7 +179,7 @@ class Inspector implements Inspection {
     const seen = walker.walk(this.#memory, this.#visit) !== 'lost' || this.#scan(stopped, index, walker.stackPointer)
     if (!this.#innermost.noted) {
       if (seen) return
-      this.#note(-1, walker.stackPointer, 'unreadable')
+      this.#note(-1, this.#unread, 'unreadable')
     }
     const [innermost, outermost] = [this.#innermost.frame(), this.#outermost.frame()]
     // The walk has left those of the outermost frame.
@@ -251,7 +253,10 @@ class Inspector implements Inspection {
     let address = start
     for (; address < end; address += 8) {
       const word = this.#memory.word(address)
-      if (Number.isNaN(word)) break
+      if (Number.isNaN(word)) {
+        this.#unread = address
+        break
+      }
       this.#scanWord(word)
     }
     return address
